@@ -1,0 +1,133 @@
+"""A content-keyed store of finished work: each entry is a folder that appears whole or not at all.
+
+Layout: `<root>/<kind>/<key>/`. An entry is made in a temporary folder beside it and renamed into place; a lock file
+for each key lets two builds share one piece of work. The total size is capped; the entries used longest ago go first.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+DEFAULT_CAP_GIB = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One finished piece of work in the cache. Times are seconds since the epoch."""
+
+    kind: str
+    key: str
+    path: Path
+    size_bytes: int
+    used_at: float
+
+
+def cache_key(**parts: object) -> str:
+    """Hex digest of JSON-able `parts`; equal parts give equal keys whatever their order."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+class Cache:
+    """The store below `root`; the default is `$PACK_CACHE_DIR`, else `$XDG_CACHE_HOME/packc`, else `~/.cache/packc`."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = root or _default_root()
+
+    def get_or_make(self, kind: str, key: str, make: Callable[[Path], None]) -> Path:
+        """Folder of the entry; when it is missing, `make(folder)` fills a fresh one, which is then published.
+
+        Raises whatever `make` raises; nothing of a failed attempt stays.
+        """
+        entry = self.root / kind / key
+        with self._lock(kind, key):
+            if entry.is_dir():
+                log.info("cache hit: %s %s", kind, key[:8])
+                os.utime(entry)
+                return entry
+            staging = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=entry.parent))
+            try:
+                make(staging)
+                staging.rename(entry)
+            except BaseException:
+                shutil.rmtree(staging, ignore_errors=True)
+                raise
+        return entry
+
+    def find(self, kind: str, key: str) -> Path | None:
+        """Folder of the entry, or None."""
+        entry = self.root / kind / key
+        return entry if entry.is_dir() else None
+
+    def entries(self) -> list[Entry]:
+        """All finished entries, the one used longest ago first."""
+        found = [
+            Entry(path.parent.name, path.name, path, _size_bytes(path), path.stat().st_mtime)
+            for path in self.root.glob("*/*")
+            if path.is_dir() and not path.name.startswith(".")
+        ]
+        return sorted(found, key=lambda entry: entry.used_at)
+
+    def collect_garbage(self, cap_gib: float | None = None) -> list[Entry]:
+        """Removes abandoned attempts and, until the rest fits `cap_gib`, the entries used longest ago.
+
+        The default cap is `$PACK_CACHE_GIB`, else 20. Returns the removed entries.
+        """
+        cap_bytes = (
+            cap_gib if cap_gib is not None else float(os.environ.get("PACK_CACHE_GIB", DEFAULT_CAP_GIB))
+        ) * 2**30
+        for path in self.root.glob("*/.*-*"):
+            if path.is_dir():
+                self._remove_abandoned(path)
+        entries = self.entries()
+        total = sum(entry.size_bytes for entry in entries)
+        removed = []
+        for entry in entries:
+            if total <= cap_bytes:
+                break
+            with self._lock(entry.kind, entry.key):
+                shutil.rmtree(entry.path, ignore_errors=True)
+            total -= entry.size_bytes
+            removed.append(entry)
+        return removed
+
+    def _remove_abandoned(self, staging: Path) -> None:
+        key = staging.name.removeprefix(".").rsplit("-", 1)[0]
+        with self._lock(staging.parent.name, key, wait=False) as locked:
+            if locked:
+                shutil.rmtree(staging, ignore_errors=True)
+
+    @contextmanager
+    def _lock(self, kind: str, key: str, *, wait: bool = True) -> Iterator[bool]:
+        folder = self.root / kind
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / f".{key}.lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            yield True
+
+
+def _default_root() -> Path:
+    if chosen := os.environ.get("PACK_CACHE_DIR"):
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "packc"
+
+
+def _size_bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

@@ -1,0 +1,39 @@
+"""A candidate: one way to compile the model. The vocabulary of plan, jobs, select and reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from packc.tensors import Precision
+
+OptionValue = str | int | float | bool | tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PassStep:
+    """One graph pass with its options, as it stands in a candidate's recipe."""
+
+    name: str
+    options: Mapping[str, OptionValue] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """`name` or `name[key=value,...]`: the form in manifests and reports."""
+        if not self.options:
+            return self.name
+        return f"{self.name}[{','.join(f'{k}={_option_text(v)}' for k, v in sorted(self.options.items()))}]"
+
+
+def _option_text(value: OptionValue) -> str:
+    return "+".join(value) if isinstance(value, tuple) else str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One way to compile the model: a runtime, a precision, and the graph passes that lead there."""
+
+    id: str
+    """Stable and readable: "onnxruntime-int8-dynamic"."""
+    runtime: str
+    precision: Precision
+    passes: tuple[PassStep, ...]

@@ -1,0 +1,39 @@
+"""What was measured of one candidate. Every figure carries what it was measured on; none is an estimate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from packc.jobs.job import ShapeCase
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Latency of one call at one shape, over all rounds."""
+
+    case: ShapeCase
+    p50_ms: float
+    p99_ms: float
+    min_ms: float
+    throughput_per_s: float
+    """Samples a second of one caller: batch x calls / busy seconds."""
+    samples: int
+    """Calls timed."""
+    noisy: bool
+    """Rounds disagree: their medians spread by more than 10 % of the middle one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One candidate on one device."""
+
+    latencies: tuple[Latency, ...]
+    """The typical shape first."""
+    load_s: float
+    """Median over fresh processes of reading and preparing the artifact."""
+    peak_rss_mib: float
+    size_mib: float
+    """All files of the artifact."""
+    threads: int
+    device: str
+    versions: tuple[tuple[str, str], ...]

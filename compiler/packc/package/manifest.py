@@ -1,0 +1,120 @@
+"""manifest.json: the versioned record of one target's build, as dataclasses that mirror the file key by key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+State = Literal["planned", "built", "measured", "verified"]
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class QualityRecord:
+    metric: str
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class MeasurementRecord:
+    p50_ms: float | None
+    p99_ms: float | None
+    throughput_per_s: float | None
+    size_mib: float | None
+    peak_rss_mib: float | None
+    load_s: float | None
+    quality: QualityRecord | None
+    noisy: bool = False
+    batch: int | None = None
+    sequence: int | None = None
+    samples: int | None = None
+    threads: int | None = None
+    max_p50_ms: float | None = None
+    """p50 at the largest shape of the workload."""
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateRecord:
+    id: str
+    runtime: str
+    precision: str
+    passes: tuple[str, ...]
+    status: str
+    failure: str | None
+    measurements: MeasurementRecord | None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MissRecord:
+    candidate: str
+    promise: str
+    measured: float
+    bound: float
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictRecord:
+    met: bool | None
+    chosen: str | None
+    reasons: tuple[str, ...]
+    nearest: tuple[MissRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ServedRecord:
+    """Figures through the server, under the workload's load."""
+
+    p50_ms: float
+    p99_ms: float
+    throughput_per_s: float
+    concurrency: int
+    samples: int
+    server: str
+    latency_ms: float
+    """At the budget's percentile: the figure that the budget is judged on."""
+    percentile: float
+    protocol: str
+    quality: QualityRecord | None
+    golden_max_error: float
+    """Largest absolute difference between served answers and the chosen artifact's own, over HTTP and gRPC."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromiseRecord:
+    """The bounds that the verdict is about; None where the spec set none."""
+
+    latency_ms: float | None
+    percentile: float
+    throughput_per_s: float | None
+    size_mib: float | None
+    memory_mib: float | None
+    quality_metric: str
+    quality_min: float | None
+    quality_data: str
+    """Where the evaluation samples came from, or "generated"."""
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedRecord:
+    what: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    model: str
+    target: str
+    profile: str
+    state: State
+    verdict: VerdictRecord
+    promises: PromiseRecord
+    candidates: tuple[CandidateRecord, ...]
+    rejected: tuple[RejectedRecord, ...]
+    served: ServedRecord | None
+    environment: dict[str, str]
+    files: dict[str, str] = field(default_factory=dict)
+    """Path relative to the target's folder -> sha256, of every file but the manifest and the report."""
+    schema: int = SCHEMA

@@ -1,0 +1,186 @@
+"""The spec as people write it: one strict, closed, frozen pydantic model a TOML section.
+
+Units are in the names. `0` for an optional bound means "no bound". Paths are relative to the spec file;
+`read_spec` has resolved them. Nothing here reads a file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from packc.tensors import Precision
+
+Task = Literal[
+    "sentence-similarity",
+    "feature-extraction",
+    "text-classification",
+    "token-classification",
+    "question-answering",
+    "fill-mask",
+    "image-classification",
+    "image-feature-extraction",
+    "tensors",
+]
+"""What the model answers. "tensors" is a model without a known task: tensors in, tensors out."""
+
+MetricName = Literal[
+    "cosine",
+    "spearman",
+    "neighbour_agreement",
+    "top1_agreement",
+    "accuracy",
+    "max_error",
+    "mean_error",
+]
+
+Goal = Literal["latency", "throughput", "size", "cost"]
+Pipeline = Literal["auto", "text", "image", "none"]
+Pooling = Literal["mean", "cls", "max", "none"]
+
+Bound = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
+
+
+class Section(BaseModel):
+    """A TOML table: unknown keys are errors, values keep their type, instances do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class ModelSection(Section):
+    """[model]: what to compile."""
+
+    name: Name = Field(description="Name of the Triton model that clients call.")
+    source: str = Field(
+        min_length=1,
+        description="Checkpoint folder or hub id, an .onnx file, or 'package.module:factory'.",
+    )
+    revision: str | None = Field(default=None, description="Hub revision (commit, tag or branch).")
+    task: Task | None = Field(default=None, description="Inferred from the checkpoint where it can be.")
+    pooling: Pooling | None = Field(
+        default=None,
+        description="How token vectors become one vector; read from a sentence-transformers folder.",
+    )
+    trust_remote_code: bool = Field(
+        default=False, description="Allow a checkpoint to run its own Python code while it is exported."
+    )
+
+
+class Range(Section):
+    """A size that varies: its usual value and the largest that must be served."""
+
+    typical: int = Field(ge=1)
+    max: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Range:
+        if self.typical > self.max:
+            raise ValueError(f"typical ({self.typical}) is above max ({self.max})")
+        return self
+
+
+class WorkloadSection(Section):
+    """[workload]: the traffic that the budget is about."""
+
+    batch: Range = Field(default=Range(typical=1, max=8), description="Samples in one request.")
+    sequence: Range | None = Field(
+        default=None, description="Tokens in one sample; taken from `data` when it is left out."
+    )
+    data: str | None = Field(default=None, description="Real requests; gives lengths and load-test payloads.")
+    concurrency: int = Field(default=1, ge=1, le=4096, description="Clients in flight at once.")
+    rate_per_s: Bound = Field(default=0.0, description="Requests a second instead of a fixed concurrency.")
+
+
+class BudgetSection(Section):
+    """[budget]: promises about cost; 0 means no bound."""
+
+    latency_ms: Bound = 0.0
+    percentile: float = Field(default=99.0, gt=0, lt=100)
+    throughput_per_s: Bound = Field(default=0.0, description="Samples a second, at least.")
+    size_mib: Bound = Field(default=0.0, description="Size of the model's files, at most.")
+    memory_mib: Bound = Field(default=0.0, description="Peak resident memory, at most.")
+
+
+class QualitySection(Section):
+    """[quality]: the promise about answers, judged at the lower end of the metric's 95 % interval."""
+
+    metric: MetricName | None = Field(default=None, description="By task when it is left out.")
+    min: float | None = Field(default=None, description="The metric must reach this (errors: stay at or below).")
+    max_drop: Bound | None = Field(default=None, description="The metric may fall this far below the source model's.")
+    data: str | None = Field(default=None, description="Evaluation samples.")
+
+    @model_validator(mode="after")
+    def _check_one_bound(self) -> QualitySection:
+        if self.min is not None and self.max_drop is not None:
+            raise ValueError("give `min` or `max_drop`, not both")
+        return self
+
+
+class CalibrationSection(Section):
+    """[calibration]: samples that quantization may look at."""
+
+    data: str | None = Field(default=None, description="The evaluation data when it is left out.")
+    samples: int = Field(default=128, ge=1, le=100_000)
+
+
+class OptimizeSection(Section):
+    """[optimize]: what is best, and where to look for it."""
+
+    goal: Goal = Field(default="latency", description="What to improve among candidates that keep every promise.")
+    precisions: tuple[Precision, ...] | None = Field(default=None, min_length=1)
+    max_minutes: Bound = Field(default=0.0, description="Time limit of the search; 0 means none.")
+
+
+class ServeSection(Section):
+    """[serve]: what clients send and get."""
+
+    pipeline: Pipeline = "auto"
+    cache: bool = Field(default=False, description="Switch Triton's response cache on.")
+    warmup: bool = Field(default=True, description="Warm the model up with real samples while it loads.")
+
+
+class TargetSection(Section):
+    """[targets.NAME]: one device, and the sections that differ for it."""
+
+    profile: str = Field(min_length=1, description="'host', a shipped profile, or the path of a TOML profile.")
+    workload: WorkloadSection | None = None
+    budget: BudgetSection | None = None
+    quality: QualitySection | None = None
+    calibration: CalibrationSection | None = None
+    optimize: OptimizeSection | None = None
+    serve: ServeSection | None = None
+
+
+class Spec(Section):
+    """A whole spec file."""
+
+    model: ModelSection
+    workload: WorkloadSection = WorkloadSection()
+    budget: BudgetSection = BudgetSection()
+    quality: QualitySection = QualitySection()
+    calibration: CalibrationSection = CalibrationSection()
+    optimize: OptimizeSection = OptimizeSection()
+    serve: ServeSection = ServeSection()
+    targets: dict[Name, TargetSection] = Field(min_length=1)
+
+
+class TargetSpec(Section):
+    """What one target is built from: every section with that target's overrides applied key by key."""
+
+    target: Name
+    profile: str
+    model: ModelSection
+    workload: WorkloadSection
+    budget: BudgetSection
+    quality: QualitySection
+    calibration: CalibrationSection
+    optimize: OptimizeSection
+    serve: ServeSection
+
+
+def resolve_path(spec_dir: Path, value: str) -> Path:
+    """`value` as an absolute path, relative to the folder of the spec file, `~` expanded."""
+    return (spec_dir / Path(value).expanduser()).resolve()

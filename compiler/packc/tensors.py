@@ -1,0 +1,26 @@
+"""Names, element types and shapes of tensors: the vocabulary shared by every stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Precision = Literal["fp32", "tf32", "bf16", "fp16", "fp8", "int8", "int4"]
+PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "bf16", "fp16", "fp8", "int8", "int4")
+
+Dim = int | str
+"""A fixed size, or the name of a dynamic axis ("batch", "sequence", ...)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """One input or output of a model: name, numpy dtype name ("float32", "int64", "object" for strings), shape."""
+
+    name: str
+    dtype: str
+    shape: tuple[Dim, ...]
+
+    @property
+    def is_batched(self) -> bool:
+        """Whether axis 0 is the dynamic batch."""
+        return bool(self.shape) and self.shape[0] == "batch"
