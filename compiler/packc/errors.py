@@ -5,7 +5,8 @@ PackError                   1   something failed, or a bug
   SpecError                 2   the spec is wrong: one Diagnostic a mistake
   SourceError               2   the model cannot be read, exported or reproduced
   DataError                 2   evaluation, calibration or workload data are malformed
-  TargetError               2   a target profile is unknown or malformed
+  TargetError               2   a target is unknown, or nothing can be compiled for it
+  ProfileError              2   a target profile is malformed: one Diagnostic a mistake
   BudgetMissed              3   no candidate keeps the latency, size or memory budget
   QualityMissed             4   no candidate keeps the quality bound
   MissingError              5   a device, a library or a server that is needed is not here
@@ -16,6 +17,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+Severity = Literal["error", "warning"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +36,20 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One mistake: what is wrong, where, and how to mend it."""
+    """One mistake: what is wrong, where, and how to mend it. A warning is a mistake that still works."""
 
     message: str
     span: Span | None = None
     hint: str | None = None
+    severity: Severity = "error"
 
     def render(self) -> str:
         """The diagnostic as text: `path:line:col: message`, the line with a caret, the hint."""
         if self.span is None:
-            lines = [f"error: {self.message}"]
+            lines = [f"{self.severity}: {self.message}"]
         else:
             s = self.span
-            lines = [f"{s.path}:{s.line}:{s.column}: error: {self.message}"]
+            lines = [f"{s.path}:{s.line}:{s.column}: {self.severity}: {self.message}"]
             if s.text:
                 gutter = f"{s.line:>5} | "
                 caret = " " * (len(gutter) - 2) + "| " + " " * (s.column - 1) + "^" * max(1, s.length)
@@ -90,6 +95,10 @@ class SpecError(DiagnosedError):
     """The spec is wrong."""
 
 
+class ProfileError(DiagnosedError):
+    """A target profile is malformed."""
+
+
 class DataError(DiagnosedError):
     """A data file is malformed; the diagnostics name its lines."""
 
@@ -107,7 +116,7 @@ class SourceError(PackError):
 
 
 class TargetError(PackError):
-    """A target profile is unknown or malformed."""
+    """A target is unknown, or nothing can be compiled for it."""
 
     exit_code = 2
 

@@ -1,19 +1,35 @@
 """Measurements -> Verdict: the best candidate that keeps every promise, or how near the others came.
 
-A pure function.
+Pure functions.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from packc.candidate import Candidate
-from packc.measure.measurement import Measurement
+from packc.measure.measurement import Latency, Measurement
+from packc.measure.statistics import needed_calls
+from packc.promises import describe_bound, describe_score, format_figure, list_promises, list_speed_promises
+from packc.quality.gate import ERRORS, judge_score, needed_samples
 from packc.quality.score import QualityScore
+from packc.spec.model import BudgetSection, Goal, TargetSpec
 
 Status = Literal["kept", "budget_missed", "quality_missed", "failed"]
+STATUSES: tuple[Status, ...] = get_args(Status)
+
+SAME = 1.02
+"""Figures within 2 % of the best are equal as far as measuring can tell; the better answers decide."""
+NEAREST = 3
+SUPERLATIVES: dict[Goal, str] = {
+    "latency": "fastest",
+    "throughput": "highest throughput",
+    "size": "smallest",
+    "cost": "cheapest",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +40,7 @@ class Outcome:
     model: Path | None
     """Main file of the lowered or built artifact; None when it could not be made."""
     measurement: Measurement | None
-    """None when it failed, or when the quality gate refused it before it was timed."""
+    """None when it failed; of its check run alone when the quality gate refused it before it was timed."""
     quality: QualityScore | None
     failure: str | None
     warnings: tuple[str, ...]
@@ -44,7 +60,7 @@ class Miss:
     @property
     def ratio(self) -> float:
         """How far off, as a ratio >= 1: 1.2 is 20 % over the bound (or 20 % below a floor)."""
-        low, high = sorted((abs(self.measured), abs(self.bound)))
+        low, high = sorted((self.measured, self.bound))
         return high / low if low > 0 else float("inf")
 
 
@@ -56,6 +72,203 @@ class Verdict:
     """None when the promises could not be judged here."""
     chosen: str | None
     reasons: tuple[str, ...]
-    """Sentences for people, the most important first: "budget met: p99 9.8 ms of 15"."""
+    """Sentences for people, the most important first: "budget met: p99 9.8 ms of 15 ms"."""
     misses: tuple[Miss, ...]
     """Of the nearest candidates (at most three), nearest first; empty when the promises are kept."""
+    missed: Literal["budget", "quality", "failed"] | None
+    """Which promise nobody keeps: none kept the quality, none of those that did the budget, or none even ran."""
+
+
+def classify(outcome: Outcome, spec: TargetSpec) -> Status:
+    """How one candidate ended; a candidate that misses quality and budget has missed quality."""
+    if outcome.failure is not None or outcome.quality is None:
+        return "failed"
+    if not judge_score(outcome.quality, spec.quality).kept:
+        return "quality_missed"
+    if outcome.measurement is None:
+        return "failed"
+    return "budget_missed" if find_misses(outcome, spec) else "kept"
+
+
+def find_misses(outcome: Outcome, spec: TargetSpec) -> tuple[Miss, ...]:
+    """The promises that a candidate breaks; its cost is not judged when its answers are not good enough."""
+    if outcome.quality is not None:
+        judgement = judge_score(outcome.quality, spec.quality)
+        if not judgement.kept:
+            return (Miss(outcome.candidate.id, "quality", judgement.measured, judgement.bound),)
+    if outcome.measurement is None:
+        return ()
+    return tuple(
+        Miss(outcome.candidate.id, promise.key, promise.measured, promise.bound)
+        for promise in list_promises(outcome.measurement, spec.budget)
+        if not promise.is_kept
+    )
+
+
+def select(outcomes: Sequence[Outcome], spec: TargetSpec, generated: bool) -> Verdict:
+    """The best by `[optimize] goal` among the candidates that keep every promise, else the three nearest.
+
+    `generated`: quality was judged on generated inputs, which the verdict says.
+    """
+    caveats = ("quality was judged on generated inputs only",) if generated else ()
+    of: dict[Status, list[Outcome]] = {
+        status: [outcome for outcome in outcomes if classify(outcome, spec) == status] for status in STATUSES
+    }
+    if of["kept"]:
+        return _choose(of["kept"], spec, caveats)
+    failures = tuple(f"{o.candidate.id} failed: {o.failure or 'it was not measured'}" for o in of["failed"])
+    if of["budget_missed"]:
+        return _miss_budget(of["budget_missed"], spec, failures + caveats)
+    if of["quality_missed"]:
+        return _miss_quality(of["quality_missed"], spec, failures + caveats)
+    reason = "every candidate failed" if outcomes else "there was no candidate to try"
+    return Verdict(False, None, (reason, *failures), (), "failed")
+
+
+def judge_served(
+    verdict: Verdict, spec: TargetSpec, latency_ms: float, throughput_per_s: float, concurrency: int
+) -> Verdict:
+    """The verdict once a real server has answered: latency and throughput are judged on the served figures.
+
+    `latency_ms` is at the budget's percentile. Does nothing to a verdict without a choice.
+    """
+    if verdict.chosen is None or not verdict.met:
+        return verdict
+    clients = f"with {concurrency} client{'s' if concurrency != 1 else ''}"
+    promises = list_speed_promises(latency_ms, throughput_per_s, spec.budget)
+    misses = tuple(Miss(verdict.chosen, p.key, p.measured, p.bound) for p in promises if not p.is_kept)
+    reasons = tuple(
+        f"budget met as served {clients}: {p.text}"
+        if p.is_kept
+        else f"budget missed as served {clients}: {p.miss_text}"
+        for p in promises
+    )
+    return replace(
+        verdict,
+        met=not misses,
+        reasons=reasons + verdict.reasons,
+        misses=misses,
+        missed="budget" if misses else None,
+    )
+
+
+def _choose(kept: Sequence[Outcome], spec: TargetSpec, caveats: tuple[str, ...]) -> Verdict:
+    goal = spec.optimize.goal
+    ranked = sorted(kept, key=lambda outcome: _goal_figure(outcome, goal))
+    equal = [o for o in ranked if _goal_figure(o, goal) <= _goal_figure(ranked[0], goal) * SAME]
+    best = max(equal, key=_goodness)
+    measurement = _measured(best)
+    return Verdict(
+        met=True,
+        chosen=best.candidate.id,
+        reasons=(
+            *_describe_budget(measurement, spec.budget),
+            f"quality kept: {describe_score(_score(best))}, bound {describe_bound(_score(best).metric, spec.quality)}",
+            _describe_choice(best, ranked, goal),
+            *_list_doubts(measurement.latencies[0], spec.budget),
+            *caveats,
+        ),
+        misses=(),
+        missed=None,
+    )
+
+
+def _miss_budget(missed: Sequence[Outcome], spec: TargetSpec, remarks: tuple[str, ...]) -> Verdict:
+    nearest = sorted(missed, key=lambda o: max(miss.ratio for miss in find_misses(o, spec)))[:NEAREST]
+    count = "1 candidate keeps" if len(missed) == 1 else f"{len(missed)} candidates keep"
+    reasons = [f"budget missed: {count} the quality bound, none the budget"]
+    for outcome in nearest:
+        broken = [p.miss_text for p in list_promises(_measured(outcome), spec.budget) if not p.is_kept]
+        reasons.append(f"nearest: {outcome.candidate.id}: {'; '.join(broken)}")
+    return Verdict(False, None, (*reasons, *remarks), _misses_of(nearest, spec), "budget")
+
+
+def _miss_quality(missed: Sequence[Outcome], spec: TargetSpec, remarks: tuple[str, ...]) -> Verdict:
+    nearest = sorted(missed, key=lambda o: -judge_score(_score(o), spec.quality).margin)[:NEAREST]
+    best = _score(nearest[0])
+    reasons = [f"quality missed: no candidate reaches {best.metric} {describe_bound(best.metric, spec.quality)}"]
+    for outcome in nearest:
+        off = -judge_score(_score(outcome), spec.quality).margin
+        reasons.append(f"nearest: {outcome.candidate.id}: {describe_score(_score(outcome))}, off by {off:.2g}")
+    needed = needed_samples(best, spec.quality)
+    if needed is not None:
+        reasons.append(f"{best.samples} evaluation samples cannot prove the bound: a flawless candidate needs {needed}")
+    return Verdict(False, None, (*reasons, *remarks), _misses_of(nearest, spec), "quality")
+
+
+def _misses_of(outcomes: Sequence[Outcome], spec: TargetSpec) -> tuple[Miss, ...]:
+    return tuple(miss for outcome in outcomes for miss in find_misses(outcome, spec))
+
+
+def _describe_budget(measurement: Measurement, budget: BudgetSection) -> list[str]:
+    case = measurement.latencies[0].case
+    tokens = "" if case.sequence is None else f", {case.sequence} tokens"
+    shape = f" (batch {case.batch}{tokens}, {measurement.threads} thread{'s' if measurement.threads != 1 else ''})"
+    reasons = [
+        f"budget met: {promise.text}{shape if promise.key == 'latency_ms' else ''}"
+        for promise in list_promises(measurement, budget)
+    ]
+    return reasons or ["no budget was set"]
+
+
+def _describe_choice(best: Outcome, ranked: Sequence[Outcome], goal: Goal) -> str:
+    text = _goal_text(best, goal)
+    if len(ranked) == 1:
+        return f"the only candidate that keeps every promise: {text}"
+    if best is not ranked[0]:
+        rival = f"{ranked[0].candidate.id} ({_goal_text(ranked[0], goal)})"
+        return f"{text}: as good as {rival} within 2 %, with the better answers"
+    rival = f"{ranked[1].candidate.id} ({_goal_text(ranked[1], goal)})"
+    return f"{SUPERLATIVES[goal]} of {len(ranked)} that keep every promise: {text}, then {rival}"
+
+
+def _list_doubts(latency: Latency, budget: BudgetSection) -> list[str]:
+    doubts = []
+    if latency.noisy:
+        doubts.append("timing was noisy: the medians of its rounds differ by more than 10 %")
+    if budget.latency_ms and latency.samples < needed_calls(budget.percentile):
+        doubts.append(f"p{budget.percentile:g} rests on {latency.samples} calls only")
+    return doubts
+
+
+def _goal_figure(outcome: Outcome, goal: Goal) -> float:
+    """What the goal makes small. Cost is core-milliseconds a sample at the typical shape."""
+    measurement = _measured(outcome)
+    typical = measurement.latencies[0]
+    match goal:
+        case "latency":
+            return typical.p50_ms
+        case "throughput":
+            return 1 / max(latency.throughput_per_s for latency in measurement.latencies)
+        case "size":
+            return measurement.size_mib
+        case "cost":
+            return typical.p50_ms * measurement.threads / typical.case.batch
+
+
+def _goal_text(outcome: Outcome, goal: Goal) -> str:
+    figure = _goal_figure(outcome, goal)
+    match goal:
+        case "latency":
+            return f"p50 {format_figure(figure)} ms"
+        case "throughput":
+            return f"{format_figure(1 / figure)} samples/s"
+        case "size":
+            return f"{format_figure(figure)} MiB"
+        case "cost":
+            return f"{format_figure(figure)} core-ms a sample"
+
+
+def _goodness(outcome: Outcome) -> float:
+    score = _score(outcome)
+    return -score.value if score.metric in ERRORS else score.value
+
+
+def _measured(outcome: Outcome) -> Measurement:
+    assert outcome.measurement is not None, "classify lets only measured candidates get here"
+    return outcome.measurement
+
+
+def _score(outcome: Outcome) -> QualityScore:
+    assert outcome.quality is not None, "classify lets only judged candidates get here"
+    return outcome.quality

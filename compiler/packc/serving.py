@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from packc.ingest.source import SourceModel
+from packc.spec.model import TargetSpec, WorkloadSection
+from packc.target import Target
+
+MEMORY_SHARE = 0.25
+"""Of the device's memory, at most, for the weights of all instances together."""
+DELAY_SHARE = 0.05
+"""Of the latency budget, at most, for waiting for a fuller batch."""
+MOST_DELAY_US = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class ServingPlan:
@@ -17,3 +27,65 @@ class ServingPlan:
     queue_delay_us: int
     """Longest wait for a fuller batch; counted against the latency budget."""
     reasons: tuple[str, ...]
+
+
+def plan_serving(spec: TargetSpec, target: Target, source: SourceModel) -> ServingPlan:
+    """Serving choices from the workload alone, before anything was measured under load.
+
+    On a CPU every instance gets its share of the cores. With more clients than one instance can answer, latency is
+    clients / throughput, so instances on few threads win for latency and throughput alike: they lose nothing to
+    threads that wait for each other.
+    """
+    if target.kind == "cpu":
+        instances, why_instances = _count_instances(spec, target, source)
+        threads = max(1, target.units // instances)
+    else:
+        instances, threads, why_instances = 1, 1, "1 instance: the device runs one call at a time"
+    max_batch_size, why_batch = _choose_batch(spec.workload, source)
+    queue_delay_us, why_delay = _choose_delay(spec, instances, max_batch_size)
+    return ServingPlan(instances, threads, max_batch_size, queue_delay_us, (why_instances, why_batch, *why_delay))
+
+
+def _count_instances(spec: TargetSpec, target: Target, source: SourceModel) -> tuple[int, str]:
+    cores, clients = target.units, spec.workload.concurrency
+    if clients < 2 * cores and spec.optimize.goal == "latency":
+        if clients == 1:
+            return 1, f"1 instance on {_cores(cores)}: one client at a time"
+        return 1, f"1 instance on {_cores(cores)}: {clients} clients leave cores idle between their requests"
+    if spec.budget.memory_mib:
+        return 1, f"1 instance on {_cores(cores)}: each further one would add to the memory that is bounded"
+    instances = min(clients, cores)
+    if target.memory_gb is not None and source.info.weights_mib > 0:
+        room_mib = MEMORY_SHARE * target.memory_gb * 1e9 / 2**20
+        if instances * source.info.weights_mib > room_mib:
+            instances = max(1, int(room_mib // source.info.weights_mib))
+            return instances, f"{_instances(instances)}: as many as fit {MEMORY_SHARE:.0%} of the memory"
+    return instances, f"{_instances(instances)} for {clients} client{'s' if clients != 1 else ''} on {_cores(cores)}"
+
+
+def _choose_batch(workload: WorkloadSection, source: SourceModel) -> tuple[int, str]:
+    unbatched = [tensor.name for tensor in (*source.inputs, *source.outputs) if not tensor.is_batched]
+    if unbatched:
+        return 0, f"no batching: {unbatched[0]} has no batch axis"
+    return workload.batch.max, f"batches up to {workload.batch.max}, the largest of the workload"
+
+
+def _choose_delay(spec: TargetSpec, instances: int, max_batch_size: int) -> tuple[int, tuple[str, ...]]:
+    varying = spec.workload.sequence is not None and spec.workload.sequence.typical < spec.workload.sequence.max
+    if max_batch_size <= 1 or spec.workload.concurrency <= instances:
+        return 0, ()
+    if spec.optimize.goal != "throughput":
+        return 0, ("no queue delay: requests that already wait are batched, none waits for others",)
+    if varying:
+        return 0, ("no queue delay: requests of different lengths do not share a batch",)
+    bound_us = DELAY_SHARE * spec.budget.latency_ms * 1e3 or MOST_DELAY_US
+    delay_us = round(min(bound_us, MOST_DELAY_US))
+    return delay_us, (f"requests wait up to {delay_us} us for a fuller batch: the goal is throughput",)
+
+
+def _cores(count: int) -> str:
+    return f"{count} core{'s' if count != 1 else ''}"
+
+
+def _instances(count: int) -> str:
+    return f"{count} instance{'s' if count != 1 else ''}"

@@ -4,37 +4,78 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
-from packc.tensors import Precision
+from packc.tensors import PRECISIONS, Precision
 
 TargetKind = Literal["cpu", "cuda", "jetson", "neuron"]
+
+IsaFlag = Literal[
+    "fma",
+    "avx2",
+    "avx_vnni",
+    "avx512f",
+    "avx512_vnni",
+    "avx512_bf16",
+    "avx512_fp16",
+    "amx_tile",
+    "amx_int8",
+    "amx_bf16",
+    "amx_fp16",
+    "asimd",
+    "asimdhp",
+    "asimddp",
+    "sve",
+    "sve2",
+    "i8mm",
+    "bf16",
+]
+"""The flags of a CPU that matter to inference, as /proc/cpuinfo spells them: x86-64 up to amx_fp16, then Arm."""
+
+ISA_FLAGS: tuple[IsaFlag, ...] = get_args(IsaFlag)
+
+_NATIVE_BY_FLAG: tuple[tuple[Precision, frozenset[str]], ...] = (
+    ("bf16", frozenset({"avx512_bf16", "amx_bf16", "bf16"})),
+    ("fp16", frozenset({"avx512_fp16", "amx_fp16", "asimdhp"})),
+    ("int8", frozenset({"avx2", "avx512_vnni", "asimddp", "i8mm"})),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One device. A figure that has no source is None, never a guess."""
+    """One device. A figure that has no source is left out, never guessed."""
 
     id: str
+    """"host", the name of a shipped profile, or the stem of the user's file."""
     name: str
     kind: TargetKind
     arch: str
-    isa: tuple[str, ...]
-    """Instruction-set flags of a CPU as /proc/cpuinfo spells them; empty for other kinds."""
+    isa: tuple[IsaFlag, ...]
+    """Those that a CPU has; empty for other kinds."""
     compute_capability: str | None
     """CUDA compute capability, "8.7"; None for other kinds."""
     units: int
-    """Cores, SMs or NeuronCores."""
+    """Cores (of one socket; of `host`, those that this process may use), SMs or NeuronCores."""
     memory_gb: float | None
+    """In 10^9 bytes."""
     bandwidth_gb_s: float | None
-    dense_peak_tflops: Mapping[Precision, float | None]
-    """Dense peak of the whole device, TFLOP/s (TOP/s for int8)."""
+    dense_peak_tflops: Mapping[Precision, float]
+    """Peak of the whole device without sparsity, TFLOP/s (TOP/s for int8), for precisions with a sourced figure."""
     native: tuple[Precision, ...]
     """Precisions with hardware support."""
-    compiler: str
-    runtime: str
-    notes: str
+    instances: tuple[str, ...]
+    """Where the device can be rented: "aws:c7a"."""
+    notes: tuple[str, ...]
+    """Sentences for the user."""
+    unsupported: str | None
+    """Why nothing can be compiled for it; None where it can."""
     sources: Mapping[str, str]
-    """Figure -> where it comes from."""
+    """Figure -> where it comes from; empty for `host`."""
     is_here: bool
     """Whether this machine is the device, so that what is measured here is true of it."""
+
+
+def derive_native(isa: tuple[IsaFlag, ...]) -> tuple[Precision, ...]:
+    """The precisions that a CPU with these flags computes in hardware; fp32 always."""
+    found = {"fp32"} | {precision for precision, flags in _NATIVE_BY_FLAG if flags.intersection(isa)}
+    return tuple(precision for precision in PRECISIONS if precision in found)

@@ -1,13 +1,19 @@
-"""A job bundle: a folder that builds and measures one candidate anywhere its runtime is installed.
+"""A job bundle: a folder that measures one candidate anywhere its runtime is installed.
 
     job.json      what to do (Job)
     run.py        the runner: standard library and numpy only
     engine.py     the runtime's adapter: its own package only
     model/        the lowered graph
-    samples.npz   inputs whose answers are wanted (data.samples layout)
-    latency.npz   inputs to time, sample i belonging to cases[i]
+    samples.npz   inputs whose answers are wanted (the layout of packc.samples)
+    latency.npz   inputs to time, sample i belonging to cases[i]; samples beyond the cases are left alone
 
 `python3 run.py` writes result.json (JobResult) and answers.npz beside it.
+
+engine.py offers three functions. What they raise becomes the candidate's failure, so messages are for people.
+
+    load(model: str, options: dict, threads: int) -> session      `model` is the path of the model's main file
+    run(session, inputs: dict[str, ndarray]) -> dict[str, ndarray]    every output of the graph
+    describe(session) -> dict[str, str]     package -> version, and "device" where the session is not on the CPU
 """
 
 from __future__ import annotations
@@ -19,6 +25,8 @@ from typing import Literal
 
 from packc.candidate import OptionValue
 
+JobStatus = Literal["ok", "failed", "timed_out", "killed"]
+
 
 @dataclass(frozen=True, slots=True)
 class ShapeCase:
@@ -28,6 +36,17 @@ class ShapeCase:
     """"typical" or "max"."""
     batch: int
     sequence: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How long one case is timed: until both minima are reached or `max_seconds` are over; three calls at least."""
+
+    warmup: int
+    """Calls before timing; fewer when they take longer than `max_seconds`."""
+    min_calls: int
+    min_seconds: float
+    max_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +61,17 @@ class Job:
     """Session options of the runtime."""
     threads: int
     cases: tuple[ShapeCase, ...]
+    efforts: tuple[Effort, ...]
+    """One a case."""
     outputs: tuple[str, ...]
     """Outputs to keep in answers.npz; empty for all."""
     answer: bool
     """Whether to run samples.npz and write answers.npz."""
-    warmup: int
-    """Calls before timing, at each case."""
-    min_calls: int
-    max_seconds: float
-    """Time spent at each case, at most, once min_calls were made."""
 
 
 @dataclass(frozen=True, slots=True)
 class CaseTimes:
-    """Raw times of the calls at one case, milliseconds, in order."""
+    """Raw times of the calls of one round at one case, milliseconds, in order."""
 
     case: str
     times_ms: tuple[float, ...]
@@ -63,9 +79,9 @@ class CaseTimes:
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """What came back from one run of a bundle."""
+    """What came back from one run of a bundle. Figures that were never reached are 0 or empty."""
 
-    status: Literal["ok", "failed", "timed_out", "killed"]
+    status: JobStatus
     failure: str | None
     """One line for people: the exception, the signal, the limit."""
     load_s: float

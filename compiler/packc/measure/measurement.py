@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from packc.jobs.job import ShapeCase
+from packc.measure.statistics import percentile_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,12 @@ class Latency:
     """Calls timed."""
     noisy: bool
     """Rounds disagree: their medians spread by more than 10 % of the middle one."""
+    times_ms: tuple[float, ...]
+    """Every timed call, in order."""
+
+    def percentile_ms(self, percentile: float) -> float:
+        """Latency that `percentile` % of the calls stay within."""
+        return percentile_ms(self.times_ms, percentile)
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,12 @@ class ServedRecord:
     quality: QualityRecord | None
     golden_max_error: float
     """Largest absolute difference between served answers and the chosen artifact's own, over HTTP and gRPC."""
+    rate_per_s: float = 0.0
+    """Requests a second that arrived instead of a fixed concurrency; 0 for none."""
+    batch: int = 1
+    """Samples in one request."""
+    noisy: bool = False
+    """Latency drifted during the run: other work shared the machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +101,12 @@ class PromiseRecord:
     quality_min: float | None
     quality_data: str
     """Where the evaluation samples came from, or "generated"."""
+    concurrency: int = 1
+    """Of the workload that the bounds are about: clients in flight at once,"""
+    rate_per_s: float = 0.0
+    """or requests a second instead; 0 for none."""
+    batch: int = 1
+    """Samples in one request."""
 
 
 @dataclass(frozen=True, slots=True)

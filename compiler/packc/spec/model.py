@@ -72,8 +72,8 @@ class ModelSection(Section):
 class Range(Section):
     """A size that varies: its usual value and the largest that must be served."""
 
-    typical: int = Field(ge=1)
-    max: int = Field(ge=1)
+    typical: int = Field(ge=1, description="What most requests have.")
+    max: int = Field(ge=1, description="The largest that must be served.")
 
     @model_validator(mode="after")
     def _check_order(self) -> Range:
@@ -82,23 +82,42 @@ class Range(Section):
         return self
 
 
-class WorkloadSection(Section):
+class PartialRange(Section):
+    """An override of a range: what is left out keeps its common value."""
+
+    typical: int | None = Field(default=None, ge=1, description="What most requests have.")
+    max: int | None = Field(default=None, ge=1, description="The largest that must be served.")
+
+
+class Traffic(Section):
+    """What a workload says apart from its shapes."""
+
+    data: str | None = Field(default=None, description="Real requests; gives lengths and load-test payloads.")
+    concurrency: int = Field(default=1, ge=1, le=4096, description="Clients in flight at once.")
+    rate_per_s: Bound = Field(default=0.0, description="Requests a second instead of a fixed concurrency.")
+
+
+class WorkloadSection(Traffic):
     """[workload]: the traffic that the budget is about."""
 
     batch: Range = Field(default=Range(typical=1, max=8), description="Samples in one request.")
     sequence: Range | None = Field(
         default=None, description="Tokens in one sample; taken from `data` when it is left out."
     )
-    data: str | None = Field(default=None, description="Real requests; gives lengths and load-test payloads.")
-    concurrency: int = Field(default=1, ge=1, le=4096, description="Clients in flight at once.")
-    rate_per_s: Bound = Field(default=0.0, description="Requests a second instead of a fixed concurrency.")
+
+
+class WorkloadOverride(Traffic):
+    """[targets.NAME.workload]: the keys of [workload] that differ for one target."""
+
+    batch: PartialRange | None = None
+    sequence: PartialRange | None = None
 
 
 class BudgetSection(Section):
     """[budget]: promises about cost; 0 means no bound."""
 
-    latency_ms: Bound = 0.0
-    percentile: float = Field(default=99.0, gt=0, lt=100)
+    latency_ms: Bound = Field(default=0.0, description="Latency of a request at `percentile`, at most.")
+    percentile: float = Field(default=99.0, gt=0, lt=100, description="The percentile that `latency_ms` bounds.")
     throughput_per_s: Bound = Field(default=0.0, description="Samples a second, at least.")
     size_mib: Bound = Field(default=0.0, description="Size of the model's files, at most.")
     memory_mib: Bound = Field(default=0.0, description="Peak resident memory, at most.")
@@ -123,30 +142,36 @@ class CalibrationSection(Section):
     """[calibration]: samples that quantization may look at."""
 
     data: str | None = Field(default=None, description="The evaluation data when it is left out.")
-    samples: int = Field(default=128, ge=1, le=100_000)
+    samples: int = Field(default=128, ge=1, le=100_000, description="How many of them to use, at most.")
 
 
 class OptimizeSection(Section):
     """[optimize]: what is best, and where to look for it."""
 
     goal: Goal = Field(default="latency", description="What to improve among candidates that keep every promise.")
-    precisions: tuple[Precision, ...] | None = Field(default=None, min_length=1)
+    precisions: tuple[Precision, ...] | None = Field(
+        default=None, min_length=1, description="Precisions to try; all that the target has when it is left out."
+    )
     max_minutes: Bound = Field(default=0.0, description="Time limit of the search; 0 means none.")
 
 
 class ServeSection(Section):
     """[serve]: what clients send and get."""
 
-    pipeline: Pipeline = "auto"
+    pipeline: Pipeline = Field(
+        default="auto", description="What clients send: text, encoded images, or (none) the model's own tensors."
+    )
     cache: bool = Field(default=False, description="Switch Triton's response cache on.")
     warmup: bool = Field(default=True, description="Warm the model up with real samples while it loads.")
 
 
 class TargetSection(Section):
-    """[targets.NAME]: one device, and the sections that differ for it."""
+    """[targets.NAME]: one device, and what differs for it, key by key: `budget.latency_ms = 40` changes that alone."""
 
-    profile: str = Field(min_length=1, description="'host', a shipped profile, or the path of a TOML profile.")
-    workload: WorkloadSection | None = None
+    profile: str = Field(
+        min_length=1, description="'host', a shipped profile (`pack targets`), or the path of a TOML profile."
+    )
+    workload: WorkloadOverride | None = None
     budget: BudgetSection | None = None
     quality: QualitySection | None = None
     calibration: CalibrationSection | None = None
@@ -157,14 +182,16 @@ class TargetSection(Section):
 class Spec(Section):
     """A whole spec file."""
 
-    model: ModelSection
+    model: ModelSection = Field(description='Needs `name = "..."` and `source = "..."`.')
     workload: WorkloadSection = WorkloadSection()
     budget: BudgetSection = BudgetSection()
     quality: QualitySection = QualitySection()
     calibration: CalibrationSection = CalibrationSection()
     optimize: OptimizeSection = OptimizeSection()
     serve: ServeSection = ServeSection()
-    targets: dict[Name, TargetSection] = Field(min_length=1)
+    targets: dict[Name, TargetSection] = Field(
+        min_length=1, description='At least one [targets.NAME] with its `profile`; "host" is this machine.'
+    )
 
 
 class TargetSpec(Section):

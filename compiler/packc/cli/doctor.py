@@ -1,0 +1,66 @@
+"""`pack doctor`: what is installed, what is missing, and the commands that bring it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from packc.cli.console import LOGGER, print_json, print_table
+from packc.doctor import Health, examine
+from packc.errors import MissingError
+
+
+@click.command()
+@click.option("--install", type=click.Choice(["server"]), help="Install the Triton server that verifies packages.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_context
+def doctor(context: click.Context, install: str | None, as_json: bool) -> None:
+    """Say what is installed and what each kind of target still needs.
+
+    Exit code 0 when all is here that a CPU target takes, 5 otherwise.
+    """
+    if install:
+        from packc.server.install import install_server
+
+        LOGGER.info("the Triton server is in %s", install_server().executable)
+    health = examine()
+    if as_json:
+        print_json(_describe(health))
+    else:
+        _print(health)
+    if not health.is_ready:
+        context.exit(MissingError.exit_code)
+
+
+def _print(health: Health) -> None:
+    host = health.host
+    click.echo(f"pack     {health.pack}")
+    click.echo(f"python   {health.python}")
+    memory = f", {host.memory_gb:g} GB" if host.memory_gb else ""
+    click.echo(f"machine  {host.name}, {host.arch}, {host.units} cores{memory}; {' '.join(host.native)}")
+    click.echo(f"server   {health.server or health.server_problem or 'none'}\n")
+    rows = [(lib.name, lib.version or "-", lib.wanted, f"packc[{lib.extra}]") for lib in health.libraries]
+    print_table(("LIBRARY", "INSTALLED", "WANTED", "FROM"), rows)
+    for need in health.needs:
+        click.echo(f"\n{need.kind}: {'ready' if need.is_ready else 'needs ' + '; '.join(need.missing)}")
+        for command in need.commands:
+            click.echo(f"  {command}")
+
+
+def _describe(health: Health) -> dict[str, object]:
+    kinds = {
+        need.kind: {"ready": need.is_ready, "missing": need.missing, "commands": need.commands} for need in health.needs
+    }
+    libraries = [{**asdict(library), "ready": library.is_ready} for library in health.libraries]
+    return {
+        "schema": 1,
+        "ready": health.is_ready,
+        "pack": health.pack,
+        "python": health.python,
+        "host": asdict(health.host),
+        "server": health.server,
+        "server_problem": health.server_problem,
+        "libraries": libraries,
+        "kinds": kinds,
+    }

@@ -1,0 +1,88 @@
+"""Says what is installed, and what each kind of target still needs."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+
+from packc import __version__
+from packc.errors import MissingError
+from packc.extras import EXTRAS, Library, list_libraries
+from packc.host import probe_host
+from packc.server.environment import find_server
+from packc.target import Target, TargetKind
+
+INSTALL_SERVER = "pack doctor --install server"
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a kind of target lacks here, and the commands that bring it, ready to paste."""
+
+    kind: TargetKind
+    missing: tuple[str, ...]
+    commands: tuple[str, ...]
+
+    @property
+    def is_ready(self) -> bool:
+        return not self.missing
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The state of this installation."""
+
+    python: str
+    pack: str
+    host: Target
+    libraries: tuple[Library, ...]
+    server: str | None
+    """The Triton server that verifies packages, or None."""
+    server_problem: str | None
+    """Why the server that was named cannot be used."""
+    needs: tuple[Need, ...]
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether everything is here that building, verifying and serving for a CPU takes."""
+        return all(need.is_ready for need in self.needs if need.kind == "cpu")
+
+
+def examine() -> Health:
+    """Looks at this installation; imports none of the libraries and starts nothing."""
+    libraries = list_libraries()
+    server, problem = None, None
+    try:
+        server = find_server()
+    except MissingError as error:
+        problem = str(error)
+    return Health(
+        python=platform.python_version(),
+        pack=__version__,
+        host=probe_host(),
+        libraries=libraries,
+        server=str(server) if server else None,
+        server_problem=problem,
+        needs=(_list_cpu_needs(libraries, server is not None, problem), *_OTHER_KINDS),
+    )
+
+
+def _list_cpu_needs(libraries: tuple[Library, ...], has_server: bool, problem: str | None) -> Need:
+    missing, commands = [], []
+    for extra in EXTRAS:
+        lacking = [library for library in libraries if library.extra == extra and not library.is_ready]
+        missing += [_say_lack(library) for library in lacking]
+        commands += [f"pip install 'packc[{extra}]'"] if lacking else []
+    if not has_server:
+        missing.append(problem or "a Triton server")
+        commands += [] if problem else [INSTALL_SERVER]
+    return Need("cpu", tuple(missing), tuple(commands))
+
+
+def _say_lack(library: Library) -> str:
+    found = f", found {library.version}" if library.version else ""
+    return f"{library.name} {library.wanted}".rstrip() + found
+
+
+_NO_RUNTIME = ("a runtime of pack that builds for it: this version has none",)
+_OTHER_KINDS = tuple(Need(kind, _NO_RUNTIME, ()) for kind in ("cuda", "jetson", "neuron"))

@@ -1,0 +1,177 @@
+"""Looks at a Hugging Face checkpoint folder, sentence-transformers folders included, without loading a weight."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from packc.errors import SourceError
+from packc.ingest.config import Config, read_config, read_geometry, read_labels
+from packc.ingest.fingerprint import fingerprint_files
+from packc.ingest.preprocessing import read_image_preprocessing, read_text_preprocessing
+from packc.ingest.source import SourceInfo
+from packc.ingest.tasks import Modality, choose_task
+from packc.ingest.weights import read_weights
+from packc.spec.model import ModelSection, Pooling
+
+FINGERPRINT_SUFFIXES = frozenset({".json", ".safetensors", ".txt", ".model", ".py"})
+"""The files that decide what a checkpoint computes."""
+
+LABELLED_TASKS = frozenset({"text-classification", "token-classification", "image-classification"})
+
+_POOLING_MODES: dict[str, Pooling] = {
+    "mean": "mean",
+    "cls": "cls",
+    "max": "max",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_max_tokens": "max",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SentenceModules:
+    """What a sentence-transformers folder puts around its transformer."""
+
+    transformer: Path
+    pooling: Pooling
+    normalize: bool
+    max_length: int | None
+
+
+def inspect_checkpoint(folder: Path, model: ModelSection) -> SourceInfo:
+    """What `folder` holds. Raises SourceError when it is not a checkpoint that pack can compile faithfully."""
+    modules = read_sentence_modules(folder)
+    root = modules.transformer if modules else folder
+    config = read_config(root / "config.json")
+    if not config:
+        raise SourceError(
+            f"{root} is not a checkpoint: it has no config.json",
+            hint="give the folder that `save_pretrained` wrote, a hub id, an .onnx file or 'package.module:factory'",
+        )
+    architecture = _read_architecture(root, config)
+    _refuse_unsupported(root, config, model)
+    modality = _modality(root, config)
+    task = choose_task(architecture, modality, model.task, is_sentence_encoder=modules is not None)
+    weights = read_weights(root)
+    pooling = _choose_pooling(model, modules, task)
+    return SourceInfo(
+        origin="huggingface",
+        location=str(root),
+        revision=model.revision,
+        fingerprint=fingerprint_files(_content_files(folder), folder),
+        task=task,
+        architecture=architecture,
+        geometry=read_geometry(config),
+        preprocessing=(
+            read_text_preprocessing(root, config, modules.max_length if modules else None)
+            if modality == "text"
+            else read_image_preprocessing(root, config)
+        ),
+        pooling=pooling,
+        normalize=modules is not None and modules.normalize and pooling != "none",
+        labels=read_labels(config) if task in LABELLED_TASKS else (),
+        parameters=weights.parameters,
+        weights_mib=weights.size_bytes / 2**20,
+        trust_remote_code=model.trust_remote_code,
+    )
+
+
+def read_sentence_modules(folder: Path) -> SentenceModules | None:
+    """The modules of a sentence-transformers folder; None when `folder` is not one.
+
+    Raises SourceError for modules other than Transformer, Pooling (mean, cls or max) and Normalize.
+    """
+    path = folder / "modules.json"
+    if not path.is_file():
+        return None
+    try:
+        entries = json.loads(path.read_text())
+        listed = [(str(entry["type"]).rsplit(".", 1)[-1], folder / entry["path"]) for entry in entries]
+    except (ValueError, KeyError, TypeError) as error:
+        raise SourceError(f"{path} is not a list of sentence-transformers modules: {error!r}") from error
+    kinds = [kind for kind, _ in listed]
+    if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
+        raise SourceError(
+            f"{path} chains {' -> '.join(kinds)}: pack repeats Transformer -> Pooling [-> Normalize] only",
+            hint="export the whole chain to .onnx, or give it as 'package.module:factory'",
+        )
+    transformer = listed[0][1]
+    settings = read_config(transformer / "sentence_bert_config.json")
+    return SentenceModules(
+        transformer=transformer,
+        pooling=_read_pooling(listed[1][1] / "config.json"),
+        normalize=len(kinds) == 3,
+        max_length=settings.get("max_seq_length"),
+    )
+
+
+def _read_pooling(path: Path) -> Pooling:
+    config = read_config(path)
+    modes = config.get("pooling_mode") or [
+        key for key, on in config.items() if key.startswith("pooling_mode_") and on is True
+    ]
+    modes = [modes] if isinstance(modes, str) else list(modes)
+    if len(modes) != 1 or modes[0] not in _POOLING_MODES:
+        raise SourceError(
+            f"{path} pools by {' + '.join(map(str, modes)) or 'nothing'}: pack repeats one of mean, cls and max",
+            hint="export the whole model to .onnx, or give it as 'package.module:factory'",
+        )
+    return _POOLING_MODES[modes[0]]
+
+
+def _read_architecture(root: Path, config: Config) -> str:
+    names = config.get("architectures")
+    if not isinstance(names, list) or len(names) != 1 or not isinstance(names[0], str):
+        raise SourceError(
+            f"{root / 'config.json'} does not name one architecture (`architectures` is {names!r}), "
+            "so pack cannot tell which head the weights belong to",
+            hint="save the checkpoint again with `save_pretrained` of the class that it was trained with",
+        )
+    return names[0]
+
+
+def _refuse_unsupported(root: Path, config: Config, model: ModelSection) -> None:
+    if "auto_map" in config and not model.trust_remote_code:
+        raise SourceError(
+            f"{root} brings Python code of its own, which pack does not run",
+            hint="when you trust it: trust_remote_code = true in [model]",
+        )
+    if "quantization_config" in config:
+        raise SourceError(f"{root} is already quantized", hint="give the original checkpoint: pack quantizes it itself")
+    if config.get("is_encoder_decoder") and not _read_architecture(root, config).endswith("EncoderModel"):
+        raise SourceError(f"{root} is an encoder-decoder ({_read_architecture(root, config)}): pack compiles encoders")
+
+
+def _modality(root: Path, config: Config) -> Modality:
+    if "text_config" in config or "vision_config" in config:
+        raise SourceError(
+            f"{root} has a text and a vision tower: pack compiles one encoder at a time",
+            hint="save the tower that you serve as a checkpoint of its own (CLIPVisionModel, CLIPTextModel, ...)",
+        )
+    if "vocab_size" in config:
+        return "text"
+    if "num_channels" in config or "image_size" in config or (root / "preprocessor_config.json").is_file():
+        return "image"
+    raise SourceError(
+        f"{root / 'config.json'} tells neither a vocabulary nor image channels: pack compiles text and image encoders",
+        hint="export the model to .onnx, or give it as 'package.module:factory'",
+    )
+
+
+def _choose_pooling(model: ModelSection, modules: SentenceModules | None, task: str) -> Pooling:
+    """The spec's pooling, else the folder's own; sentence vectors of a plain encoder are means, as is usual."""
+    if model.pooling is not None:
+        if task.endswith(("classification", "answering", "mask")):
+            raise SourceError(f"pooling = {model.pooling!r} makes no sense for the task {task!r}", hint="remove it")
+        return model.pooling
+    if modules is not None:
+        return modules.pooling
+    return "mean" if task == "sentence-similarity" else "none"
+
+
+def _content_files(folder: Path) -> list[Path]:
+    """Files that decide what the checkpoint computes; what a download left in hidden folders does not."""
+    found = (file for file in folder.rglob("*") if file.suffix in FINGERPRINT_SUFFIXES and file.is_file())
+    return [file for file in found if not file.relative_to(folder).parts[0].startswith(".")]

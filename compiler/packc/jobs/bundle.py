@@ -1,0 +1,77 @@
+"""Writes job bundles and reads what came back; packc.jobs.job draws their layout."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from packc.errors import PackError
+from packc.jobs import runner
+from packc.jobs.job import Job, JobResult
+
+MODEL_FOLDER = "model"
+
+T = TypeVar("T")
+
+
+def write_bundle(folder: Path, job: Job, model: Path, samples: Path | None, latency: Path | None, engine: Path) -> None:
+    """Fills `folder` (made when missing) with a bundle for `job`.
+
+    `model` is the artifact's main file; every file of its folder belongs to the artifact and travels along (external
+    data, an engine's second file). Large files are hard links where the file system allows it, else copies.
+    `samples` is needed when the job answers, `latency` when it has cases.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in sorted(model.parent.rglob("*")):
+        if file.is_file():
+            _link(file, folder / MODEL_FOLDER / file.relative_to(model.parent))
+    for name, source in (("samples.npz", samples), ("latency.npz", latency)):
+        if source is not None:
+            _link(source, folder / name)
+    shutil.copyfile(engine, folder / "engine.py")
+    shutil.copyfile(runner.__file__, folder / "run.py")
+    (folder / "job.json").write_bytes(TypeAdapter(Job).dump_json(job, indent=1))
+
+
+def read_job(folder: Path) -> Job:
+    """The job of a bundle. Raises PackError when job.json is missing or malformed."""
+    return _read(folder / "job.json", TypeAdapter(Job))
+
+
+def read_result(folder: Path) -> JobResult:
+    """What the runner wrote, `answers` made absolute. Raises PackError when result.json is missing or malformed."""
+    result = _read(folder / "result.json", TypeAdapter(JobResult))
+    return replace(result, answers=None if result.answers is None else folder / "answers.npz")
+
+
+def model_size_mib(folder: Path) -> float:
+    """Size of a bundle's model: all its files."""
+    return sum(file.stat().st_size for file in (folder / MODEL_FOLDER).rglob("*") if file.is_file()) / 2**20
+
+
+def _read(path: Path, adapter: TypeAdapter[T]) -> T:
+    try:
+        return adapter.validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise PackError(
+            f"{path.parent}: the bundle has no {path.name}",
+            hint="run the bundle first: python3 run.py" if path.name == "result.json" else None,
+        ) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise PackError(f"{path}: malformed at {place or 'the top'}: {first['msg']}") from None
+
+
+def _link(source: Path, destination: Path) -> None:
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    destination.unlink(missing_ok=True)
+    try:
+        os.link(source.resolve(), destination)
+    except OSError:
+        shutil.copyfile(source, destination)

@@ -1,0 +1,185 @@
+"""Runs the job bundle that this file lies in: `python3 run.py [--rounds N]` writes result.json and answers.npz.
+
+Copied into every bundle as run.py, so it imports nothing of packc: Python 3.10, numpy and the bundle's engine.py.
+Whatever goes wrong is written into result.json; the exit status is 0 whenever that file was written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import importlib
+import itertools
+import json
+import logging
+import os
+import platform
+import resource
+import signal
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+log = logging.getLogger("run")
+
+LEAST_CALLS = 3
+FAILURE_CHARACTERS = 400
+PR_SET_PDEATHSIG = 1
+
+Tensors = dict[str, npt.NDArray[Any]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Run this job bundle; writes result.json beside this file.")
+    parser.add_argument("--rounds", type=int, default=1, metavar="N", help="time every case N times")
+    parser.add_argument("--die-with-parent", action="store_true", help="stop when the starting process is gone")
+    arguments = parser.parse_args()
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    if arguments.die_with_parent:
+        tie_to_parent()
+    result = run(Path(__file__).resolve().parent, arguments.rounds)
+    log.info("result.json: %s", result["failure"] or "ok")
+
+
+def run(bundle: Path, rounds: int) -> dict[str, Any]:
+    """Does the whole job; returns what it wrote to result.json (the fields of packc.jobs.job.JobResult)."""
+    result: dict[str, Any] = {
+        "status": "ok",
+        "failure": None,
+        "load_s": 0.0,
+        "peak_rss_mib": 0.0,
+        "times": [],
+        "answers": None,
+        "device": cpu_name(),
+        "versions": [["python", platform.python_version()], ["numpy", np.__version__]],
+    }
+    try:
+        run_job(bundle, json.loads((bundle / "job.json").read_text("utf-8")), rounds, result)
+    except Exception as error:
+        log.exception("the job failed")
+        result["status"] = "failed"
+        result["failure"] = one_line(error)
+    result["peak_rss_mib"] = peak_rss_mib()
+    write_whole(bundle / "result.json", lambda path: path.write_text(json.dumps(result, indent=1), "utf-8"))
+    return result
+
+
+def run_job(bundle: Path, job: dict[str, Any], rounds: int, result: dict[str, Any]) -> None:
+    """Loads, answers and times; fills `result` as it goes, so that a failure keeps what came before it."""
+    engine = importlib.import_module("engine")
+    start = time.perf_counter()
+    session = engine.load(str(bundle / job["model"]), job["options"], job["threads"])
+    result["load_s"] = round(time.perf_counter() - start, 6)
+    facts = dict(engine.describe(session))
+    result["device"] = facts.pop("device", result["device"])
+    result["versions"] += [[name, version] for name, version in sorted(facts.items())]
+    if job["answer"]:
+        answers = bundle / "answers.npz"
+        write_whole(answers, lambda path: write_answers(engine, session, bundle / "samples.npz", job["outputs"], path))
+        result["answers"] = answers.name
+    if job["cases"]:
+        inputs = list(itertools.islice(read_samples(bundle / "latency.npz"), len(job["cases"])))
+        for _ in range(rounds):
+            for case, effort, sample in zip(job["cases"], job["efforts"], inputs, strict=True):
+                times_ms = time_calls(engine.run, session, sample, effort)
+                result["times"].append({"case": case["name"], "times_ms": times_ms})
+
+
+def write_answers(engine: Any, session: Any, samples: Path, outputs: list[str], path: Path) -> None:
+    """Writes the answers to all samples one by one, so that memory holds a single one."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for index, sample in enumerate(read_samples(samples)):
+            answer = engine.run(session, sample)
+            missing = [name for name in outputs if name not in answer]
+            if missing:
+                raise LookupError(f"the model has no output {', '.join(missing)}; it has {', '.join(answer)}")
+            for name in outputs or answer:
+                with archive.open(f"{index}/{name}.npy", "w", force_zip64=True) as file:
+                    np.lib.format.write_array(file, np.asarray(answer[name]), allow_pickle=False)
+
+
+def time_calls(call: Callable[[Any, Tensors], Tensors], session: Any, sample: Tensors, effort: Any) -> list[float]:
+    """Wall time of single calls in milliseconds, after warming up; see packc.jobs.job.Effort."""
+    start = time.perf_counter()
+    for _ in range(effort["warmup"]):
+        call(session, sample)
+        if time.perf_counter() - start > effort["max_seconds"]:
+            break
+    times_ms: list[float] = []
+    start_ns = time.perf_counter_ns()
+    while True:
+        before_ns = time.perf_counter_ns()
+        call(session, sample)
+        after_ns = time.perf_counter_ns()
+        times_ms.append((after_ns - before_ns) / 1e6)
+        elapsed_s = (after_ns - start_ns) / 1e9
+        is_enough = len(times_ms) >= effort["min_calls"] and elapsed_s >= effort["min_seconds"]
+        if len(times_ms) >= LEAST_CALLS and (is_enough or elapsed_s >= effort["max_seconds"]):
+            return times_ms
+
+
+def read_samples(path: Path) -> Iterator[Tensors]:
+    """The samples of a file in the layout of packc.samples, in order, read one at a time."""
+    with np.load(path, allow_pickle=False) as archive:
+        names: dict[int, list[str]] = {}
+        for key in archive.files:
+            index, name = key.split("/", 1)
+            names.setdefault(int(index), []).append(name)
+        for index in sorted(names):
+            yield {name: archive[f"{index}/{name}"] for name in names[index]}
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Lets `write` fill a temporary file, then renames it to `path`: readers see all of it or nothing."""
+    part = path.with_name(f".{path.name}.part")
+    write(part)
+    part.replace(path)
+
+
+def one_line(error: Exception) -> str:
+    """The exception as one line: its type and the first line of its message."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return ": ".join([type(error).__name__, *lines[:1]])[:FAILURE_CHARACTERS]
+
+
+def peak_rss_mib() -> float:
+    """Largest resident memory of this process.
+
+    /proc rather than getrusage where it exists: ru_maxrss starts from the size of the process that started this one.
+    """
+    try:
+        status = Path("/proc/self/status").read_text("utf-8")
+        return int(status.split("VmHWM:")[1].split()[0]) / 1024
+    except (OSError, IndexError):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def cpu_name() -> str:
+    """The processor and how many logical CPUs this process may use: "AMD EPYC 9654 (4 CPUs)"."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    name = platform.processor() or platform.machine()
+    try:
+        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
+            if line.startswith("model name"):
+                name = line.split(":", 1)[1].strip()
+                break
+    except OSError:
+        pass
+    return f"{name} ({count} CPU{'s' if count != 1 else ''})"
+
+
+def tie_to_parent() -> None:
+    """Has the kernel kill this process when the one that started it dies (Linux; elsewhere nothing)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()

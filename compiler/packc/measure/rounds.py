@@ -1,0 +1,78 @@
+"""Measures candidates side by side: rounds of one fresh process each, so that drift of the machine hits all alike."""
+
+from __future__ import annotations
+
+import logging
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from packc.jobs.bundle import model_size_mib, read_job
+from packc.jobs.job import JobResult, ShapeCase
+from packc.jobs.local import run_bundle
+from packc.measure.measurement import Latency, Measurement
+from packc.measure.statistics import is_noisy, percentile_ms
+
+log = logging.getLogger(__name__)
+
+
+def measure_bundles(
+    bundles: Mapping[str, Path],
+    rounds: int,
+    timeout_s: float,
+    python: Path = Path(sys.executable),
+    memory_limit_mib: float | None = None,
+) -> dict[str, Measurement | JobResult]:
+    """Runs every bundle once a round and pools the times, in the order of `bundles`.
+
+    A candidate whose run fails, even once, comes back as that JobResult and is not run again.
+    """
+    results: dict[str, list[JobResult]] = {name: [] for name in bundles}
+    failures: dict[str, JobResult] = {}
+    for number in range(1, rounds + 1):
+        log.info("timing round %d of %d: %d candidates", number, rounds, len(bundles) - len(failures))
+        for name, folder in bundles.items():
+            if name in failures:
+                continue
+            result = run_bundle(folder, timeout_s, python, memory_limit_mib)
+            results[name].append(result)
+            if result.status != "ok":
+                log.info("%s: %s", name, result.failure)
+                failures[name] = result
+    return {
+        name: failures[name] if name in failures else summarize_runs(folder, results[name])
+        for name, folder in bundles.items()
+    }
+
+
+def summarize_runs(folder: Path, results: Sequence[JobResult]) -> Measurement:
+    """One Measurement of the successful runs of the bundle in `folder`."""
+    job = read_job(folder)
+    return Measurement(
+        latencies=tuple(_summarize_case(case, _rounds_of(case, results)) for case in job.cases),
+        load_s=statistics.median(result.load_s for result in results),
+        peak_rss_mib=max(result.peak_rss_mib for result in results),
+        size_mib=model_size_mib(folder),
+        threads=job.threads,
+        device=results[0].device,
+        versions=results[0].versions,
+    )
+
+
+def _rounds_of(case: ShapeCase, results: Sequence[JobResult]) -> list[tuple[float, ...]]:
+    return [times.times_ms for result in results for times in result.times if times.case == case.name]
+
+
+def _summarize_case(case: ShapeCase, rounds_ms: Sequence[tuple[float, ...]]) -> Latency:
+    times_ms = tuple(time_ms for round_ms in rounds_ms for time_ms in round_ms)
+    return Latency(
+        case=case,
+        p50_ms=percentile_ms(times_ms, 50),
+        p99_ms=percentile_ms(times_ms, 99),
+        min_ms=min(times_ms),
+        throughput_per_s=case.batch * len(times_ms) / (sum(times_ms) / 1e3),
+        samples=len(times_ms),
+        noisy=is_noisy(rounds_ms),
+        times_ms=times_ms,
+    )

@@ -1,0 +1,148 @@
+"""Golden requests: what a client sends to the package, and what it must get back.
+
+    golden/requests.json        {"schema", "pipeline", "requests"}: texts, or image files in golden/
+    golden/inputs.npz           the requests of pipeline "none"
+    golden/answers.npz          what the chosen artifact answers, under the names that clients see
+    golden/source_answers.npz   what the source model answers, likewise
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from packc.errors import DataError, Diagnostic, PackError
+from packc.ingest.source import SourceModel
+from packc.package.pipelines.choice import ChosenPipeline
+from packc.package.pipelines.labels import class_names
+from packc.package.pipelines.tensors import CLASSIFIERS
+from packc.samples import Array, RawSamples, Sample, load_samples, save_samples
+
+SCHEMA = 1
+MAX_REQUESTS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenSet:
+    """Requests of one sample each, with their answers; exactly one of texts, images and tensors is filled."""
+
+    pipeline: ChosenPipeline
+    answers: Sequence[Sample]
+    """Of the chosen artifact, by the output's name in the served model: `embedding` [1, size], `label` and `score`
+    [1, 1], or the graph's own answer. The batch axis is 1."""
+    source_answers: Sequence[Sample]
+    """Of the source model, in the same form."""
+    texts: tuple[str, ...] = ()
+    images: tuple[Path, ...] = ()
+    tensors: Sequence[Sample] = ()
+    """Inputs of the graph by name, batch axis 1."""
+
+    def requests(self) -> list[Sample]:
+        """The inputs of each request as the served model takes them: strings are arrays of objects, bytes each."""
+        if self.pipeline == "text":
+            return [{"text": _bytes_array(text.encode())} for text in self.texts]
+        if self.pipeline == "image":
+            return [{"image": _bytes_array(image.read_bytes())} for image in self.images]
+        return list(self.tensors)
+
+
+@dataclass(frozen=True, slots=True)
+class _RequestsFile:
+    schema: int
+    pipeline: ChosenPipeline
+    requests: tuple[str, ...]
+
+
+def make_golden(
+    pipeline: ChosenPipeline, source: SourceModel, raw: RawSamples, inputs: Path, answers: Path, source_answers: Path
+) -> GoldenSet:
+    """At most MAX_REQUESTS samples, spread evenly over the evaluation data.
+
+    `inputs`, `answers` and `source_answers` are samples files whose sample i belongs to sample i of `raw`.
+    Raises DataError when the data are of another kind than the pipeline's clients send.
+    """
+    ours, theirs = load_samples(answers), load_samples(source_answers)
+    count = min(len(ours), len(theirs))
+    chosen = sorted({int(i) for i in np.linspace(0, count - 1, min(count, MAX_REQUESTS))})
+    served = [_serve(pipeline, source, ours[i]) for i in chosen]
+    served_source = [_serve(pipeline, source, theirs[i]) for i in chosen]
+    if pipeline == "none":
+        tensors = load_samples(inputs)
+        return GoldenSet(pipeline, served, served_source, tensors=[tensors[i] for i in chosen])
+    kept = raw.texts if pipeline == "text" else raw.images
+    if len(kept) < count:
+        raise DataError(
+            Diagnostic(
+                f"{raw.origin} holds no {pipeline}s, but clients of this package send {pipeline}s",
+                hint=f'give {pipeline} samples under [quality] data, or set pipeline = "none" under [serve]',
+            )
+        )
+    if pipeline == "text":
+        return GoldenSet(pipeline, served, served_source, texts=tuple(raw.texts[i] for i in chosen))
+    return GoldenSet(pipeline, served, served_source, images=tuple(raw.images[i] for i in chosen))
+
+
+def write_golden(folder: Path, golden: GoldenSet) -> None:
+    """Writes the files of this module's docstring into `folder`, which is made."""
+    folder.mkdir()
+    requests = list(golden.texts)
+    for i, image in enumerate(golden.images):
+        requests.append(f"images/{i:04}{image.suffix}")
+        (folder / "images").mkdir(exist_ok=True)
+        shutil.copyfile(image, folder / requests[-1])
+    document = {"schema": SCHEMA, "pipeline": golden.pipeline, "requests": requests}
+    (folder / "requests.json").write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    if golden.tensors:
+        save_samples(folder / "inputs.npz", golden.tensors)
+    save_samples(folder / "answers.npz", golden.answers)
+    save_samples(folder / "source_answers.npz", golden.source_answers)
+
+
+def load_golden(folder: Path) -> GoldenSet:
+    """Reads what `write_golden` wrote. Raises PackError when it is not there or of another form."""
+    try:
+        text = (folder / "requests.json").read_text()
+        file = TypeAdapter(_RequestsFile).validate_json(text)
+        answers, source_answers = load_samples(folder / "answers.npz"), load_samples(folder / "source_answers.npz")
+        tensors = load_samples(folder / "inputs.npz") if file.pipeline == "none" else []
+    except (OSError, ValidationError, ValueError, KeyError) as error:
+        raise PackError(f"the golden requests in {folder} cannot be read: {error}", hint="build it again") from error
+    if file.schema != SCHEMA:
+        raise PackError(
+            f"{folder / 'requests.json'} has schema {file.schema}, this pack reads {SCHEMA}", hint="build it again"
+        )
+    return GoldenSet(
+        file.pipeline,
+        answers,
+        source_answers,
+        texts=file.requests if file.pipeline == "text" else (),
+        images=tuple(folder / name for name in file.requests) if file.pipeline == "image" else (),
+        tensors=tensors,
+    )
+
+
+def _bytes_array(content: bytes) -> Array:
+    return np.array([[content]], dtype=object)
+
+
+def _serve(pipeline: ChosenPipeline, source: SourceModel, answer: Mapping[str, Array]) -> dict[str, Array]:
+    """One sample's outputs of the graph as clients of the pipeline get them."""
+    value = answer[source.answer]
+    if pipeline == "none":
+        return {source.answer: value}
+    if source.info.task not in CLASSIFIERS:
+        return {"embedding": value}
+    logits = np.asarray(value, dtype=np.float32)
+    best = int(logits[0].argmax())
+    if logits.shape[1] == 1:
+        score = 1 / (1 + np.exp(-logits[0, 0]))
+    else:
+        powers = np.exp(logits[0] - logits[0].max())
+        score = powers[best] / powers.sum()
+    return {"label": np.array([[class_names(source)[best]]]), "score": np.array([[score]], dtype=np.float32)}

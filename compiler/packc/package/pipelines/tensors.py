@@ -1,0 +1,85 @@
+"""Pipeline "none": the compiled graph itself, tensors in and tensors out. The other pipelines have it as a member."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from packc.ingest.source import SourceModel
+from packc.package.model_config import (
+    add_batching,
+    add_cache,
+    add_cpu_instances,
+    add_tensor,
+    add_warmup,
+    new_config,
+)
+from packc.package.pipelines.triton_model import FileContent, TritonModel, version_path
+from packc.samples import Sample
+from packc.serving import ServingPlan
+from packc.spec.model import Task
+
+CLASSIFIERS: tuple[Task, ...] = ("text-classification", "image-classification")
+"""Tasks whose answer is one row of logits a sample."""
+
+
+class TritonRuntime(Protocol):
+    """The side of a runtime that a package needs."""
+
+    def configure_triton(self, config: Any, threads: int) -> None:
+        """Sets backend and parameters of a ModelConfig so that each instance computes on `threads` threads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ingredients:
+    """All that the Triton models of one package are made of."""
+
+    name: str
+    """Of the model that clients call."""
+    source: SourceModel
+    artifact: Mapping[str, Path]
+    """Files of the compiled model, by their name in the version folder."""
+    runtime: TritonRuntime
+    serving: ServingPlan
+    warmup: Sequence[Sample]
+    """Inputs of the graph, batch axis 1 each; empty for no warm-up."""
+    cache: bool
+    """Whether Triton's response cache answers repeated requests."""
+
+    @property
+    def helpers(self) -> int:
+        """Processes for each Python step beside the graph: one keeps up with about four model instances."""
+        return (self.serving.instances + 3) // 4
+
+
+def build_tensor_models(ingredients: Ingredients) -> tuple[TritonModel, ...]:
+    """The graph alone, under the package's name."""
+    model = build_graph_model(ingredients, ingredients.name)
+    if ingredients.cache:
+        add_cache(model.config)
+    info = ingredients.source.info
+    if not info.labels or info.task not in CLASSIFIERS:
+        return (model,)
+    answer = next(tensor for tensor in model.config.output if tensor.name == ingredients.source.answer)
+    answer.label_filename = "labels.txt"
+    text = "".join(" ".join(label.split()) + "\n" for label in info.labels)
+    return (TritonModel(model.config, {**model.files, "labels.txt": text}),)
+
+
+def build_graph_model(ingredients: Ingredients, name: str) -> TritonModel:
+    """The compiled graph as a Triton model called `name`: every tensor written, batched, on the planned instances."""
+    serving = ingredients.serving
+    config = new_config(name, serving.max_batch_size)
+    for tensor in ingredients.source.inputs:
+        add_tensor(config, "input", tensor)
+    for tensor in ingredients.source.outputs:
+        add_tensor(config, "output", tensor)
+    add_batching(config, serving.queue_delay_us)
+    add_cpu_instances(config, serving.instances)
+    ingredients.runtime.configure_triton(config, serving.threads)
+    files: dict[str, FileContent] = {version_path(file): path for file, path in ingredients.artifact.items()}
+    files |= add_warmup(config, ingredients.warmup)
+    return TritonModel(config, files)
+

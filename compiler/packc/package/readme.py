@@ -1,0 +1,86 @@
+"""README.md of a package: how to serve, ask and check it, with commands that work as they stand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from packc.package.docker import PYTHON_PACKAGES, server_command
+from packc.package.golden import GoldenSet
+from packc.package.pipelines.triton_model import TritonModel
+from packc.package.render import render_template
+from packc.samples import Sample
+from packc.spec.model import TargetSpec
+
+_LARGEST_CURL = 256
+"""Elements of a request that is still shown as JSON."""
+
+
+def write_readme(path: Path, spec: TargetSpec, golden: GoldenSet, models: tuple[TritonModel, ...]) -> None:
+    """`models` are the package's, the one that clients call first."""
+    served = models[0].config
+    outputs = [tensor.name for tensor in served.output]
+    text = render_template(
+        "package_readme.md.j2",
+        name=spec.model.name,
+        target=spec.target,
+        pipeline=golden.pipeline,
+        outputs=outputs,
+        command=server_command("model_repository", cache=spec.serve.cache),
+        packages=PYTHON_PACKAGES[golden.pipeline],
+        curl=_write_curl(spec.model.name, golden),
+        example=_example(golden),
+        inputs=tuple(tensor.name for tensor in served.input),
+        max_batch_size=served.max_batch_size,
+        models=[(model.name, _describe_role(model)) for model in models],
+    )
+    path.write_text(text)
+
+
+def _example(golden: GoldenSet) -> str:
+    if golden.pipeline == "image":
+        return f"golden/images/{golden.images[0].name}"
+    return golden.texts[0] if golden.pipeline == "text" else ""
+
+
+def _write_curl(name: str, golden: GoldenSet) -> str | None:
+    """A curl command that answers as it stands; None for tensors too large to print."""
+    url = f"localhost:8000/v2/models/{name}/infer"
+    if golden.pipeline == "image":
+        return (
+            f"curl -s {url} -H 'Inference-Header-Content-Length: 0' "
+            f"-H 'Content-Type: application/octet-stream' --data-binary @{_example(golden)} --output -"
+        )
+    sample = golden.requests()[0]
+    if sum(array.size for array in sample.values()) > _LARGEST_CURL:
+        return None
+    body = json.dumps({"inputs": _as_json(sample)}, ensure_ascii=False).replace("'", "'\\''")
+    return f"curl -s {url} -d '{body}'"
+
+
+def _as_json(sample: Sample) -> list[dict[str, object]]:
+    return [
+        {
+            "name": name,
+            "shape": list(array.shape),
+            "datatype": _DATATYPES.get(array.dtype.name, array.dtype.name.upper()),
+            "data": [item.decode() if isinstance(item, bytes) else item for item in array.ravel().tolist()],
+        }
+        for name, array in sample.items()
+    ]
+
+
+_DATATYPES = {"object": "BYTES", "float16": "FP16", "float32": "FP32", "float64": "FP64"}
+"""Names of element types in the protocol that are not numpy's in capitals."""
+
+
+def _describe_role(model: TritonModel) -> str:
+    if model.config.platform == "ensemble":
+        return "what clients call: the steps below as one"
+    if model.name.endswith("-tokenizer"):
+        return "text to tokens"
+    if model.name.endswith("-preprocess"):
+        return "encoded image to pixels"
+    if model.name.endswith("-labels"):
+        return "logits to label and score"
+    return "the compiled graph"

@@ -1,0 +1,71 @@
+"""Writes one target's package: the Triton repository and all that belongs beside it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from packc.errors import PackError
+from packc.ingest.source import SourceModel
+from packc.package.artifact import artifact_files
+from packc.package.docker import write_docker
+from packc.package.golden import GoldenSet, write_golden
+from packc.package.lint import lint_repository
+from packc.package.pipelines.choice import build_models
+from packc.package.pipelines.tensors import Ingredients, TritonRuntime
+from packc.package.pipelines.triton_model import write_models
+from packc.package.readme import write_readme
+from packc.package.sbom import write_sbom
+from packc.samples import Sample
+from packc.serving import ServingPlan
+from packc.spec.model import TargetSpec
+
+log = logging.getLogger(__name__)
+
+def write_package(
+    folder: Path,
+    *,
+    spec: TargetSpec,
+    source: SourceModel,
+    model: Path,
+    runtime: TritonRuntime,
+    serving: ServingPlan,
+    warmup: Sequence[Sample],
+    golden: GoldenSet,
+    versions: Mapping[str, str],
+) -> None:
+    """Fills the empty `folder` with everything but the manifest and the report.
+
+    `model` is the chosen artifact's main file; `warmup` real inputs of the graph, batch axis 1 each, used when the
+    spec wants a warm-up; `golden.pipeline` says what clients send; `versions` are the Python packages that made and
+    measured the artifact. Raises PackError when the written repository breaks a rule of Triton's: a bug, or an
+    artifact whose tensors differ from the source's.
+    """
+    artifact = artifact_files(model)
+    ingredients = Ingredients(
+        name=spec.model.name,
+        source=source,
+        artifact=artifact,
+        runtime=runtime,
+        serving=serving,
+        warmup=warmup if spec.serve.warmup else (),
+        cache=spec.serve.cache,
+    )
+    models = build_models(golden.pipeline, ingredients)
+    repository = folder / "model_repository"
+    write_models(models, repository)
+    if errors := [found for found in lint_repository(repository) if found.severity == "error"]:
+        raise PackError("the Triton repository is not valid:\n" + "\n\n".join(error.render() for error in errors))
+    write_golden(folder / "golden", golden)
+    write_docker(folder, spec, golden.pipeline)
+    write_readme(folder / "README.md", spec, golden, models)
+    write_sbom(
+        folder / "sbom.cdx.json",
+        name=spec.model.name,
+        target=spec.target,
+        source=source,
+        artifact=artifact,
+        versions=versions,
+    )
+    log.info("packaged %s: %s", spec.model.name, ", ".join(model.name for model in models))

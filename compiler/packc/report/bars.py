@@ -1,0 +1,93 @@
+"""Bar charts of what each candidate costs: latency, throughput, size, memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from packc.package.manifest import Manifest, MeasurementRecord
+from packc.report.figures import show_bound, show_figure
+from packc.report.view import Row, Standing
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One candidate's bar. Shares are of the chart's width, in percent."""
+
+    label: str
+    standing: Standing
+    text: str
+    share: float
+    inner_share: float | None
+    """Of a second figure drawn within the bar."""
+
+    @property
+    def css(self) -> str:
+        return self.standing.replace(" ", "-")
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """Bars of one figure, in the order of the candidates; those without the figure are absent."""
+
+    title: str
+    note: str
+    bars: tuple[Bar, ...]
+    bound_share: float | None
+    """Where the promise's line stands; None without a promise."""
+    bound_text: str
+
+
+def make_charts(manifest: Manifest, rows: Sequence[Row]) -> tuple[Chart, ...]:
+    """The charts that have at least one bar."""
+    bounds = manifest.promises
+    charts = (
+        _make_chart("Latency", "p50 within p99, ms, one caller", rows, _p99, _p50, bounds.latency_ms, "ms"),
+        _make_chart("Size", "files of the artifact, MiB", rows, lambda m: m.size_mib, None, bounds.size_mib, "MiB"),
+        _make_chart("Memory", "peak resident, MiB", rows, lambda m: m.peak_rss_mib, None, bounds.memory_mib, "MiB"),
+    )
+    return tuple(chart for chart in charts if chart.bars)
+
+
+def _make_chart(
+    title: str,
+    note: str,
+    rows: Sequence[Row],
+    get: Callable[[MeasurementRecord], float | None],
+    get_inner: Callable[[MeasurementRecord], float | None] | None,
+    bound: float | None,
+    unit: str,
+) -> Chart:
+    values = [
+        (row, value, get_inner(m) if get_inner else None)
+        for row in rows
+        if (m := row.record.measurements) and (value := get(m)) is not None
+    ]
+    longest = max((value for _, value, _ in values), default=0.0)
+    full = max(longest, min(bound or 0.0, 2 * longest)) or 1.0
+    bars = tuple(
+        Bar(
+            row.label,
+            row.standing,
+            show_figure(value) if inner is None else f"{show_figure(inner)} · {show_figure(value)}",
+            100 * value / full,
+            None if inner is None else 100 * inner / full,
+        )
+        for row, value, inner in values
+    )
+    is_drawn = bound is not None and bound <= full
+    return Chart(
+        title,
+        note,
+        bars,
+        100 * bound / full if bound is not None and is_drawn else None,
+        "" if bound is None else f"bound {show_bound(bound)} {unit}{'' if is_drawn else ', beyond this chart'}",
+    )
+
+
+def _p50(m: MeasurementRecord) -> float | None:
+    return m.p50_ms
+
+
+def _p99(m: MeasurementRecord) -> float | None:
+    return m.p99_ms

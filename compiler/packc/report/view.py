@@ -1,0 +1,168 @@
+"""What a report says of the candidates, apart from how it looks: their standing, their figures, what is missing.
+
+The terminal and the page are both written from here and from `promises.py`, so they cannot disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from packc.package.manifest import CandidateRecord, Manifest, QualityRecord
+from packc.report.figures import MISSING, show_quality
+
+Standing = Literal["chosen", "kept", "over budget", "below quality", "not judged", "failed"]
+STANDINGS: tuple[Standing, ...] = ("chosen", "kept", "over budget", "below quality", "not judged", "failed")
+"""Best first: the order of candidates in a report."""
+
+_STANDING_OF_STATUS: dict[str, Standing] = {
+    "kept": "kept",
+    "budget_missed": "over budget",
+    "quality_missed": "below quality",
+    "failed": "failed",
+}
+_ERROR_METRICS = ("max_error", "mean_error")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One candidate as a report shows it."""
+
+    key: str
+    """"A", "B", ...: its name where there is no room for more."""
+    label: str
+    """The id, without the runtime's name where all candidates have the same runtime."""
+    record: CandidateRecord
+    standing: Standing
+    words: str
+    """The standing, and that it was chosen: "chosen, over budget"."""
+    why_missing: str
+    """Why its missing figures are missing."""
+
+    @property
+    def is_chosen(self) -> bool:
+        return self.words.startswith("chosen")
+
+    @property
+    def quality(self) -> QualityRecord | None:
+        return self.record.measurements.quality if self.record.measurements else None
+
+
+def make_rows(manifest: Manifest) -> tuple[Row, ...]:
+    """The candidates, best standing first; in the order of the manifest within one standing."""
+    ranked = sorted(manifest.candidates, key=lambda record: STANDINGS.index(_find_standing(record, manifest)))
+    has_one_runtime = len({record.runtime for record in ranked}) == 1
+    return tuple(
+        _make_row(
+            _make_key(i),
+            record.id.removeprefix(f"{record.runtime}-") if has_one_runtime else record.id,
+            record,
+            manifest,
+        )
+        for i, record in enumerate(ranked)
+    )
+
+
+def find_chosen(manifest: Manifest) -> CandidateRecord | None:
+    """The record of the chosen candidate, or None."""
+    return next((record for record in manifest.candidates if record.id == manifest.verdict.chosen), None)
+
+
+def is_error_metric(metric: str) -> bool:
+    """Whether a smaller value of `metric` is better."""
+    return metric in _ERROR_METRICS
+
+
+def worst_end(quality: QualityRecord) -> float:
+    """The end of the 95 % interval that the bound is judged at."""
+    return quality.high if is_error_metric(quality.metric) else quality.low
+
+
+def describe_quality(quality: QualityRecord | None) -> str:
+    """`0.931 [0.915, 0.946]`, or an en dash."""
+    if quality is None:
+        return MISSING
+    return f"{show_quality(quality.value)} [{show_quality(quality.low)}, {show_quality(quality.high)}]"
+
+
+def describe_shape(batch: int | None, sequence: int | None) -> str:
+    """`batch 1, 32 tokens`; empty when neither is known."""
+    parts = [f"batch {batch}"] if batch is not None else []
+    return ", ".join(parts + ([f"{sequence} tokens"] if sequence is not None else []))
+
+
+def describe_basis(rows: Sequence[Row]) -> str:
+    """What the figures of the candidates stand for: `one caller, batch 1, 32 tokens, 2 threads`; empty without any."""
+    timed = next((m for row in rows if (m := row.record.measurements) and m.p50_ms is not None), None)
+    if timed is None:
+        return ""
+    shape = describe_shape(timed.batch, timed.sequence)
+    threads = describe_count(timed.threads, "thread") if timed.threads is not None else ""
+    return ", ".join(part for part in ("one caller", shape, threads) if part)
+
+
+def describe_count(number: int, noun: str) -> str:
+    """`1 client`, `8 clients`, `1,200 requests`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def make_caveats(manifest: Manifest) -> tuple[str, ...]:
+    """What a reader should know before trusting the figures, in sentences."""
+    caveats = []
+    if manifest.promises.quality_data == "generated":
+        caveats.append(
+            "Quality was judged on generated inputs only, because the spec names no data. "
+            "It says little about real requests; set [quality] data."
+        )
+    noisy = [record.id for record in manifest.candidates if record.measurements and record.measurements.noisy]
+    if noisy:
+        caveats.append(
+            f"Noisy: the rounds of {', '.join(noisy)} disagree by more than 10 %, as when something else uses the "
+            "machine. Build again when it is quiet."
+        )
+    measured = any(record.measurements for record in manifest.candidates)
+    if measured and manifest.served is None:
+        caveats.append(
+            "No server ran: latency is that of one caller in a process of its own, without network, queue or batching."
+        )
+    if manifest.served and manifest.served.quality is None:
+        caveats.append(
+            "Quality was measured on the artifact, not through the server; golden requests tie the two together."
+        )
+    if manifest.verdict.met is False and manifest.verdict.chosen:
+        caveats.append("This package was published although it misses a promise (--allow-miss).")
+    return tuple(caveats)
+
+
+def _make_row(key: str, label: str, record: CandidateRecord, manifest: Manifest) -> Row:
+    standing = _STANDING_OF_STATUS.get(record.status, "not judged")
+    words: str = standing
+    if record.id == manifest.verdict.chosen:
+        words = "chosen" if standing in ("kept", "not judged") else f"chosen, {standing}"
+    return Row(key, label, record, _find_standing(record, manifest), words, _explain_missing(record, manifest))
+
+
+def _find_standing(record: CandidateRecord, manifest: Manifest) -> Standing:
+    if record.id == manifest.verdict.chosen:
+        return "chosen"
+    return _STANDING_OF_STATUS.get(record.status, "not judged")
+
+
+def _explain_missing(record: CandidateRecord, manifest: Manifest) -> str:
+    if record.failure:
+        return record.failure
+    if record.status == "quality_missed":
+        return "not timed, because its answers already broke the quality bound"
+    if record.measurements is None:
+        return f"not measured: the package is only {manifest.state}"
+    return "not measured"
+
+
+def _make_key(index: int) -> str:
+    """A, B, ..., Z, AA, AB, ..."""
+    letters, index = "", index + 1
+    while index:
+        index, rest = divmod(index - 1, 26)
+        letters = chr(ord("A") + rest) + letters
+    return letters

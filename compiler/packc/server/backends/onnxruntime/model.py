@@ -1,0 +1,177 @@
+"""Triton's "onnxruntime" backend for servers that lack the native one: a Python-based backend around onnxruntime.
+
+It loads unmodified `backend: "onnxruntime"` repositories on the CPU: reads the native backend's parameters, refuses a
+configuration that disagrees with the graph, and runs the requests of one batch as one call where their shapes allow.
+Runs inside Triton's Python stub; imports nothing of pack.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort  # noqa: TID253 - this file runs in the server, whose purpose is onnxruntime
+import triton_python_backend_utils as pb_utils  # type: ignore[import-not-found]  # exists in Triton's stub only
+
+Array = npt.NDArray[Any]
+
+_GRAPH_LEVELS = {
+    -1: ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    1: ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    2: ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+}
+"""`optimization.graph.level`, whose scale is Triton's own; absent means everything on."""
+
+_TYPES = {
+    "tensor(bool)": "TYPE_BOOL",
+    "tensor(uint8)": "TYPE_UINT8",
+    "tensor(uint16)": "TYPE_UINT16",
+    "tensor(uint32)": "TYPE_UINT32",
+    "tensor(uint64)": "TYPE_UINT64",
+    "tensor(int8)": "TYPE_INT8",
+    "tensor(int16)": "TYPE_INT16",
+    "tensor(int32)": "TYPE_INT32",
+    "tensor(int64)": "TYPE_INT64",
+    "tensor(float16)": "TYPE_FP16",
+    "tensor(float)": "TYPE_FP32",
+    "tensor(double)": "TYPE_FP64",
+    "tensor(string)": "TYPE_STRING",
+}
+
+
+class TritonPythonModel:
+    """One instance of the model: one session."""
+
+    def initialize(self, args: Mapping[str, str]) -> None:
+        """Loads the graph; any exception makes Triton refuse the model with its text."""
+        config = json.loads(args["model_config"])
+        for group in config.get("instance_group", []):
+            if group.get("kind") == "KIND_GPU":
+                raise pb_utils.TritonModelException(
+                    "KIND_GPU needs the native onnxruntime backend: this one is CPU only"
+                )
+        path = _find_model(args, config.get("default_model_filename") or "model.onnx")
+        self._session = ort.InferenceSession(str(path), _session_options(config), providers=["CPUExecutionProvider"])
+        self._max_batch = int(config.get("max_batch_size", 0))
+        _check_tensors("input", config["input"], self._session.get_inputs(), self._max_batch)
+        _check_tensors("output", config["output"], self._session.get_outputs(), self._max_batch)
+        self._strings = {tensor["name"] for tensor in config["input"] if tensor["data_type"] == "TYPE_STRING"}
+        given = {tensor["name"] for tensor in config["input"]}
+        missing = [t.name for t in self._session.get_inputs() if t.name not in given]
+        if missing:
+            raise pb_utils.TritonModelException(f"the configuration lacks the graph's input(s) {', '.join(missing)}")
+
+    def execute(self, requests: Sequence[Any]) -> list[Any]:
+        """One response a request, in order; a request that fails answers with its own error."""
+        feeds = [self._read(request) for request in requests]
+        responses: list[Any] = [None] * len(requests)
+        for group in _group(feeds, self._max_batch > 0):
+            for index, response in zip(group, self._run(group, feeds, requests), strict=True):
+                responses[index] = response
+        return responses
+
+    def _read(self, request: Any) -> dict[str, Array]:
+        feed = {}
+        for tensor in request.inputs():
+            array = tensor.as_numpy()
+            feed[tensor.name()] = _decode_strings(array) if tensor.name() in self._strings else array
+        return feed
+
+    def _run(self, group: Sequence[int], feeds: Sequence[dict[str, Array]], requests: Sequence[Any]) -> list[Any]:
+        """Responses of the requests in `group`, whose inputs fit together, from one call of the session."""
+        alone = len(group) == 1
+        first = feeds[group[0]]
+        wanted = sorted({name for index in group for name in requests[index].requested_output_names()})
+        try:
+            feed = first if alone else {name: np.concatenate([feeds[i][name] for i in group]) for name in first}
+            outputs = dict(zip(wanted, self._session.run(wanted, feed), strict=True))
+        except Exception as error:  # onnxruntime's own exceptions have no common base
+            if alone:
+                return [pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error)))]
+            return [self._run([index], feeds, requests)[0] for index in group]
+        if alone:
+            return [_respond(requests[group[0]], outputs)]
+        responses, start = [], 0
+        for index in group:
+            end = start + len(next(iter(feeds[index].values())))
+            responses.append(_respond(requests[index], {name: array[start:end] for name, array in outputs.items()}))
+            start = end
+        return responses
+
+
+def _respond(request: Any, outputs: Mapping[str, Array]) -> Any:
+    names = request.requested_output_names()
+    return pb_utils.InferenceResponse([pb_utils.Tensor(name, _triton_array(outputs[name])) for name in names])
+
+
+def _triton_array(array: Array) -> Array:
+    return array.astype(object) if array.dtype.kind in "US" else array
+
+
+def _decode_strings(array: Array) -> Array:
+    return np.array([item.decode() for item in array.ravel()], dtype=object).reshape(array.shape)
+
+
+def _group(feeds: Sequence[Mapping[str, Array]], batched: bool) -> Iterable[Sequence[int]]:
+    """Indices of requests that can run as one call: the same inputs, equal in all axes but the batch."""
+    groups: dict[object, list[int]] = {}
+    for index, feed in enumerate(feeds):
+        shapes = tuple((name, array.shape[1:]) for name, array in sorted(feed.items()))
+        groups.setdefault(shapes if batched else index, []).append(index)
+    return groups.values()
+
+
+def _find_model(args: Mapping[str, str], filename: str) -> Path:
+    repository, version = Path(args["model_repository"]), args["model_version"]
+    tried = [repository / version / filename, repository / args["model_name"] / version / filename]
+    for path in tried:
+        if path.is_file():
+            return path
+    raise pb_utils.TritonModelException(f"no model file at {tried[0]}")
+
+
+def _session_options(config: Mapping[str, Any]) -> Any:
+    parameters = {name: value["string_value"] for name, value in config.get("parameters", {}).items()}
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = int(parameters.get("intra_op_thread_count", 0))
+    options.inter_op_num_threads = int(parameters.get("inter_op_thread_count", 0))
+    if int(parameters.get("execution_mode", 0)):
+        options.execution_mode = ort.ExecutionMode.ORT_PARALLEL
+    options.enable_cpu_mem_arena = parameters.get("enable_mem_arena", "1") != "0"
+    options.enable_mem_pattern = parameters.get("enable_mem_pattern", "1") != "0"
+    level = config.get("optimization", {}).get("graph", {}).get("level", 0)
+    options.graph_optimization_level = _GRAPH_LEVELS.get(level, ort.GraphOptimizationLevel.ORT_ENABLE_ALL)
+    for name, value in parameters.items():
+        if name.startswith("session."):
+            options.add_session_config_entry(name, value)
+    options.log_severity_level = 3
+    return options
+
+
+def _check_tensors(kind: str, configured: Sequence[Mapping[str, Any]], actual: Sequence[Any], max_batch: int) -> None:
+    """Raises when a configured tensor is not the graph's: name, element type, number of axes, fixed sizes."""
+    graph = {tensor.name: tensor for tensor in actual}
+    for tensor in configured:
+        name = tensor["name"]
+        if name not in graph:
+            raise pb_utils.TritonModelException(
+                f"unexpected {kind} '{name}': the graph has {', '.join(repr(n) for n in sorted(graph))}"
+            )
+        expected = _TYPES.get(graph[name].type, graph[name].type)
+        if tensor["data_type"] != expected:
+            raise pb_utils.TritonModelException(f"{kind} '{name}' is {tensor['data_type']}, the graph has {expected}")
+        dims = [int(d) for d in tensor.get("reshape", {}).get("shape", tensor["dims"])]
+        shape = [-1, *dims] if max_batch > 0 else dims
+        fixed = [d if isinstance(d, int) else -1 for d in graph[name].shape]
+        if len(shape) != len(fixed) or any(
+            -1 not in pair and pair[0] != pair[1] for pair in zip(shape, fixed, strict=False)
+        ):
+            raise pb_utils.TritonModelException(f"{kind} '{name}' has shape {shape}, the graph has {graph[name].shape}")
+        if max_batch > 0 and fixed[0] != -1:
+            raise pb_utils.TritonModelException(
+                f"{kind} '{name}' has a fixed first axis of {fixed[0]}, so max_batch_size must be 0"
+            )

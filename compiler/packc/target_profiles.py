@@ -1,0 +1,127 @@
+"""Reads target profiles: the shipped ones, the user's by path, and `host`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from packc.errors import ProfileError, TargetError
+from packc.host import probe_host
+from packc.resources import resource_dir
+from packc.target import IsaFlag, Target, TargetKind, derive_native
+from packc.tensors import Precision
+from packc.toml.explain import suggest
+from packc.toml.file import in_file_order, read_toml
+
+HOST = "host"
+
+Figure = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Text = Annotated[str, Field(min_length=1)]
+Sourced = Literal[
+    Precision,
+    "units",
+    "memory_gb",
+    "bandwidth_gb_s",
+    "isa",
+    "compute_capability",
+    "native",
+    "dense_peak_tflops",
+    "unsupported",
+]
+"""What [sources] may speak of: a key of the profile, or one precision of [dense_peak_tflops]."""
+
+
+class Profile(BaseModel):
+    """A profile file. targets/README.md explains its keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    name: Text = Field(description="The device's name, for people.")
+    kind: TargetKind
+    arch: Text = Field(description="The architecture as compilers call it.")
+    units: int = Field(ge=1, description="Cores of a socket, SMs or NeuronCores.")
+    memory_gb: Figure | None = None
+    bandwidth_gb_s: Figure | None = None
+    isa: tuple[IsaFlag, ...] = ()
+    compute_capability: Annotated[str, Field(pattern=r"^\d+\.\d$")] | None = None
+    native: tuple[Precision, ...] = ()
+    dense_peak_tflops: dict[Precision, Figure] = {}
+    instances: tuple[Text, ...] = ()
+    notes: tuple[Text, ...] = ()
+    unsupported: Text | None = None
+    sources: dict[Sourced, Text] = {}
+
+    @model_validator(mode="after")
+    def _check_kind(self) -> Profile:
+        if self.kind == "cpu" and (not self.isa or self.native or self.compute_capability):
+            raise ValueError("a cpu has `isa`, from which its native precisions follow, and no `compute_capability`")
+        if self.kind != "cpu" and (self.isa or not self.native):
+            raise ValueError(f"a {self.kind} target has `native`, its precisions, and no `isa`")
+        if (self.kind in ("cuda", "jetson")) != (self.compute_capability is not None):
+            raise ValueError("`compute_capability` belongs to cuda and jetson targets, and they need it")
+        if beyond := [p for p in self.dense_peak_tflops if p not in self._native()]:
+            raise ValueError(f"[dense_peak_tflops] has {beyond[0]}, which is not native")
+        return self
+
+    def _native(self) -> tuple[Precision, ...]:
+        return derive_native(self.isa) if self.kind == "cpu" else self.native
+
+
+def load_target(profile: str, base: Path) -> Target:
+    """The target to compile for: "host", a shipped profile, or a TOML file relative to `base`.
+
+    Raises TargetError when it is unknown or nothing can be compiled for it, ProfileError when its file is malformed.
+    """
+    target = find_target(profile, base)
+    if target.unsupported:
+        raise TargetError(f"nothing can be compiled for {target.id} ({target.name}): {target.unsupported}")
+    return target
+
+
+def find_target(profile: str, base: Path) -> Target:
+    """As `load_target`, for looking at: an unsupported target is returned too."""
+    if profile == HOST:
+        return probe_host()
+    if profile.endswith(".toml") or "/" in profile:
+        return read_profile((base / Path(profile).expanduser()).resolve())
+    path = resource_dir("targets") / f"{profile}.toml"
+    if path.is_file():
+        return read_profile(path)
+    hint = suggest(profile, (HOST, *_shipped_names())) or "`pack targets` lists them; a profile of your own is a .toml"
+    raise TargetError(f'unknown target "{profile}"', hint=hint)
+
+
+def shipped_profiles() -> tuple[Target, ...]:
+    """All profiles that pack comes with, by name."""
+    return tuple(read_profile(resource_dir("targets") / f"{name}.toml") for name in _shipped_names())
+
+
+def read_profile(path: Path) -> Target:
+    """The target that the TOML file at `path` describes. Raises ProfileError with every mistake in it."""
+    profile = read_toml(path, ProfileError).validate(Profile)
+    if isinstance(profile, list):
+        raise ProfileError(*in_file_order(profile))
+    return Target(
+        id=path.stem,
+        name=profile.name,
+        kind=profile.kind,
+        arch=profile.arch,
+        isa=profile.isa,
+        compute_capability=profile.compute_capability,
+        units=profile.units,
+        memory_gb=profile.memory_gb,
+        bandwidth_gb_s=profile.bandwidth_gb_s,
+        dense_peak_tflops=profile.dense_peak_tflops,
+        native=profile._native(),
+        instances=profile.instances,
+        notes=profile.notes,
+        unsupported=profile.unsupported,
+        sources={figure: source for figure, source in profile.sources.items()},  # noqa: C416
+        is_here=False,
+    )
+
+
+def _shipped_names() -> list[str]:
+    return sorted(path.stem for path in resource_dir("targets").glob("*.toml"))

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from packc.errors import PackError
+from packc.jobs import bundle as bundles
+from packc.jobs.bundle import model_size_mib, read_job, read_result, write_bundle
+from stub_bundle import stub_bundle, stub_job
+
+RESULT = {
+    "status": "ok",
+    "failure": None,
+    "load_s": 0.5,
+    "peak_rss_mib": 12.0,
+    "times": [{"case": "typical", "times_ms": [1.0, 2.0]}],
+    "answers": "/somewhere/else/answers.npz",
+    "device": "cpu",
+    "versions": [["python", "3.12.1"]],
+}
+
+
+def test_a_bundle_holds_everything_a_runner_needs(tmp_path: Path) -> None:
+    bundle = stub_bundle(tmp_path)
+    names = {str(path.relative_to(bundle)) for path in bundle.rglob("*") if path.is_file()}
+    assert names == {"job.json", "run.py", "engine.py", "model/model.txt", "samples.npz", "latency.npz"}
+    assert read_job(bundle) == stub_job(cases=())
+
+
+def test_external_data_travels_along_and_counts_in_the_size(tmp_path: Path) -> None:
+    artifact = tmp_path / "artifact"
+    (artifact / "weights").mkdir(parents=True)
+    (artifact / "model.onnx").write_bytes(b"x" * 2**20)
+    (artifact / "weights" / "data.bin").write_bytes(b"y" * 2**20)
+    engine = tmp_path / "engine.py"
+    engine.write_text("")
+    write_bundle(tmp_path / "bundle", stub_job(cases=()), artifact / "model.onnx", None, None, engine)
+    assert model_size_mib(tmp_path / "bundle") == 2.0
+    assert (tmp_path / "bundle/model/model.onnx").samefile(artifact / "model.onnx")
+
+
+def test_a_bundle_is_copied_where_links_do_not_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("no links here")
+
+    monkeypatch.setattr(bundles.os, "link", refuse)
+    assert (stub_bundle(tmp_path) / "model/model.txt").read_text() == "2.0"
+
+
+def test_writing_a_bundle_again_leaves_the_first_model_alone(tmp_path: Path) -> None:
+    bundle = stub_bundle(tmp_path)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "model.txt").write_text("3.0")
+    write_bundle(bundle, stub_job(cases=()), other / "model.txt", None, None, tmp_path / "engine_source.py")
+    assert (bundle / "model/model.txt").read_text() == "3.0"
+    assert (tmp_path / "artifact/model.txt").read_text() == "2.0"
+
+
+def test_answers_are_always_read_from_the_bundle_itself(tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text(json.dumps(RESULT))
+    result = read_result(tmp_path)
+    assert result.answers == tmp_path / "answers.npz"
+    assert result.times[0].times_ms == (1.0, 2.0)
+    assert result.versions == (("python", "3.12.1"),)
+
+
+def test_a_result_that_is_not_there_says_how_to_get_it(tmp_path: Path) -> None:
+    with pytest.raises(PackError, match="the bundle has no result") as error:
+        read_result(tmp_path)
+    assert error.value.hint == "run the bundle first: python3 run.py"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"status"', "malformed at the top"),
+        (json.dumps(RESULT | {"status": "fine"}), "malformed at status"),
+        (json.dumps(RESULT | {"times": [{"case": "typical", "times_ms": ["x"]}]}), "malformed at times.0.times_ms.0"),
+    ],
+)
+def test_a_malformed_result_names_its_place(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "result.json").write_text(text)
+    with pytest.raises(PackError, match=message):
+        read_result(tmp_path)

@@ -1,0 +1,129 @@
+"""The runner as a bundle runs it: a process of its own, knowing nothing of packc."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from packc.jobs import runner
+from packc.jobs.bundle import read_result
+from packc.jobs.job import Effort, JobResult
+from packc.samples import load_samples
+from stub_bundle import DOUBLING, LARGEST, TYPICAL, stub_bundle, stub_job
+
+
+def run_by_hand(bundle: Path, *arguments: str) -> JobResult:
+    done = subprocess.run([sys.executable, "run.py", *arguments], cwd=bundle, capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr.decode()
+    return read_result(bundle)
+
+
+def test_it_answers_times_and_describes(tmp_path: Path) -> None:
+    bundle = stub_bundle(tmp_path, job=stub_job(cases=(TYPICAL, LARGEST), answer=True))
+    result = run_by_hand(bundle)
+    assert (result.status, result.failure) == ("ok", None)
+    assert [case.case for case in result.times] == ["typical", "max"]
+    assert all(len(case.times_ms) >= 4 and min(case.times_ms) > 0 for case in result.times)
+    assert result.load_s > 0
+    assert 5 < result.peak_rss_mib < 500
+    assert "CPU" in result.device
+    assert {"python", "numpy", "stub"} == {name for name, _ in result.versions}
+    assert result.answers is not None
+    questions, answers = load_samples(tmp_path / "samples.npz"), load_samples(result.answers)
+    assert [set(answer) for answer in answers] == [{"y"}] * 3, "only the outputs that were asked for"
+    for question, answer in zip(questions, answers, strict=True):
+        np.testing.assert_allclose(answer["y"], question["x"] * 2)
+
+
+def test_rounds_repeat_every_case(tmp_path: Path) -> None:
+    result = run_by_hand(stub_bundle(tmp_path, job=stub_job(cases=(TYPICAL, LARGEST))), "--rounds", "2")
+    assert [case.case for case in result.times] == ["typical", "max", "typical", "max"]
+    assert result.answers is None
+
+
+def test_an_engine_names_its_own_device(tmp_path: Path) -> None:
+    engine = DOUBLING.replace('{"stub": "1.0"}', '{"device": "Accelerator 9"}')
+    assert run_by_hand(stub_bundle(tmp_path, engine)).device == "Accelerator 9"
+
+
+@pytest.mark.parametrize(
+    ("engine", "failure"),
+    [
+        (
+            DOUBLING.replace("return float(file.read())", "raise ValueError('bad graph\\nsecond line')"),
+            "ValueError: bad graph",
+        ),
+        (DOUBLING.replace("float(file.read())", "{}['x']"), "KeyError: 'x'"),
+        ("import a_package_that_is_not_here", "ModuleNotFoundError: No module named 'a_package_that_is_not_here'"),
+        (DOUBLING.replace("return {", "raise MemoryError\n    return {"), "MemoryError"),
+        (
+            DOUBLING.replace('"y":', '"z":'),
+            "LookupError: the model has no output y; it has z, unused",
+        ),
+        ("def load(:", "SyntaxError: invalid syntax (engine.py, line 1)"),
+    ],
+)
+def test_a_failure_becomes_one_line(tmp_path: Path, engine: str, failure: str) -> None:
+    result = run_by_hand(stub_bundle(tmp_path, engine, stub_job(answer=True)))
+    assert (result.status, result.failure, result.answers) == ("failed", failure, None)
+
+
+def test_what_came_before_a_failure_is_kept(tmp_path: Path) -> None:
+    engine = DOUBLING.replace("return {", "assert len(inputs['x']) == 1, 'batch 2'\n    return {", 1)
+    result = run_by_hand(stub_bundle(tmp_path, engine, stub_job(cases=(TYPICAL, LARGEST))))
+    assert result.status == "failed"
+    assert result.failure == "AssertionError: batch 2"
+    assert [case.case for case in result.times] == ["typical"]
+    assert result.load_s > 0
+
+
+def count_calls(effort: Effort, call_s: float, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
+    """Calls made and calls timed when every call takes `call_s` of a clock that nothing else moves."""
+    clock = [0.0]
+    monkeypatch.setattr(runner.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(runner.time, "perf_counter_ns", lambda: round(clock[0] * 1e9))
+    calls = []
+
+    def call(session: object, sample: object) -> dict[str, object]:
+        calls.append(session)
+        clock[0] += call_s
+        return {}
+
+    fields = {name: getattr(effort, name) for name in ("warmup", "min_calls", "min_seconds", "max_seconds")}
+    times_ms = runner.time_calls(call, "session", {}, fields)
+    assert times_ms == pytest.approx([call_s * 1e3] * len(times_ms))
+    return len(calls), len(times_ms)
+
+
+@pytest.mark.parametrize(
+    ("call_s", "made", "timed"),
+    [
+        (0.001, 5 + 300, 300),  # fast: until min_seconds
+        (0.01, 5 + 40, 40),  # until min_calls
+        (0.1, 5 + 20, 20),  # slow: until max_seconds
+        (5.0, 1 + 3, 3),  # slower than max_seconds: three calls at least
+    ],
+)
+def test_effort_bounds_the_calls(call_s: float, made: int, timed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    effort = Effort(warmup=5, min_calls=40, min_seconds=0.3, max_seconds=2.0)
+    assert count_calls(effort, call_s, monkeypatch) == (made, timed)
+
+
+def test_it_needs_only_numpy_and_python_3_10() -> None:
+    tree = ast.parse(Path(runner.__file__).read_text("utf-8"), feature_version=(3, 10))
+    imported = {
+        name.name.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names
+    }
+    imported |= {str(node.module).split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert imported - sys.stdlib_module_names == {"numpy"}
+
+
+def test_peak_memory_is_this_process_alone(tmp_path: Path) -> None:
+    ballast = np.ones(400 * 2**17)  # 400 MiB in the parent
+    result = run_by_hand(stub_bundle(tmp_path))
+    assert result.peak_rss_mib < 300 < ballast.nbytes / 2**20
