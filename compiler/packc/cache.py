@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,11 +73,11 @@ class Cache:
 
     def entries(self) -> list[Entry]:
         """All finished entries, the one used longest ago first."""
-        found = [
-            Entry(path.parent.name, path.name, path, _size_bytes(path), path.stat().st_mtime)
-            for path in self.root.glob("*/*")
-            if path.is_dir() and not path.name.startswith(".")
-        ]
+        found = []
+        for path in self.root.glob("*/[!.]*"):
+            with suppress(FileNotFoundError):  # another process removed it meanwhile
+                if path.is_dir():
+                    found.append(Entry(path.parent.name, path.name, path, _size_bytes(path), path.stat().st_mtime))
         return sorted(found, key=lambda entry: entry.used_at)
 
     def collect_garbage(self, cap_gib: float | None = None) -> list[Entry]:

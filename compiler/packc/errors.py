@@ -5,7 +5,7 @@ PackError                   1   something failed, or a bug
   SpecError                 2   the spec is wrong: one Diagnostic a mistake
   SourceError               2   the model cannot be read, exported or reproduced
   DataError                 2   evaluation, calibration or workload data are malformed
-  TargetError               2   a target is unknown, or nothing can be compiled for it
+  TargetError               2   a target is unknown
   ProfileError              2   a target profile is malformed: one Diagnostic a mistake
   BudgetMissed              3   no candidate keeps the latency, size or memory budget
   QualityMissed             4   no candidate keeps the quality bound
@@ -116,7 +116,7 @@ class SourceError(PackError):
 
 
 class TargetError(PackError):
-    """A target is unknown, or nothing can be compiled for it."""
+    """A target is unknown."""
 
     exit_code = 2
 

@@ -18,10 +18,12 @@ Sample = Mapping[str, Array]
 
 
 def save_samples(path: Path, samples: Sequence[Sample]) -> None:
-    """Writes `samples` to `path`; see the module's docstring for the layout."""
+    """Writes `samples` to `path`; see the module's docstring for the layout. Raises ValueError for object arrays."""
     arrays = {f"{i}/{name}": array for i, sample in enumerate(samples) for name, array in sample.items()}
+    if any(array.dtype.hasobject for array in arrays.values()):
+        raise ValueError("samples hold numbers, not Python objects")
     with path.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # the names are none of its own parameters
 
 
 def load_samples(path: Path) -> list[dict[str, Array]]:

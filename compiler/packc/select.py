@@ -45,6 +45,8 @@ class Outcome:
     failure: str | None
     warnings: tuple[str, ...]
     """Visible remarks of the passes: a fusion that was expected and did not happen."""
+    answers: Path | None = None
+    """Samples file of its answers to the evaluation samples; None when it gave none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,16 +42,16 @@ def plan_serving(spec: TargetSpec, target: Target, source: SourceModel) -> Servi
     else:
         instances, threads, why_instances = 1, 1, "1 instance: the device runs one call at a time"
     max_batch_size, why_batch = _choose_batch(spec.workload, source)
-    queue_delay_us, why_delay = _choose_delay(spec, instances, max_batch_size)
+    queue_delay_us, why_delay = _choose_delay(spec, source, instances, max_batch_size)
     return ServingPlan(instances, threads, max_batch_size, queue_delay_us, (why_instances, why_batch, *why_delay))
 
 
 def _count_instances(spec: TargetSpec, target: Target, source: SourceModel) -> tuple[int, str]:
     cores, clients = target.units, spec.workload.concurrency
+    if clients == 1:
+        return 1, f"1 instance on {_cores(cores)}: one client at a time"
     if clients < 2 * cores and spec.optimize.goal == "latency":
-        if clients == 1:
-            return 1, f"1 instance on {_cores(cores)}: one client at a time"
-        return 1, f"1 instance on {_cores(cores)}: {clients} clients leave cores idle between their requests"
+        return 1, f"1 instance on {_cores(cores)}: {clients} clients would not keep more of them busy"
     if spec.budget.memory_mib:
         return 1, f"1 instance on {_cores(cores)}: each further one would add to the memory that is bounded"
     instances = min(clients, cores)
@@ -60,7 +60,7 @@ def _count_instances(spec: TargetSpec, target: Target, source: SourceModel) -> t
         if instances * source.info.weights_mib > room_mib:
             instances = max(1, int(room_mib // source.info.weights_mib))
             return instances, f"{_instances(instances)}: as many as fit {MEMORY_SHARE:.0%} of the memory"
-    return instances, f"{_instances(instances)} for {clients} client{'s' if clients != 1 else ''} on {_cores(cores)}"
+    return instances, f"{_instances(instances)} on {_cores(cores)}: {clients} clients keep all of them busy"
 
 
 def _choose_batch(workload: WorkloadSection, source: SourceModel) -> tuple[int, str]:
@@ -70,17 +70,24 @@ def _choose_batch(workload: WorkloadSection, source: SourceModel) -> tuple[int, 
     return workload.batch.max, f"batches up to {workload.batch.max}, the largest of the workload"
 
 
-def _choose_delay(spec: TargetSpec, instances: int, max_batch_size: int) -> tuple[int, tuple[str, ...]]:
-    varying = spec.workload.sequence is not None and spec.workload.sequence.typical < spec.workload.sequence.max
+def _choose_delay(
+    spec: TargetSpec, source: SourceModel, instances: int, max_batch_size: int
+) -> tuple[int, tuple[str, ...]]:
     if max_batch_size <= 1 or spec.workload.concurrency <= instances:
         return 0, ()
     if spec.optimize.goal != "throughput":
-        return 0, ("no queue delay: requests that already wait are batched, none waits for others",)
-    if varying:
+        return 0, ("no queue delay: requests that wait already are batched, none waits for others",)
+    if _has_mixed_shapes(spec.workload, source):
         return 0, ("no queue delay: requests of different lengths do not share a batch",)
     bound_us = DELAY_SHARE * spec.budget.latency_ms * 1e3 or MOST_DELAY_US
     delay_us = round(min(bound_us, MOST_DELAY_US))
     return delay_us, (f"requests wait up to {delay_us} us for a fuller batch: the goal is throughput",)
+
+
+def _has_mixed_shapes(workload: WorkloadSection, source: SourceModel) -> bool:
+    """Whether requests differ in more than their batch; Triton batches requests of one shape alone."""
+    varies = any(isinstance(dim, str) and dim != "batch" for tensor in source.inputs for dim in tensor.shape)
+    return varies and (workload.sequence is None or workload.sequence.typical < workload.sequence.max)
 
 
 def _cores(count: int) -> str:

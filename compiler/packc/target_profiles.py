@@ -13,7 +13,7 @@ from packc.resources import resource_dir
 from packc.target import IsaFlag, Target, TargetKind, derive_native
 from packc.tensors import Precision
 from packc.toml.explain import suggest
-from packc.toml.file import in_file_order, read_toml
+from packc.toml.file import in_file_order, read_toml, resolve_path
 
 HOST = "host"
 
@@ -69,23 +69,15 @@ class Profile(BaseModel):
         return derive_native(self.isa) if self.kind == "cpu" else self.native
 
 
-def load_target(profile: str, base: Path) -> Target:
-    """The target to compile for: "host", a shipped profile, or a TOML file relative to `base`.
-
-    Raises TargetError when it is unknown or nothing can be compiled for it, ProfileError when its file is malformed.
-    """
-    target = find_target(profile, base)
-    if target.unsupported:
-        raise TargetError(f"nothing can be compiled for {target.id} ({target.name}): {target.unsupported}")
-    return target
-
-
 def find_target(profile: str, base: Path) -> Target:
-    """As `load_target`, for looking at: an unsupported target is returned too."""
+    """The target that `profile` names: "host", a shipped one, or a TOML file relative to `base`.
+
+    Raises TargetError when it is unknown, ProfileError when its file is malformed.
+    """
     if profile == HOST:
         return probe_host()
     if profile.endswith(".toml") or "/" in profile:
-        return read_profile((base / Path(profile).expanduser()).resolve())
+        return read_profile(resolve_path(base, profile))
     path = resource_dir("targets") / f"{profile}.toml"
     if path.is_file():
         return read_profile(path)

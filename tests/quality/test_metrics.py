@@ -109,7 +109,8 @@ def test_class_names_that_are_numbers_come_before_indices(tmp_path: Path) -> Non
         (
             ["cat", "bird"],
             ["cat", "dog"],
-            "error: sample 1 has the label 'bird', which is no class of the model\n\nhint: use an index or one of: cat, dog",
+            "error: sample 1 has the label 'bird', which is no class of the model"
+            "\n\nhint: use an index or one of: cat, dog",
         ),
         (
             ["0", "-1"],
@@ -119,7 +120,8 @@ def test_class_names_that_are_numbers_come_before_indices(tmp_path: Path) -> Non
         (
             ["0", "2"],
             ["cat", "dog"],
-            "error: sample 1 has the label '2', which is no class of the model\n\nhint: use an index or one of: cat, dog",
+            "error: sample 1 has the label '2', which is no class of the model"
+            "\n\nhint: use an index or one of: cat, dog",
         ),
     ],
 )

@@ -28,6 +28,12 @@ class Entry(NamedTuple):
 
 COMMANDS = (
     Entry("init", "packc.cli.init:init", "Write a commented spec for a model."),
+    Entry("verify", "packc.cli.verify:verify", "Send a package through a real server again."),
+    Entry("serve", "packc.cli.serve:serve", "Serve a package on this machine until Ctrl-C."),
+    Entry("push", "packc.cli.push:push", "Put a package on a running server or into a repository folder."),
+    Entry("lint", "packc.cli.lint:lint", "Check any Triton repository against the server's rules."),
+    Entry("inspect", "packc.cli.inspect:inspect", "Show what a package, a spec's model or a model is."),
+    Entry("report", "packc.cli.report:report", "Show what a build found out, as a table or a page."),
     Entry("targets", "packc.cli.targets:targets", "List the devices that pack knows, or show one."),
     Entry("doctor", "packc.cli.doctor:doctor", "Say what is installed and what is missing."),
     Entry("schema", "packc.cli.schema:schema", "Print the JSON Schema of a spec."),

@@ -36,7 +36,7 @@ def inspect_onnx(path: Path, model: ModelSection) -> SourceInfo:
     proto = load_header(path)
     external = _check_external_data(path, proto)
     _check_operators(path, proto)
-    tensors = list(_weight_tensors(proto))
+    tensors = list(weight_tensors(proto))
     inputs, _ = read_signature(proto)
     config, preprocessing = _find_preprocessing(path.parent, tuple(spec.name for spec in inputs))
     task = model.task or _task_of(config, preprocessing)
@@ -98,7 +98,7 @@ def _tensor_spec(value: Any) -> TensorSpec:
 def _check_external_data(path: Path, proto: Any) -> list[Path]:
     """Files of the external data, each complete. Raises SourceError naming the first that is not."""
     needed: dict[Path, int] = {}
-    for tensor in _weight_tensors(proto):
+    for tensor in weight_tensors(proto):
         if not tensor.external_data:
             continue
         fields = {entry.key: entry.value for entry in tensor.external_data}
@@ -173,7 +173,7 @@ def _nodes(proto: Any) -> Iterator[Any]:
         yield from function.node
 
 
-def _weight_tensors(proto: Any) -> Iterator[Any]:
+def weight_tensors(proto: Any) -> Iterator[Any]:
     for graph in _graphs(proto):
         yield from graph.initializer
         for node in graph.node:

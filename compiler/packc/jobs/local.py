@@ -52,7 +52,7 @@ def run_bundle(
         (folder / stale).unlink(missing_ok=True)
     with (folder / "stdout.txt").open("wb") as stdout, (folder / "stderr.txt").open("wb") as stderr:
         child = subprocess.Popen(
-            [python, "run.py", "--die-with-parent"],
+            [python, "run.py", "--child"],
             cwd=folder,
             env=child_environment(os.environ),
             stdin=subprocess.DEVNULL,

@@ -7,6 +7,7 @@ Whatever goes wrong is written into result.json; the exit status is 0 whenever t
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import importlib
 import itertools
@@ -38,11 +39,11 @@ Tensors = dict[str, npt.NDArray[Any]]
 def main() -> None:
     parser = argparse.ArgumentParser(description="Run this job bundle; writes result.json beside this file.")
     parser.add_argument("--rounds", type=int, default=1, metavar="N", help="time every case N times")
-    parser.add_argument("--die-with-parent", action="store_true", help="stop when the starting process is gone")
+    parser.add_argument("--child", action="store_true", help="end with the starting process, and before it")
     arguments = parser.parse_args()
     logging.basicConfig(format="%(message)s", level=logging.INFO)
-    if arguments.die_with_parent:
-        tie_to_parent()
+    if arguments.child:
+        become_expendable()
     result = run(Path(__file__).resolve().parent, arguments.rounds)
     log.info("result.json: %s", result["failure"] or "ok")
 
@@ -175,10 +176,12 @@ def cpu_name() -> str:
     return f"{name} ({count} CPU{'s' if count != 1 else ''})"
 
 
-def tie_to_parent() -> None:
-    """Has the kernel kill this process when the one that started it dies (Linux; elsewhere nothing)."""
+def become_expendable() -> None:
+    """Has the kernel (Linux) kill this process when the one that started it dies, and first when memory runs out."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        with contextlib.suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text("1000", "utf-8")
 
 
 if __name__ == "__main__":

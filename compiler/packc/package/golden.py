@@ -1,9 +1,9 @@
 """Golden requests: what a client sends to the package, and what it must get back.
 
-    golden/requests.json        {"schema", "pipeline", "requests"}: texts, or image files in golden/
-    golden/inputs.npz           the requests of pipeline "none"
-    golden/answers.npz          what the chosen artifact answers, under the names that clients see
-    golden/source_answers.npz   what the source model answers, likewise
+golden/requests.json        {"schema", "pipeline", "requests"}: texts, or image files in golden/
+golden/inputs.npz           the requests of pipeline "none"
+golden/answers.npz          what the chosen artifact answers, under the names that clients see
+golden/source_answers.npz   what the source model answers, likewise
 """
 
 from __future__ import annotations
@@ -42,14 +42,6 @@ class GoldenSet:
     images: tuple[Path, ...] = ()
     tensors: Sequence[Sample] = ()
     """Inputs of the graph by name, batch axis 1."""
-
-    def requests(self) -> list[Sample]:
-        """The inputs of each request as the served model takes them: strings are arrays of objects, bytes each."""
-        if self.pipeline == "text":
-            return [{"text": _bytes_array(text.encode())} for text in self.texts]
-        if self.pipeline == "image":
-            return [{"image": _bytes_array(image.read_bytes())} for image in self.images]
-        return list(self.tensors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +117,6 @@ def load_golden(folder: Path) -> GoldenSet:
         images=tuple(folder / name for name in file.requests) if file.pipeline == "image" else (),
         tensors=tensors,
     )
-
-
-def _bytes_array(content: bytes) -> Array:
-    return np.array([[content]], dtype=object)
 
 
 def _serve(pipeline: ChosenPipeline, source: SourceModel, answer: Mapping[str, Array]) -> dict[str, Array]:

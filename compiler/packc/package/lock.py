@@ -30,6 +30,8 @@ class LockedTarget:
 
     target: str
     profile: str
+    build_key: str
+    """Digest of all that the build depends on."""
     candidate: str | None
     """None when nothing was published."""
     runtime: str | None
@@ -39,7 +41,8 @@ class LockedTarget:
     threads: int | None
     max_batch_size: int | None
     queue_delay_us: int | None
-    model_sha256: str | None
+    files: dict[str, str]
+    """Path within the package -> sha256."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,19 @@ class PromiseRecord:
     """or requests a second instead; 0 for none."""
     batch: int = 1
     """Samples in one request."""
+    quality_max_drop: float | None = None
+    """The bound where it is a drop below the source model's score."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServingRecord:
+    """How Triton serves the chosen artifact, and why so."""
+
+    instances: int
+    threads: int
+    max_batch_size: int
+    queue_delay_us: int
+    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +140,9 @@ class Manifest:
     rejected: tuple[RejectedRecord, ...]
     served: ServedRecord | None
     environment: dict[str, str]
+    serving: ServingRecord | None = None
+    build_key: str = ""
+    """Digest of all that the build depends on: an equal one means that nothing changed."""
     files: dict[str, str] = field(default_factory=dict)
     """Path relative to the target's folder -> sha256, of every file but the manifest and the report."""
     schema: int = SCHEMA

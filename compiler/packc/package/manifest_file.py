@@ -85,4 +85,5 @@ def hash_file(path: Path) -> str:
 
 def _hashed_paths(folder: Path) -> Iterator[str]:
     files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    return (path.as_posix() for path in sorted(files) if path.as_posix() not in UNHASHED)
+    built = (path for path in sorted(files) if "__pycache__" not in path.parts)  # a server leaves that there
+    return (path.as_posix() for path in built if path.as_posix() not in UNHASHED)

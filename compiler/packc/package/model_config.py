@@ -89,7 +89,7 @@ def add_warmup(config: Any, samples: Sequence[Sample]) -> dict[str, bytes]:
     files = _warm(config, "median", median, 1)
     if config.max_batch_size > 1:
         files |= _warm(config, "median", median, config.max_batch_size)
-    return files | _warm(config, "largest", largest, 1)
+    return files if largest is median else files | _warm(config, "largest", largest, 1)
 
 
 def print_config(config: Any) -> str:

@@ -65,9 +65,7 @@ def read_onnx_header(path: Path) -> OnnxHeader:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             return _read_model(data)
     except (ValueError, IndexError) as error:
-        raise SourceError(
-            f"{path} is not a whole ONNX model: {error}", hint="export or download it again"
-        ) from error
+        raise SourceError(f"{path} is not a whole ONNX model: {error}", hint="export or download it again") from error
 
 
 def _read_model(data: mmap.mmap) -> OnnxHeader:

@@ -60,7 +60,7 @@ def publish(staging: Path, final: Path) -> None:
     with locked_folder(final.parent):
         if not final.exists():
             staging.rename(final)
-        elif _exchange(staging, final):
+        elif exchange_folders(staging, final):
             shutil.rmtree(staging, ignore_errors=True)
         else:
             previous = _previous(final)
@@ -153,7 +153,7 @@ def _try_lock(folder: Path) -> int | None:
     return handle
 
 
-def _exchange(one: Path, other: Path) -> bool:
+def exchange_folders(one: Path, other: Path) -> bool:
     """Swaps two folders in one step; False where the system or the file system cannot."""
     try:
         renameat2 = ctypes.CDLL(None, use_errno=True).renameat2

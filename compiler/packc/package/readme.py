@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+
 from packc.package.docker import PYTHON_PACKAGES, server_command
 from packc.package.golden import GoldenSet
 from packc.package.pipelines.triton_model import TritonModel
@@ -51,7 +53,7 @@ def _write_curl(name: str, golden: GoldenSet) -> str | None:
             f"curl -s {url} -H 'Inference-Header-Content-Length: 0' "
             f"-H 'Content-Type: application/octet-stream' --data-binary @{_example(golden)} --output -"
         )
-    sample = golden.requests()[0]
+    sample = golden.tensors[0] if golden.pipeline == "none" else {"text": np.array([[golden.texts[0]]], dtype=object)}
     if sum(array.size for array in sample.values()) > _LARGEST_CURL:
         return None
     body = json.dumps({"inputs": _as_json(sample)}, ensure_ascii=False).replace("'", "'\\''")
@@ -64,7 +66,7 @@ def _as_json(sample: Sample) -> list[dict[str, object]]:
             "name": name,
             "shape": list(array.shape),
             "datatype": _DATATYPES.get(array.dtype.name, array.dtype.name.upper()),
-            "data": [item.decode() if isinstance(item, bytes) else item for item in array.ravel().tolist()],
+            "data": array.ravel().tolist(),
         }
         for name, array in sample.items()
     ]

@@ -9,8 +9,8 @@ import jinja2
 from packc.resources import resource_dir
 
 
-def render_template(name: str, **values: object) -> str:
-    """Text of `templates/<name>` filled with `values`; the filter `py` writes a value as a Python literal."""
+def render_template(template: str, /, **values: object) -> str:
+    """Text of `templates/<template>` filled with `values`; the filter `py` writes a value as a Python literal."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(resource_dir("templates")),
         undefined=jinja2.StrictUndefined,
@@ -20,7 +20,7 @@ def render_template(name: str, **values: object) -> str:
         autoescape=False,
     )
     environment.filters["py"] = _python_literal
-    return environment.get_template(name).render(values)
+    return environment.get_template(template).render(values)
 
 
 def _python_literal(value: object) -> str:

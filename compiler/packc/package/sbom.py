@@ -15,7 +15,13 @@ from packc.tensors import TensorSpec
 
 
 def write_sbom(
-    path: Path, *, name: str, target: str, source: SourceModel, artifact: Mapping[str, Path], versions: Mapping[str, str]
+    path: Path,
+    *,
+    name: str,
+    target: str,
+    source: SourceModel,
+    artifact: Mapping[str, Path],
+    versions: Mapping[str, str],
 ) -> None:
     """Writes the bill of materials of one package.
 

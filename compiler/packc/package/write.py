@@ -23,6 +23,7 @@ from packc.spec.model import TargetSpec
 
 log = logging.getLogger(__name__)
 
+
 def write_package(
     folder: Path,
     *,

@@ -29,14 +29,15 @@ def show_bound(value: float) -> str:
 
 
 def show_quality(value: float | None) -> str:
-    """A quality value to three decimals; more where it would read as a perfect 1 or 0 and is not."""
+    """A quality value: 0.931; more decimals beside 1, so that only a perfect 1 reads like one; tiny errors 3.1e-06."""
     if value is None:
         return MISSING
-    for decimals in range(3, 7):
-        text = f"{value:.{decimals}f}"
-        if value == int(value) or float(text) not in (0.0, 1.0):
-            return text
-    return f"{value:.1e}" if abs(value) < 0.5 else text
+    if 0 < abs(value) < 0.001:
+        return f"{value:.1e}"
+    decimals = 3
+    while decimals < 7 and float(f"{value:.{decimals}f}") == 1.0 != value:
+        decimals += 1
+    return f"{value:.{decimals}f}"
 
 
 def show_against(value: float, bound: float, *, quality: bool = False) -> str:
@@ -52,3 +53,13 @@ def show_against(value: float, bound: float, *, quality: bool = False) -> str:
 def show_percentile(percentile: float) -> str:
     """p99, p99.9."""
     return f"p{percentile:g}"
+
+
+def show_words(name: str) -> str:
+    """A key of the spec or the manifest for people: `neighbour agreement`."""
+    return name.replace("_", " ")
+
+
+def show_protocol(protocol: str) -> str:
+    """A protocol as people write it: HTTP, gRPC."""
+    return {"http": "HTTP", "grpc": "gRPC"}.get(protocol, protocol)

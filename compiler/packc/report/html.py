@@ -11,14 +11,15 @@ from markupsafe import Markup
 
 from packc.package.manifest import Manifest
 from packc.report.bars import make_charts
-from packc.report.figures import MISSING, show_figure, show_quality
-from packc.report.promises import describe_misses, make_promises
+from packc.report.figures import MISSING, show_figure, show_protocol, show_quality, show_words
+from packc.report.tiles import make_tiles
 from packc.report.tradeoff import LEGEND, draw_mark, draw_tradeoff
 from packc.report.view import (
     Row,
     describe_basis,
     describe_count,
-    find_chosen,
+    describe_load,
+    describe_outcome,
     make_caveats,
     make_rows,
 )
@@ -55,35 +56,35 @@ def render_html(manifest: Manifest) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(figure=show_figure, mark=_render_mark, quality=show_quality, words=_show_words)
+    environment.filters.update(
+        figure=show_figure, mark=_render_mark, quality=show_quality, words=show_words, protocol=show_protocol
+    )
     rows = make_rows(manifest)
     return environment.get_template("report.html.j2").render(
         manifest=manifest,
         headline=make_headline(manifest),
         rows=rows,
-        promises=make_promises(manifest),
+        tiles=make_tiles(manifest),
         wide_plot=draw_tradeoff(manifest, rows, 940, 420, "wide"),
         narrow_plot=draw_tradeoff(manifest, rows, 340, 340, "narrow"),
         legend=_make_legend(manifest, rows),
         charts=make_charts(manifest, rows),
         basis=describe_basis(rows),
         caveats=make_caveats(manifest),
-        misses=describe_misses(manifest),
         count=describe_count,
+        load=describe_load(manifest.served) if manifest.served else "",
         missing=MISSING,
     )
 
 
 def make_headline(manifest: Manifest) -> Headline:
     """The verdict as a headline; its details are the verdict's own reasons."""
-    verdict, chosen = manifest.verdict, find_chosen(manifest)
-    if verdict.met is None:
-        return Headline("open", "Not judged", "The promises could not be judged here", verdict.reasons)
-    if verdict.met and chosen:
-        return Headline("good", "Promises kept", f"{chosen.id} keeps every promise", verdict.reasons)
-    if chosen:
-        return Headline("bad", "Promise missed", f"{chosen.id} was published although it misses", verdict.reasons)
-    return Headline("bad", "Promise missed", "No candidate keeps every promise", verdict.reasons)
+    outcome = describe_outcome(manifest)
+    title = outcome if manifest.verdict.chosen else outcome[0].upper() + outcome[1:]
+    tone, word = {True: ("good", "Promises kept"), False: ("bad", "Promise missed"), None: ("open", "Not judged")}[
+        manifest.verdict.met
+    ]
+    return Headline(tone, word, title, manifest.verdict.reasons)
 
 
 def _make_legend(manifest: Manifest, rows: tuple[Row, ...]) -> tuple[tuple[str, str], ...]:
@@ -96,8 +97,3 @@ def _render_mark(standing: str) -> Markup:
     return Markup(
         f'<svg class="key" width="16" height="16" viewBox="0 0 16 16" aria-hidden="true">{draw_mark(standing)}</svg>'
     )
-
-
-def _show_words(name: str) -> str:
-    """A metric's name for people: `neighbour agreement`."""
-    return name.replace("_", " ")

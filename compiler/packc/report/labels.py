@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-_DISTANCES = (0.0, 10.0, 22.0, 36.0, 52.0, 70.0, 90.0)
+_DISTANCES = (0.0, 10.0, 22.0, 36.0, 52.0)
 """How far a label may be from its point, beyond touching it, nearest first."""
 _LEADER_FROM = 10.0
 
@@ -83,7 +83,12 @@ def _candidate_boxes(anchor: Anchor) -> Iterator[tuple[Box, float]]:
         yield Box(anchor.x - reach - width, middle, width, height), distance
         for slide in (0.5, 0.25, 0.75, 0.0, 1.0):
             for y in (above, below):
-                yield Box(anchor.x - slide * width, y, width, height), distance
+                yield Box(_clamp(anchor.x - slide * width, anchor), y, width, height), distance
         for y in (above, below):
             yield Box(anchor.x + reach, y, width, height), distance
             yield Box(anchor.x - reach - width, y, width, height), distance
+
+
+def _clamp(x: float, anchor: Anchor) -> float:
+    """`x`, or the nearest place where the label is within its area."""
+    return max(anchor.area.x, min(x, anchor.area.x + anchor.area.width - anchor.width))

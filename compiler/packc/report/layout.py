@@ -1,7 +1,7 @@
 """Where things stand in the plot of latency against quality: its points, scales, and the strips beside the scales.
 
-Two strips have no scale: the gutter on the right holds candidates that were not timed, the pit at the bottom those whose
-quality is so far below the bound that an axis that reached them would squeeze the others.
+Two strips have no scale: the gutter on the right holds candidates that were not timed, the pit at the bottom those
+whose quality is so far below the bound that an axis that reached them would squeeze the others.
 """
 
 from __future__ import annotations

@@ -11,9 +11,18 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from packc.package.manifest import Manifest, MeasurementRecord
-from packc.report.figures import MISSING, show_figure
-from packc.report.promises import describe_verdict
-from packc.report.view import Row, Standing, describe_basis, describe_count, describe_quality, make_caveats, make_rows
+from packc.report.figures import MISSING, show_figure, show_protocol
+from packc.report.view import (
+    Row,
+    Standing,
+    describe_basis,
+    describe_count,
+    describe_load,
+    describe_outcome,
+    describe_quality,
+    make_caveats,
+    make_rows,
+)
 
 WIDTH_WITHOUT_TERMINAL = 120
 _GAP = "  "
@@ -105,7 +114,7 @@ def _make_columns(manifest: Manifest, show_name: Callable[[Row], str]) -> tuple[
 
 def _fit_columns(columns: tuple[Column, ...], rows: tuple[Row, ...], width: int) -> tuple[Column, ...] | None:
     """As many columns as fit, the least important left out first; None when the figures of most interest do not fit."""
-    columns = tuple(column for column in columns if column.title != "noise" or any(map(column.show, rows)))
+    columns = tuple(column for column in columns if any(column.show(row) not in ("", MISSING) for row in rows))
     while 2 + sum(_column_width(c, rows) for c in columns) + len(_GAP) * (len(columns) - 1) > width:
         last = max(columns, key=lambda column: column.rank)
         if last.rank <= 2:
@@ -134,11 +143,15 @@ def _render_list(title: str, items: Iterable[tuple[str, str]], width: int) -> li
 
 
 def _list_missing(rows: tuple[Row, ...]) -> list[tuple[str, str]]:
-    """(id, reason) of the candidates whose row has an en dash."""
-    return [(row.record.id, row.why_missing) for row in rows if is_incomplete(row.record.measurements)]
+    """(ids, reason) of the candidates whose row has an en dash."""
+    ids: dict[str, list[str]] = {}
+    for row in rows:
+        if _is_incomplete(row.record.measurements):
+            ids.setdefault(row.why_missing, []).append(row.record.id)
+    return [("all" if len(names) == len(rows) else ", ".join(names), reason) for reason, names in ids.items()]
 
 
-def is_incomplete(m: MeasurementRecord | None) -> bool:
+def _is_incomplete(m: MeasurementRecord | None) -> bool:
     """Whether a figure that the table shows is missing."""
     if m is None:
         return True
@@ -150,7 +163,7 @@ def _render_served(manifest: Manifest, width: int) -> list[str]:
     if served is None:
         return []
     text = (
-        f"served by {served.server} over {served.protocol} to {describe_count(served.concurrency, 'client')}, "
+        f"served by {served.server} over {show_protocol(served.protocol)} to {describe_load(served)}, "
         f"{describe_count(served.samples, 'request')}: p50 {show_figure(served.p50_ms)} ms, "
         f"p99 {show_figure(served.p99_ms)} ms, {show_figure(served.throughput_per_s)} samples/s"
     )
@@ -160,8 +173,11 @@ def _render_served(manifest: Manifest, width: int) -> list[str]:
 
 
 def _render_verdict(manifest: Manifest, width: int, color: bool) -> list[str]:
-    standing: Standing = {True: "chosen", False: "over budget", None: "not judged"}[manifest.verdict.met]  # type: ignore[assignment]
-    return [_paint(line, standing, color) for line in _render_lines(describe_verdict(manifest), width)]
+    verdict = manifest.verdict
+    head = describe_outcome(manifest) + (":" if verdict.reasons else "")
+    standing: Standing = "not judged" if verdict.met is None else "chosen" if verdict.met else "failed"
+    reasons = (line for reason in verdict.reasons for line in _wrap(reason, width, indent="  ", hang="    "))
+    return [*(_paint(line, standing, color) for line in _wrap(head, width)), *reasons]
 
 
 def _render_lines(texts: Iterable[str], width: int) -> list[str]:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from packc.package.manifest import Manifest
-from packc.report.figures import show_bound, show_percentile, show_quality
+from packc.report.figures import show_bound, show_percentile, show_quality, show_words
 from packc.report.labels import Anchor, Box, Placement, place_labels
 from packc.report.layout import PIT, Canvas, Point, collect_points, lay_out, locate, locate_interval, marker_boxes
 from packc.report.svg import draw
-from packc.report.view import Row, describe_shape, is_error_metric
+from packc.report.view import Row, describe_count, describe_shape, is_error_metric
 
 _CHAR_WIDTH = 6.8
 """Of the labels' monospaced font at 11 px, a little generous."""
@@ -27,24 +27,24 @@ def draw_tradeoff(manifest: Manifest, rows: Sequence[Row], width: float, height:
     `name` makes its ids unique on the page.
     """
     points = collect_points(manifest, rows)
-    timed = [point for point in points if point.latency_ms is not None]
+    timed = [point for point in points if point.latency_ms is not None and point.mark != "served"]
     if not timed:
         return None
     canvas = lay_out(manifest, points, width, height)
-    captions, caption_boxes = _draw_bounds(manifest, points, canvas)
+    bounds, captions, lines = _draw_bounds(manifest, points, canvas)
     markers = [_draw_point(point, canvas) for point in points]
     summary = (
-        f"{_latency_name(manifest)} against {manifest.promises.quality_metric} of "
-        f"{len(timed)} measured candidates; the table of candidates has the same figures."
+        f"{_latency_name(manifest)} against {show_words(manifest.promises.quality_metric)} of "
+        f"{describe_count(len(timed), 'measured candidate')}; the table of candidates has the same figures."
     )
     return draw(
         "svg",
         draw("title", f"Latency against quality of {manifest.model} for {manifest.target}", id=f"{name}-title"),
         draw("desc", summary, id=f"{name}-desc"),
         _draw_axes(manifest, canvas),
-        captions,
+        bounds,
         *markers,
-        _draw_labels(points, canvas, caption_boxes),
+        _draw_labels(points, canvas, captions, lines),
         viewBox=f"0 0 {width:g} {height:g}",
         width=width,
         height=height,
@@ -99,17 +99,20 @@ def _draw_axes(manifest: Manifest, canvas: Canvas) -> Markup:
     title = f"{name}, ms{' (log)' if canvas.x.is_log else ''}"
     parts.append(draw("text", title, x=(frame.x + right) / 2, y=bottom + 40, text_anchor="middle", class_="title"))
     better = " (less is better)" if is_error else ""
-    name = manifest.promises.quality_metric.replace("_", " ")
+    name = show_words(manifest.promises.quality_metric)
     parts.append(draw("text", f"{name}{better}", x=0.0, y=14.0, class_="title"))
     return draw("g", *parts)
 
 
-def _draw_bounds(manifest: Manifest, points: Sequence[Point], canvas: Canvas) -> tuple[Markup, list[Box]]:
-    """The budget's and the bound's lines with captions, the zone where both are kept, and the captions' boxes."""
+def _draw_bounds(
+    manifest: Manifest, points: Sequence[Point], canvas: Canvas
+) -> tuple[Markup, tuple[Box, ...], tuple[Box, ...]]:
+    """The lines of budget and bound with the zone where both are kept; the captions' boxes; the lines' boxes."""
     bounds, frame = manifest.promises, canvas.frame
     floor, right = frame.y + frame.height, frame.x + frame.width
     parts: list[Markup] = []
-    boxes: list[Box] = []
+    captions: tuple[Box, ...] = ()
+    lines: tuple[Box, ...] = ()
     budget_x = canvas.x(bounds.latency_ms) if bounds.latency_ms else None
     bound_y = canvas.y(bounds.quality_min) if bounds.quality_min is not None else None
     if budget_x is not None and bound_y is not None:
@@ -124,16 +127,16 @@ def _draw_bounds(manifest: Manifest, points: Sequence[Point], canvas: Canvas) ->
         middle = min(max(budget_x, frame.x + half), right - half)
         parts.append(draw("line", x1=budget_x, x2=budget_x, y1=frame.y, y2=floor, class_="bound"))
         parts.append(draw("text", text, x=middle, y=frame.y - 6, text_anchor="middle", class_="caption"))
-        boxes.append(Box(budget_x - 1, frame.y, 2, frame.height))
+        lines = (Box(budget_x - 1, frame.y, 2, frame.height),)
     if bound_y is not None and bounds.quality_min is not None:
         text = f"{'at most' if is_error_metric(bounds.quality_metric) else 'at least'} {show_bound(bounds.quality_min)}"
         end = canvas.width if canvas.gutter_x is not None else right
         parts.append(draw("line", x1=frame.x, x2=end, y1=bound_y, y2=bound_y, class_="bound"))
-        taken = [*boxes, *(box for point in points for box in marker_boxes(point, canvas))]
+        taken = [*lines, *(box for point in points for box in marker_boxes(point, canvas))]
         box = _find_caption_place(len(text) * _CHAR_WIDTH, bound_y, frame, taken)
         parts.append(draw("text", text, x=box.x + box.width / 2, y=box.y + 12, text_anchor="middle", class_="caption"))
-        boxes += [box, Box(frame.x, bound_y - 1, frame.width, 2)]
-    return draw("g", *parts), boxes
+        captions, lines = (box,), (*lines, Box(frame.x, bound_y - 1, frame.width, 2))
+    return draw("g", *parts), captions, lines
 
 
 def _find_caption_place(width: float, line_y: float, frame: Box, taken: Sequence[Box]) -> Box:
@@ -160,17 +163,18 @@ def _draw_point(point: Point, canvas: Canvas) -> Markup:
     return draw("g", draw("title", title), bar, draw_mark(point.mark, x, y))
 
 
-def _draw_labels(points: Sequence[Point], canvas: Canvas, captions: Sequence[Box]) -> Markup:
-    """Names where all find a place, else the keys of the table."""
-    placed = None
-    texts = [_name(point, canvas) for point in points]
-    if canvas.width >= _WIDE:
-        placed = _place(points, texts, canvas, captions)
-    if placed is None:
-        texts = [point.key for point in points]
-        placed = _place(points, texts, canvas, captions)
-    if placed is None:
-        return Markup("")
+def _draw_labels(points: Sequence[Point], canvas: Canvas, captions: Sequence[Box], lines: Sequence[Box]) -> Markup:
+    """Names where all find a place, if need be across a line; else the keys of the table."""
+    names = [_name(point, canvas) for point in points]
+    keys = [point.key for point in points]
+    for texts in (names, keys) if canvas.width >= _WIDE else (keys,):
+        for obstacles in ((*captions, *lines), captions):
+            if (placed := _place(points, texts, canvas, obstacles)) is not None:
+                return _draw_texts(points, texts, placed, canvas)
+    return Markup("")
+
+
+def _draw_texts(points: Sequence[Point], texts: Sequence[str], placed: Sequence[Placement], canvas: Canvas) -> Markup:
     parts = []
     for point, text, placement in zip(points, texts, placed, strict=True):
         box = placement.box
@@ -190,7 +194,7 @@ def _name(point: Point, canvas: Canvas) -> str:
 
 
 def _place(
-    points: Sequence[Point], texts: Sequence[str], canvas: Canvas, captions: Sequence[Box]
+    points: Sequence[Point], texts: Sequence[str], canvas: Canvas, obstacles: Sequence[Box]
 ) -> tuple[Placement, ...] | None:
     frame = canvas.frame
     height = frame.height + 4 + (0.0 if canvas.pit_y is None else PIT)
@@ -205,7 +209,7 @@ def _place(
         )
         for point, text in zip(points, texts, strict=True)
     ]
-    return place_labels(anchors, [*captions, *(box for point in points for box in marker_boxes(point, canvas))])
+    return place_labels(anchors, [*obstacles, *(box for point in points for box in marker_boxes(point, canvas))])
 
 
 def _latency_name(manifest: Manifest) -> str:

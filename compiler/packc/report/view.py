@@ -1,6 +1,6 @@
 """What a report says of the candidates, apart from how it looks: their standing, their figures, what is missing.
 
-The terminal and the page are both written from here and from `promises.py`, so they cannot disagree.
+The terminal and the page are both written from here, so they cannot disagree.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from packc.package.manifest import CandidateRecord, Manifest, QualityRecord
+from packc.package.manifest import CandidateRecord, Manifest, QualityRecord, ServedRecord
+from packc.quality.gate import ERRORS
 from packc.report.figures import MISSING, show_quality
 
 Standing = Literal["chosen", "kept", "over budget", "below quality", "not judged", "failed"]
@@ -17,12 +18,12 @@ STANDINGS: tuple[Standing, ...] = ("chosen", "kept", "over budget", "below quali
 """Best first: the order of candidates in a report."""
 
 _STANDING_OF_STATUS: dict[str, Standing] = {
+    "chosen": "chosen",
     "kept": "kept",
     "budget_missed": "over budget",
     "quality_missed": "below quality",
     "failed": "failed",
 }
-_ERROR_METRICS = ("max_error", "mean_error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Row:
 
     @property
     def is_chosen(self) -> bool:
-        return self.words.startswith("chosen")
+        return self.standing == "chosen"
 
     @property
     def quality(self) -> QualityRecord | None:
@@ -69,9 +70,25 @@ def find_chosen(manifest: Manifest) -> CandidateRecord | None:
     return next((record for record in manifest.candidates if record.id == manifest.verdict.chosen), None)
 
 
+def describe_outcome(manifest: Manifest) -> str:
+    """The verdict in one line: `onnxruntime-int8-dynamic keeps every promise`."""
+    verdict = manifest.verdict
+    if verdict.met is None:
+        return "the promises could not be judged here"
+    if verdict.chosen is None:
+        return "no candidate keeps every promise"
+    return f"{verdict.chosen} {'keeps every promise' if verdict.met else 'was chosen although it misses a promise'}"
+
+
+def find_broken(manifest: Manifest) -> frozenset[str]:
+    """The promises that the chosen candidate breaks: "latency_ms", "quality", ..."""
+    verdict = manifest.verdict
+    return frozenset(miss.promise for miss in verdict.nearest if miss.candidate == verdict.chosen)
+
+
 def is_error_metric(metric: str) -> bool:
     """Whether a smaller value of `metric` is better."""
-    return metric in _ERROR_METRICS
+    return metric in ERRORS
 
 
 def worst_end(quality: QualityRecord) -> float:
@@ -102,6 +119,12 @@ def describe_basis(rows: Sequence[Row]) -> str:
     return ", ".join(part for part in ("one caller", shape, threads) if part)
 
 
+def describe_load(served: ServedRecord) -> str:
+    """`8 clients`, or `20 requests/s, batch 4`."""
+    load = f"{served.rate_per_s:g} requests/s" if served.rate_per_s else describe_count(served.concurrency, "client")
+    return load if served.batch == 1 else f"{load}, batch {served.batch}"
+
+
 def describe_count(number: int, noun: str) -> str:
     """`1 client`, `8 clients`, `1,200 requests`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
@@ -126,21 +149,23 @@ def make_caveats(manifest: Manifest) -> tuple[str, ...]:
         caveats.append(
             "No server ran: latency is that of one caller in a process of its own, without network, queue or batching."
         )
+    if manifest.served and manifest.served.noisy:
+        caveats.append("Noisy: the served latency drifted during the run, as when something else uses the machine.")
     if manifest.served and manifest.served.quality is None:
         caveats.append(
             "Quality was measured on the artifact, not through the server; golden requests tie the two together."
         )
     if manifest.verdict.met is False and manifest.verdict.chosen:
-        caveats.append("This package was published although it misses a promise (--allow-miss).")
+        caveats.append("The chosen candidate misses a promise: a build publishes it only with --allow-miss.")
     return tuple(caveats)
 
 
 def _make_row(key: str, label: str, record: CandidateRecord, manifest: Manifest) -> Row:
-    standing = _STANDING_OF_STATUS.get(record.status, "not judged")
+    standing = _find_standing(record, manifest)
     words: str = standing
-    if record.id == manifest.verdict.chosen:
-        words = "chosen" if standing in ("kept", "not judged") else f"chosen, {standing}"
-    return Row(key, label, record, _find_standing(record, manifest), words, _explain_missing(record, manifest))
+    if standing == "chosen" and (broken := find_broken(manifest)):
+        words = "chosen, below quality" if "quality" in broken else "chosen, over budget"
+    return Row(key, label, record, standing, words, _explain_missing(record, manifest))
 
 
 def _find_standing(record: CandidateRecord, manifest: Manifest) -> Standing:
@@ -153,7 +178,7 @@ def _explain_missing(record: CandidateRecord, manifest: Manifest) -> str:
     if record.failure:
         return record.failure
     if record.status == "quality_missed":
-        return "not timed, because its answers already broke the quality bound"
+        return "not timed: the quality gate refused it first"
     if record.measurements is None:
         return f"not measured: the package is only {manifest.state}"
     return "not measured"

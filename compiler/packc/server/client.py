@@ -35,7 +35,12 @@ _DTYPES = {
 
 
 class RequestFailed(PackError):
-    """The server refused a request; the message is the server's."""
+    """The server refused a request, or did not answer it."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(f"{message}: {reason}")
+        self.reason = reason
+        """The server's own words."""
 
 
 class Client:
@@ -74,12 +79,17 @@ class Client:
         """Versions of `model` that are ready."""
         return tuple(self._call("get_model_metadata", model)["versions"])
 
+    def model_config(self, model: str) -> dict[str, Any]:
+        """The configuration of `model`, as config.pbtxt has it."""
+        said = self._call("get_model_config", model)
+        config: dict[str, Any] = said.get("config", said)  # gRPC wraps it
+        return config
+
     def infer(self, model: str, inputs: Sample, *, version: str = "") -> Answers:
         """The model's outputs for `inputs`; strings are arrays of objects, `bytes` each."""
         tensors = _make_inputs(self._module, inputs)
-        options = {"client_timeout": self._timeout_s} if self.protocol == "grpc" else {}
-        result = self._call("infer", model, tensors, model_version=version, **options)
-        said = result.get_response(**_as_json(self.protocol))
+        result = self._call("infer", model, tensors, model_version=version)
+        said = result.get_response(as_json=True) if self.protocol == "grpc" else result.get_response()
         return {output["name"]: result.as_numpy(output["name"]) for output in said["outputs"]}
 
     def load(self, model: str, config: str | None = None, files: Mapping[str, bytes] | None = None) -> None:
@@ -94,18 +104,20 @@ class Client:
     def _call(self, method: str, *args: object, **options: object) -> Any:
         from tritonclient.utils import InferenceServerException
 
-        if self.protocol == "grpc" and method.startswith("get_"):
-            options["as_json"] = True
+        if self.protocol == "grpc":
+            options["client_timeout"] = self._timeout_s
+            if method.startswith("get_"):
+                options["as_json"] = True
         try:
             return getattr(self._client, method)(*args, **options)
         except InferenceServerException as error:
             if "UNAVAILABLE" in str(error.status()) and "connect" in str(error.message()).lower():
                 raise _unreachable(self.url) from error
-            raise RequestFailed(f"{self.url} refused {method}: {error.message()}") from error
+            raise RequestFailed(f"{self.url} refused {method}", str(error.message()).strip()) from error
         except (OSError, TimeoutError) as error:
             if isinstance(error, ConnectionRefusedError):
                 raise _unreachable(self.url) from error
-            raise RequestFailed(f"{self.url} did not answer {method}: {error}") from error
+            raise RequestFailed(f"{self.url} did not answer {method}", str(error)) from error
 
 
 @contextlib.contextmanager
@@ -174,10 +186,6 @@ def _make_inputs(module: Any, inputs: Sample) -> list[Any]:
         tensor.set_data_from_numpy(np.ascontiguousarray(values))
         tensors.append(tensor)
     return tensors
-
-
-def _as_json(protocol: str) -> dict[str, bool]:
-    return {"as_json": True} if protocol == "grpc" else {}
 
 
 def _read_tensor(said: Mapping[str, Any]) -> TensorSpec:

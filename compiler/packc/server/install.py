@@ -33,6 +33,9 @@ OLDEST_PYTHON, NEWEST_PYTHON = (3, 10), (3, 13)
 """Minor versions for which the wheel has a stub and the other packages still have wheels."""
 OLDEST_GLIBC = (2, 35)
 
+_SITE = "import sys; sys.dont_write_bytecode = True\n"
+"""A .pth line: the stub ignores PYTHONDONTWRITEBYTECODE and would leave __pycache__ in the repositories it serves."""
+
 _BACKENDS = Path(__file__).resolve().parent / "backends"
 _INTERPRETER_FACTS = """
 import ctypes, json, sys, sysconfig
@@ -57,6 +60,10 @@ class Interpreter:
     libraries: Path
     base: str
 
+    @property
+    def version(self) -> str:
+        return ".".join(map(str, self.minor))
+
 
 @dataclass(frozen=True, slots=True)
 class OwnServer:
@@ -72,6 +79,7 @@ def find_own_server(cache: Cache) -> OwnServer | None:
     """The server that `install_server` made for the packages that pack has now, or None."""
     for interpreter in _candidate_interpreters():
         if (folder := cache.find("server", _server_key(interpreter))) is not None:
+            os.utime(folder)  # it was used: the cache drops what was used longest ago
             return _assemble(folder, interpreter, cache)
     return None
 
@@ -153,7 +161,7 @@ def _like_ours(package: str) -> str:
 
 
 def _server_key(interpreter: Interpreter) -> str:
-    return cache_key(requirements=_requirements(), python=interpreter.minor, base=interpreter.base)
+    return cache_key(requirements=_requirements(), python=interpreter.minor, base=interpreter.base, site=_SITE)
 
 
 def _install(folder: Path, interpreter: Interpreter) -> None:
@@ -164,7 +172,12 @@ def _install(folder: Path, interpreter: Interpreter) -> None:
     pip = [str(folder / "venv/bin/python"), "-m", "pip", "install", "--quiet", "--no-input", "--only-binary", ":all:"]
     _run([*pip, "--no-deps", *alone], f"install {' '.join(alone)}")
     _run([*pip, *whole], f"install {' '.join(whole)}")
+    (_site_packages(folder, interpreter) / "pack_server.pth").write_text(_SITE)
     log.info("the Triton server is installed (%.0f s)", time.monotonic() - started)
+
+
+def _site_packages(folder: Path, interpreter: Interpreter) -> Path:
+    return folder / "venv" / "lib" / f"python{interpreter.version}" / "site-packages"
 
 
 def _run(command: list[str], what: str) -> None:
@@ -181,16 +194,14 @@ def _run(command: list[str], what: str) -> None:
 
 
 def _assemble(folder: Path, interpreter: Interpreter, cache: Cache) -> OwnServer:
-    venv = folder / "venv"
-    version = ".".join(map(str, interpreter.minor))
-    packages = venv / "lib" / f"python{version}" / "site-packages"
+    packages = _site_packages(folder, interpreter)
     triton = packages / "pytriton" / "tritonserver"
     ours = {path.relative_to(_BACKENDS).as_posix(): path for path in sorted(_BACKENDS.rglob("*.py"))}
     key = cache_key(server=folder.name, ours={name: path.read_text() for name, path in ours.items()})
 
     def copy(backends: Path) -> None:
         shutil.copytree(triton / "backends" / "python", backends / "python", ignore=shutil.ignore_patterns("__py*"))
-        shutil.copy2(triton / "python_backend_stubs" / version / "triton_python_backend_stub", backends / "python")
+        shutil.copy2(triton / "python_backend_stubs" / interpreter.version / "triton_python_backend_stub", backends / "python")
         for name, path in ours.items():
             (backends / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(path, backends / name)
@@ -198,7 +209,7 @@ def _assemble(folder: Path, interpreter: Interpreter, cache: Cache) -> OwnServer
     backends = cache.find("backends", key) or cache.get_or_make("backends", key, copy)
     libraries = os.pathsep.join(map(str, (packages / "nvidia_pytriton.libs", interpreter.libraries)))
     variables = {
-        "PATH": f"{venv / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        "PATH": f"{folder / 'venv/bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "LD_LIBRARY_PATH": libraries,
         "PYTHONNOUSERSITE": "1",
     }

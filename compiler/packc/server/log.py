@@ -14,6 +14,7 @@ _PROTO_LINE = re.compile(
 )
 _MODEL_FAILED = re.compile(r"failed to load (?:model )?'(?P<model>[^']+)'(?: version \d+)?: (?P<reason>.*)", re.DOTALL)
 _POLL_FAILED = re.compile(r"Poll failed for model directory '(?P<model>[^']+)': (?P<reason>.*)", re.DOTALL)
+_LOAD_FAILED = re.compile(r"^load failed for model '[^']+': (?:version \d+ is at \w+ state: )?")
 _CODE = re.compile(r"^(?:Internal|Invalid argument|Not found|Unavailable|Unsupported|Unknown|Already exists)(?: -|:) ")
 
 
@@ -40,8 +41,8 @@ def explain_failure(text: str, exit_code: int | None) -> str:
 
 
 def clean_reason(reason: str) -> str:
-    """A Triton message without status code and Python frames, on one line."""
-    text = _CODE.sub("", reason.strip().strip('"')).replace("\\n", "\n")
+    """A Triton message without what it says around the reason (status codes, Python frames), on one line."""
+    text = _CODE.sub("", _LOAD_FAILED.sub("", reason.strip().strip('"'))).replace("\\n", "\n")
     kept = [line.strip() for line in text.split("\nAt:\n")[0].splitlines() if line.strip()]
     return " ".join(kept).removeprefix("TritonModelException: ")
 

@@ -51,6 +51,14 @@ class RunningServer:
     log_path: Path
     """Gone once the server has stopped."""
 
+    def is_alive(self) -> bool:
+        """Whether its process still runs."""
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+
+    def read_log_end(self) -> str:
+        """The last lines of its log."""
+        return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-10:])
+
 
 @dataclass(frozen=True, slots=True)
 class Ports:
@@ -144,7 +152,7 @@ def _launch(server: Server, flags: list[str], scratch: Path) -> subprocess.Popen
         **os.environ,
         **server.variables,
         "TMPDIR": str(temporary),
-        "PYTHONDONTWRITEBYTECODE": "1",  # or Python models write __pycache__ into the repository
+        "PYTHONDONTWRITEBYTECODE": "1",  # no __pycache__ in the repository
     }
     environment.pop("PYTHONPATH", None)
     environment.pop("PYTHONHOME", None)

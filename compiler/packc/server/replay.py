@@ -9,10 +9,11 @@ import numpy as np
 
 from packc.errors import PackError
 from packc.package.golden import GoldenSet
+from packc.package.manifest import Manifest
 from packc.samples import Array, Sample
 from packc.server.client import Answers, Client
 from packc.server.requests import golden_requests
-from packc.tensors import Precision
+from packc.tensors import PRECISIONS, Precision
 
 TOLERANCES: Mapping[Precision, float] = {
     "fp32": 1e-4,
@@ -44,6 +45,14 @@ class Replay:
     """Largest absolute difference from the artifact's own answers."""
     source_max_error: float
     """Largest absolute difference from the source model's answers; classes that differ do not count here."""
+
+
+def chosen_precision(manifest: Manifest) -> Precision:
+    """Precision of the artifact that a package holds. Raises PackError when its manifest chooses none."""
+    for candidate in manifest.candidates:
+        if candidate.id == manifest.verdict.chosen:
+            return next(precision for precision in PRECISIONS if precision == candidate.precision)
+    raise PackError("the package's manifest chooses no candidate", hint="build it again")
 
 
 def replay_golden(client: Client, model: str, golden: GoldenSet, precision: Precision, version: str = "") -> Replay:

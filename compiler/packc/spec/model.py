@@ -6,7 +6,6 @@ Units are in the names. `0` for an optional bound means "no bound". Paths are re
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -206,8 +205,3 @@ class TargetSpec(Section):
     calibration: CalibrationSection
     optimize: OptimizeSection
     serve: ServeSection
-
-
-def resolve_path(spec_dir: Path, value: str) -> Path:
-    """`value` as an absolute path, relative to the folder of the spec file, `~` expanded."""
-    return (spec_dir / Path(value).expanduser()).resolve()

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from packc.spec.model import Spec, resolve_path
+from packc.spec.model import Spec
 from packc.spec.resolve import OVERRIDABLE
 from packc.toml.explain import label_place, suggest
+from packc.toml.file import resolve_path
 from packc.toml.places import Loc
 
 _FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")

@@ -14,12 +14,18 @@ from packc.toml.places import Loc
 
 UNITS = {
     "ms": "milliseconds",
-    "s": "seconds",
     "per_s": "per second",
-    "mib": "MiB (1024 x 1024 bytes)",
     "minutes": "minutes",
+    "mib": "MiB (1024 x 1024 bytes)",
+    "gb": "GB (10^9 bytes)",
+    "gb_s": "GB (10^9 bytes) a second",
+    "tflops": "10^12 operations a second",
 }
-_UNIT = re.compile(r"_(?:ms|us|ns|s|sec|seconds|min|minutes|hours|b|kb|kib|mb|mib|gb|gib|per_s|per_min|ps|rps|qps)$")
+"""The units in keys of specs and profiles."""
+
+_OTHER_UNITS = "us|ns|s|sec|seconds|min|hours|b|kb|kib|mb|gib|mib_s|per_min|ps|rps|qps|gflops|tops"
+_UNIT = re.compile(rf"_({'|'.join(UNITS)}|{_OTHER_UNITS})$")
+"""A unit at the end of a key, ours or one that people write instead."""
 
 _KEY = "[key]"
 """What pydantic appends to the place of a mapping's bad key."""
@@ -69,13 +75,11 @@ def points_at_key(error: ErrorDetails) -> bool:
 
 def is_misspelt(missing: ErrorDetails, errors: Iterable[ErrorDetails]) -> bool:
     """Whether a key that is said to be missing is there with a mistake in its name: one mistake, not two."""
-    name = str(missing["loc"][-1])
-    return missing["type"] == "missing" and any(
-        other["type"] == "extra_forbidden"
-        and other["loc"][:-1] == missing["loc"][:-1]
-        and difflib.get_close_matches(str(other["loc"][-1]), [name])
-        for other in errors
-    )
+    if missing["type"] != "missing":
+        return False
+    *table, name = missing["loc"]
+    unknown = [other["loc"] for other in errors if other["type"] == "extra_forbidden"]
+    return any([*loc[:-1]] == table and difflib.get_close_matches(str(loc[-1]), [str(name)]) for loc in unknown)
 
 
 def explain(error: ErrorDetails, root: type[BaseModel]) -> tuple[str, str | None]:
@@ -132,7 +136,7 @@ def _hint_unknown(name: str, model: type[BaseModel], root: type[BaseModel]) -> s
     for key in known:
         unit = _UNIT.search(key)
         if unit and _UNIT.sub("", name) == _UNIT.sub("", key):
-            return f'did you mean "{key}"? the unit is part of the name: {UNITS[unit[0][1:]]}'
+            return f'did you mean "{key}"? the unit is part of the name: {UNITS[unit[1]]}'
     sections = {section: _model_of(field.annotation) for section, field in root.model_fields.items()}
     home = next((section for section, other in sections.items() if other and name in other.model_fields), None)
     if home:
@@ -144,8 +148,8 @@ def _hint_value(key: str, kind: str, value: object) -> str | None:
     if kind in ("int_type", "int_from_float", "float_type") and isinstance(value, str):
         unit = _UNIT.search(key)
         number = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(\w*)\s*", value)
-        same_unit = number and number[2].lower() in ("", unit[0][1:] if unit else "")
-        named = f"; the unit is in the name: {UNITS[unit[0][1:]]}" if unit else ""
+        same_unit = number and number[2].lower() in ("", unit[1] if unit else "")
+        named = f"; the unit is in the name: {UNITS[unit[1]]}" if unit else ""
         return f"write {key} = {number[1] if number and same_unit else '<number>'}, without quotes{named}"
     if kind == "string_type" and isinstance(value, int | float) and not isinstance(value, bool):
         return f'put it in quotes: {key} = "{value}"'

@@ -68,6 +68,14 @@ def in_file_order(mistakes: list[Diagnostic]) -> list[Diagnostic]:
     return sorted(mistakes, key=lambda d: (d.span.line, d.span.column) if d.span else (0, 0))
 
 
+def resolve_path(folder: Path, value: str) -> Path:
+    """`value`, a path in a file of `folder`, as an absolute path; `~` stands for the home folder."""
+    try:
+        return (folder / Path(value).expanduser()).resolve()
+    except (RuntimeError, ValueError):  # no such user, or a character that no path has: nothing is there
+        return folder / value
+
+
 def _read_text(path: Path, error: type[DiagnosedError]) -> str:
     try:
         return path.read_text("utf-8-sig")
@@ -75,10 +83,10 @@ def _read_text(path: Path, error: type[DiagnosedError]) -> str:
         raise error(Diagnostic(f"{path}: no such file", hint=_hint_missing(path))) from None
     except IsADirectoryError:
         raise error(Diagnostic(f"{path} is a folder, not a TOML file", hint=_hint_missing(path))) from None
-    except PermissionError:
-        raise error(Diagnostic(f"{path} cannot be read: permission denied")) from None
     except UnicodeDecodeError as failure:
         raise error(Diagnostic(f"{path} is not text in UTF-8 (byte {failure.start})")) from None
+    except (OSError, ValueError) as failure:
+        raise error(Diagnostic(f"{path} cannot be read: {failure}")) from None
 
 
 def _hint_missing(path: Path) -> str | None:
@@ -89,7 +97,7 @@ def _hint_missing(path: Path) -> str | None:
 
 def _diagnose_syntax(message: str, path: Path, text: str) -> Diagnostic:
     place = _SYNTAX_PLACE.search(message)
-    lines = text.splitlines() or [""]
+    lines = text.rstrip("\n").split("\n")
     line, column = (int(place[1]), int(place[2])) if place and place[1] else (len(lines), len(lines[-1]) + 1)
     shown = lines[line - 1].replace("\t", " ") if line <= len(lines) else ""
     what = message[: place.start()] if place else message

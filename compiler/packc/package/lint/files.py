@@ -98,7 +98,9 @@ def _check_source(path: Path) -> Iterator[Diagnostic]:
     classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == "TritonPythonModel"]
     if not classes:
         yield Diagnostic("the class TritonPythonModel is missing", Span(path, 1, 1))
-    elif not any(isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef) and n.name == "execute" for n in classes[0].body):
+    elif not any(
+        isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef) and n.name == "execute" for n in classes[0].body
+    ):
         yield Diagnostic("TritonPythonModel has no method execute(self, requests)", Span(path, classes[0].lineno, 1))
 
 
@@ -111,11 +113,10 @@ def check_label_files(model: LintedModel, _: Repository) -> Iterator[Diagnostic]
 
 def check_environment(model: LintedModel, _: Repository) -> Iterator[Diagnostic]:
     """A packed Python environment lies inside the model's folder, named so that the folder can move."""
-    keys = {entry: i for i, entry in enumerate(_parameter_order(model))}
-    if "EXECUTION_ENV_PATH" not in model.config.parameters:
+    value = model.parameter("EXECUTION_ENV_PATH")
+    if not value:
         return
-    where = ("parameters", keys.get("EXECUTION_ENV_PATH", 0), "value")
-    value = model.config.parameters["EXECUTION_ENV_PATH"].string_value
+    where = (*model.entry(("parameters",), "EXECUTION_ENV_PATH"), "value", 0, "string_value")
     if not value.startswith(_MODEL_DIRECTORY):
         yield model.error(
             where,
@@ -135,10 +136,7 @@ def check_capability_files(model: LintedModel, _: Repository) -> Iterator[Diagno
     for key in sorted(model.config.cc_model_filenames):
         if not re.fullmatch(r"\d+\.\d+", key):
             yield model.error(
-                ("cc_model_filenames",), f'"{key}" is not a compute capability', 'write it as in key: "8.0"'
+                (*model.entry(("cc_model_filenames",), key), "key"),
+                f'"{key}" is not a compute capability',
+                'write it as in key: "8.0"',
             )
-
-
-def _parameter_order(model: LintedModel) -> list[str]:
-    """Keys of `parameters` in the order in which they were written."""
-    return model.map_keys("parameters")

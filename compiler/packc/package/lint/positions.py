@@ -24,17 +24,16 @@ _TOKEN = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Line and column from 1, length in characters."""
+    """A token of the text: line and column from 1."""
 
     line: int
     column: int
-    length: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Token:
     text: str
-    place: Place
+
+    @property
+    def value(self) -> str:
+        """The token without quotes."""
+        return self.text.strip("\"'")
 
 
 def locate_fields(text: str) -> Mapping[FieldPath, Place]:
@@ -54,6 +53,18 @@ def find_place(places: Mapping[FieldPath, Place], path: FieldPath) -> Place | No
     return None
 
 
+def find_entry(places: Mapping[FieldPath, Place], path: FieldPath, key: str) -> FieldPath:
+    """The path of the entry with `key` in the map field `path`; the map's own path when no such entry was written."""
+    full = _fill_indices(path)[:-1]
+    index = 0
+    while (*full, index) in places:
+        written = places.get((*full, index, "key", 0))
+        if written is not None and written.value == key:
+            return (*full, index)
+        index += 1
+    return path
+
+
 def _fill_indices(path: FieldPath) -> FieldPath:
     full: list[Step] = []
     for step in path:
@@ -68,14 +79,14 @@ def _fill_indices(path: FieldPath) -> FieldPath:
 class _Cursor:
     """The tokens that are still to be read."""
 
-    def __init__(self, tokens: list[_Token]) -> None:
+    def __init__(self, tokens: list[Place]) -> None:
         self._tokens = tokens
         self._next = 0
 
     def peek(self) -> str:
         return self._tokens[self._next].text if self._next < len(self._tokens) else ""
 
-    def take(self) -> _Token:
+    def take(self) -> Place:
         self._next += 1
         return self._tokens[self._next - 1]
 
@@ -86,12 +97,12 @@ class _Cursor:
         return True
 
 
-def _split(text: str) -> Iterator[_Token]:
+def _split(text: str) -> Iterator[Place]:
     line, line_start = 1, 0
     for match in _TOKEN.finditer(text):
         token = match.group()
         if match.lastgroup != "space":
-            yield _Token(token, Place(line, match.start() - line_start + 1, len(token)))
+            yield Place(line, match.start() - line_start + 1, token)
         if (newlines := token.count("\n")) > 0:
             line += newlines
             line_start = match.start() + token.rindex("\n") + 1
@@ -106,7 +117,7 @@ def _read_message(cursor: _Cursor, path: FieldPath, places: dict[FieldPath, Plac
             _read_value(cursor, name, path, counts, places, in_list=False)
         else:
             if cursor.peek() == "]":
-                places.setdefault((*path, name.text, 0), name.place)
+                places.setdefault((*path, name.text, 0), name)
             while not cursor.skip("]"):
                 _read_value(cursor, name, path, counts, places, in_list=True)
                 cursor.skip(",")
@@ -115,7 +126,7 @@ def _read_message(cursor: _Cursor, path: FieldPath, places: dict[FieldPath, Plac
 
 def _read_value(
     cursor: _Cursor,
-    name: _Token,
+    name: Place,
     path: FieldPath,
     counts: dict[str, int],
     places: dict[FieldPath, Place],
@@ -127,10 +138,10 @@ def _read_value(
     here = (*path, name.text, index)
     first = cursor.take()
     if first.text not in ("{", "<"):
-        places[here] = first.place
+        places[here] = first
         while cursor.peek()[:1] in ('"', "'"):
             cursor.take()
         return
-    places[here] = first.place if in_list else name.place
+    places[here] = first if in_list else name
     _read_message(cursor, here, places)
     cursor.skip("}", ">")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from packc.errors import Diagnostic, Severity, Span
-from packc.package.lint.positions import FieldPath, Place, find_place, locate_fields
+from packc.package.lint.positions import FieldPath, Place, find_entry, find_place, locate_fields
 from packc.package.schema import config_schema
 
 CONFIG = "config.pbtxt"
@@ -35,11 +35,16 @@ class LintedModel:
 
     @property
     def is_ensemble(self) -> bool:
-        return self.config.platform == "ensemble" or self.config.HasField("ensemble_scheduling")
+        return bool(self.config.platform == "ensemble" or self.config.HasField("ensemble_scheduling"))
 
     @property
     def is_batched(self) -> bool:
         return int(self.config.max_batch_size) > 0
+
+    def parameter(self, key: str) -> str:
+        """A parameter's text; "" when it is not written."""
+        value = self.config.parameters.get(key)
+        return str(value.string_value) if value is not None else ""
 
     def versions(self) -> list[Path]:
         """Version folders, oldest first."""
@@ -54,10 +59,14 @@ class LintedModel:
         """Something at the field `path` that loads, but does not do what it seems to."""
         return self._diagnose(path, message, hint, "warning")
 
+    def entry(self, path: FieldPath, key: str) -> FieldPath:
+        """The path of the entry with `key` in the map field `path`."""
+        return find_entry(self.places, path, key)
+
     def _diagnose(self, path: FieldPath, message: str, hint: str | None, severity: Severity) -> Diagnostic:
-        place = find_place(self.places, path) or Place(1, 1, 1)
+        place = find_place(self.places, path) or Place(1, 1, "")
         text = self.lines[place.line - 1] if place.line <= len(self.lines) else ""
-        span = Span(self.folder / CONFIG, place.line, place.column, place.length, text)
+        span = Span(self.folder / CONFIG, place.line, place.column, len(place.text), text)
         return Diagnostic(message, span, hint, severity)
 
 

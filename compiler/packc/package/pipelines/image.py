@@ -1,9 +1,9 @@
 """Pipeline "image": an encoded image (PNG, JPEG, ...) in, a label or an embedding out.
 
-    <name>             ensemble: what clients call
-    <name>-preprocess  Python: encoded bytes -> the pixel tensor, with Pillow and numpy alone
-    <name>-model       the compiled graph
-    <name>-labels      Python, classifiers only: logits -> label and score
+<name>             ensemble: what clients call
+<name>-preprocess  Python: encoded bytes -> the pixel tensor, with Pillow and numpy alone
+<name>-model       the compiled graph
+<name>-labels      Python, classifiers only: logits -> label and score
 """
 
 from __future__ import annotations

@@ -82,4 +82,3 @@ def build_graph_model(ingredients: Ingredients, name: str) -> TritonModel:
     files: dict[str, FileContent] = {version_path(file): path for file, path in ingredients.artifact.items()}
     files |= add_warmup(config, ingredients.warmup)
     return TritonModel(config, files)
-

@@ -1,0 +1,179 @@
+"""Candidates -> Outcomes: lower each graph, judge its answers, and time those whose quality holds.
+
+Quality comes first because it is cheap: a candidate that breaks its bound is never timed. Whatever goes wrong with one
+candidate (a failed pass, a crash, a hang, too little memory) becomes its outcome, and the others go on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from packc.cache import Cache, cache_key
+from packc.candidate import Candidate
+from packc.errors import PackError
+from packc.ingest.fingerprint import hash_file
+from packc.ingest.ingest import Ingested
+from packc.jobs.bundle import read_result, write_bundle
+from packc.jobs.job import Job, JobResult, ShapeCase
+from packc.jobs.local import run_bundle
+from packc.measure.jobs import check_job, timing_job
+from packc.measure.measurement import Measurement
+from packc.measure.rounds import measure_bundles, summarize_runs
+from packc.passes.lower import lower_graph
+from packc.plan import Rejection
+from packc.quality.gate import judge_score
+from packc.quality.metrics import score_answers
+from packc.runtimes import find_runtime
+from packc.search import admit_in_time
+from packc.select import Outcome
+from packc.spec.model import MetricName, TargetSpec
+
+log = logging.getLogger(__name__)
+
+ROUNDS = 3
+JOB_TIMEOUT_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What every candidate of one target is tried on."""
+
+    spec: TargetSpec
+    ingested: Ingested
+    metric: MetricName
+    labels: tuple[str, ...]
+    """True classes of the evaluation samples; empty when they are not known."""
+    cases: tuple[ShapeCase, ...]
+    latency_inputs: Path
+    """Inputs to time, sample i belonging to cases[i]."""
+    threads: int
+    device: str
+    """Identity of this machine: a figure measured on one is not another's."""
+    cache: Cache
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A candidate whose answers were judged, and what its timing needs."""
+
+    outcome: Outcome
+    model_hash: str
+    is_kept: bool
+
+
+def evaluate_candidates(
+    candidates: Sequence[Candidate], trial: Trial
+) -> tuple[list[Outcome], list[Rejection]]:
+    """One outcome for each candidate that got its turn within `[optimize] max_minutes`, and the others."""
+    checked: list[Checked] = []
+    skipped: list[Rejection] = []
+    for admitted in admit_in_time(candidates, trial.spec.optimize.max_minutes):
+        if isinstance(admitted, Rejection):
+            skipped.append(admitted)
+        else:
+            checked.append(check_candidate(admitted, trial))
+    return time_candidates(checked, trial), skipped
+
+
+def check_candidate(candidate: Candidate, trial: Trial) -> Checked:
+    """Lowers one candidate's graph and judges its answers to the evaluation samples."""
+    outcome = Outcome(candidate, model=None, measurement=None, quality=None, failure=None, warnings=())
+    try:
+        lowered = lower_graph(trial.ingested.source, candidate.passes, trial.ingested.calibration, trial.cache)
+        warnings = tuple(warning for report in lowered.reports for warning in report.warnings)
+        outcome = replace(outcome, model=lowered.model, warnings=warnings)
+        model_hash = hash_file(lowered.model)
+        folder = _run_check(candidate, lowered.model, model_hash, trial)
+        source = trial.ingested.source
+        score = score_answers(
+            trial.metric, trial.ingested.answers, folder / "answers.npz", source.answer, trial.labels, source.info.labels
+        )
+    except PackError as error:
+        log.info("%s: failed: %s", candidate.id, error)
+        return Checked(replace(outcome, failure=str(error)), "", is_kept=False)
+    rough = summarize_runs(folder, [read_result(folder)])
+    is_kept = judge_score(score, trial.spec.quality).kept
+    log.info(
+        "%s: %s %.4f [%.4f, %.4f]%s",
+        candidate.id, score.metric, score.value, score.low, score.high, "" if is_kept else ": below the bound",
+    )  # fmt: skip
+    outcome = replace(outcome, quality=score, measurement=rough, answers=folder / "answers.npz")
+    return Checked(outcome, model_hash, is_kept)
+
+
+def time_candidates(checked: Sequence[Checked], trial: Trial) -> list[Outcome]:
+    """Times those whose quality is kept, side by side; the others keep the rough figures of their check."""
+    kept = {item.outcome.candidate.id: item for item in checked if item.is_kept}
+    results = _run_timing(kept, trial) if kept else {}
+    return [_with_timing(item.outcome, results.get(item.outcome.candidate.id)) for item in checked]
+
+
+def _with_timing(outcome: Outcome, result: Measurement | JobResult | None) -> Outcome:
+    match result:
+        case None:
+            return outcome
+        case Measurement():
+            return replace(outcome, measurement=result)
+        case JobResult():
+            return replace(outcome, measurement=None, failure=result.failure)
+
+
+def _run_check(candidate: Candidate, model: Path, model_hash: str, trial: Trial) -> Path:
+    """The folder of a finished check bundle. Raises PackError with the candidate's failure."""
+    runtime = find_runtime(candidate.runtime)
+    options = runtime.job_options(candidate, trial.threads)
+    outputs = tuple(output.name for output in trial.ingested.source.outputs)
+    job = check_job(candidate, model, options, trial.threads, trial.cases, outputs)
+
+    def make(folder: Path) -> None:
+        write_bundle(folder, job, model, trial.ingested.inputs, trial.latency_inputs, runtime.engine)
+        result = run_bundle(folder, JOB_TIMEOUT_S)
+        if result.status != "ok":
+            raise PackError(result.failure or result.status)
+
+    key = cache_key(job=_identify(job, model_hash, trial), samples=hash_file(trial.ingested.inputs))
+    return trial.cache.get_or_make("check", key, make)
+
+
+def _run_timing(kept: dict[str, Checked], trial: Trial) -> dict[str, Measurement | JobResult]:
+    """Times the candidates in interleaved rounds; the figures of one such run stay together in the cache."""
+    jobs: dict[str, Job] = {}
+    for name, item in kept.items():
+        candidate, model = item.outcome.candidate, item.outcome.model
+        assert model is not None, "a candidate without a model has failed"
+        options = find_runtime(candidate.runtime).job_options(candidate, trial.threads)
+        jobs[name] = timing_job(
+            candidate, model, options, trial.threads, trial.cases, ROUNDS, trial.spec.budget.percentile
+        )
+    adapter = TypeAdapter(dict[str, Measurement | JobResult])
+
+    def make(folder: Path) -> None:
+        bundles = {name: folder / name for name in jobs}
+        for name, job in jobs.items():
+            model = kept[name].outcome.model
+            assert model is not None
+            write_bundle(bundles[name], job, model, None, trial.latency_inputs, find_runtime(job.runtime).engine)
+        results = measure_bundles(bundles, ROUNDS, JOB_TIMEOUT_S)
+        (folder / "results.json").write_bytes(adapter.dump_json(results))
+
+    key = cache_key(jobs={name: _identify(job, kept[name].model_hash, trial) for name, job in jobs.items()})
+    folder = trial.cache.get_or_make("timing", key, make)
+    return adapter.validate_json((folder / "results.json").read_bytes())
+
+
+def _identify(job: Job, model_hash: str, trial: Trial) -> dict[str, object]:
+    """What a measurement's figures depend on: job, model, runtime's version and adapter, inputs, machine."""
+    runtime = find_runtime(job.runtime)
+    return {
+        "job": TypeAdapter(Job).dump_python(job, mode="json"),
+        "model": model_hash,
+        "engine": hash_file(runtime.engine),
+        "versions": runtime.versions(),
+        "latency_inputs": hash_file(trial.latency_inputs),
+        "device": trial.device,
+    }

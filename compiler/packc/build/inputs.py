@@ -1,0 +1,90 @@
+"""Everything a target's build reads: the model as it was looked at, the data, and a digest of it all."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib import metadata
+from pathlib import Path
+
+from packc import __version__
+from packc.build.verdict import Findings
+from packc.cache import cache_key
+from packc.data.generate import generate_samples
+from packc.data.read import read_samples
+from packc.extras import list_libraries
+from packc.ingest.fingerprint import hash_file
+from packc.ingest.source import SourceInfo
+from packc.plan import Rejection
+from packc.quality.metrics import default_metric
+from packc.samples import RawSamples
+from packc.select import Outcome
+from packc.spec.model import MetricName, TargetSpec
+from packc.target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class BuildInputs:
+    """What one target is built from."""
+
+    spec: TargetSpec
+    target: Target
+    info: SourceInfo
+    evaluation: RawSamples
+    calibration: RawSamples
+    traffic: RawSamples | None
+    """Real requests for the load test; None where the spec names none."""
+    key: str
+    """Digest of all of this and of the tools' versions."""
+
+    @property
+    def metric(self) -> MetricName:
+        """What quality is judged by: the spec's metric, or the task's."""
+        return self.spec.quality.metric or default_metric(self.info.task)
+
+    def make_findings(self, outcomes: Sequence[Outcome], rejected: Sequence[Rejection]) -> Findings:
+        """What came of the candidates, with the circumstances under which it did."""
+        environment = {"device": self.target.name, "system": platform.platform(), **list_versions()}
+        return Findings(self.spec, self.metric, self.evaluation.origin, outcomes, rejected, environment, self.key)
+
+
+def gather_inputs(spec: TargetSpec, target: Target, info: SourceInfo, *, verify: bool) -> BuildInputs:
+    """Reads the spec's data. Without `[quality] data`, the samples are generated, and say so."""
+    traffic = read_samples(Path(spec.workload.data), info) if spec.workload.data else None
+    evaluation = (
+        read_samples(Path(spec.quality.data), info) if spec.quality.data else generate_samples(info, spec.workload)
+    )
+    calibration = (
+        read_samples(Path(spec.calibration.data), info) if spec.calibration.data else traffic or evaluation
+    )
+    calibration = limit_samples(calibration, spec.calibration.samples)
+    key = cache_key(
+        spec=spec.model_dump(mode="json"),
+        target=asdict(target),
+        source=info.fingerprint,
+        data=[digest_samples(samples) for samples in (evaluation, calibration, traffic) if samples],
+        versions=list_versions(),
+        machine=platform.node(),
+        verify=verify,
+    )
+    return BuildInputs(spec, target, info, evaluation, calibration, traffic, key)
+
+
+def list_versions() -> dict[str, str]:
+    """The tools whose versions a build's outcome depends on, those that are installed."""
+    libraries = {library.name: library.version for library in list_libraries() if library.version}
+    return {"packc": __version__, "python": platform.python_version(), "numpy": metadata.version("numpy"), **libraries}
+
+
+def limit_samples(samples: RawSamples, count: int) -> RawSamples:
+    """The first `count` of them; a tensor file is taken whole."""
+    return replace(
+        samples, texts=samples.texts[:count], images=samples.images[:count], labels=samples.labels[:count]
+    )
+
+
+def digest_samples(samples: RawSamples) -> str:
+    """Digest of their content: texts and labels, and the bytes of image and tensor files."""
+    files = [*samples.images, *([samples.tensors] if samples.tensors else [])]
+    return cache_key(texts=samples.texts, labels=samples.labels, files=[hash_file(file) for file in files])

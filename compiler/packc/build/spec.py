@@ -1,0 +1,100 @@
+"""Builds every target of a spec, one after the other, and writes pack.lock."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from packc.build.endings import BuildOptions, TargetResult
+from packc.build.inputs import gather_inputs, list_versions
+from packc.build.target import build_target
+from packc.cache import Cache
+from packc.errors import PackError
+from packc.ingest.fingerprint import hash_file
+from packc.ingest.inspect import inspect_source
+from packc.package.lock import LockedInput, LockedTarget, PackLock, write_lock
+from packc.package.manifest import Manifest
+from packc.spec.model import Spec, TargetSpec
+from packc.spec.resolve import resolve_targets
+from packc.target_profiles import find_target
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TargetFailure:
+    """A target that could not be built at all, and why."""
+
+    target: str
+    error: PackError
+
+
+def build_spec(
+    spec: Spec, spec_path: Path, out: Path, options: BuildOptions, cache: Cache, only: Sequence[str] = ()
+) -> list[TargetResult | TargetFailure]:
+    """Builds the targets named in `only` (empty: all) below `out`/<model>/; one that cannot be built costs only itself.
+
+    Raises PackError for what concerns all of them: the model or a profile cannot be read.
+    """
+    chosen = [target for target in resolve_targets(spec) if not only or target.target in only]
+    profiles = [find_target(target.profile, spec_path.parent) for target in chosen]
+    info = inspect_source(spec.model)
+    folder = out / spec.model.name
+    results: list[TargetResult | TargetFailure] = []
+    for target, profile in zip(chosen, profiles, strict=True):
+        try:
+            inputs = gather_inputs(target, profile, info, verify=options.verify)
+            results.append(build_target(inputs, folder / target.target, options, cache))
+        except PackError as error:
+            results.append(TargetFailure(target.target, error))
+    finished = [result for result in results if isinstance(result, TargetResult)]
+    if finished:
+        write_lock(folder, _make_lock(spec, spec_path, info.location, info.fingerprint, chosen, finished))
+    cache.collect_garbage()
+    return results
+
+
+def _make_lock(
+    spec: Spec,
+    spec_path: Path,
+    location: str,
+    fingerprint: str,
+    targets: Sequence[TargetSpec],
+    results: Sequence[TargetResult],
+) -> PackLock:
+    model = LockedInput("model", location, spec.model.revision, fingerprint)
+    inputs = (LockedInput("spec", str(spec_path), None, hash_file(spec_path)), model, *_lock_data(targets))
+    return PackLock(spec.model.name, inputs, list_versions(), tuple(_lock_target(r.manifest) for r in results))
+
+
+def _lock_data(targets: Sequence[TargetSpec]) -> Iterator[LockedInput]:
+    """The data files of all targets, each once. Folders are covered by their package's build key."""
+    roles = {
+        "quality data": [target.quality.data for target in targets],
+        "calibration data": [target.calibration.data for target in targets],
+        "workload data": [target.workload.data for target in targets],
+    }
+    for role, paths in roles.items():
+        for path in sorted({path for path in paths if path and Path(path).is_file()}):
+            yield LockedInput(role, path, None, hash_file(Path(path)))
+
+
+def _lock_target(manifest: Manifest) -> LockedTarget:
+    chosen = next((record for record in manifest.candidates if record.id == manifest.verdict.chosen), None)
+    serving = manifest.serving
+    return LockedTarget(
+        target=manifest.target,
+        profile=manifest.profile,
+        build_key=manifest.build_key,
+        candidate=chosen.id if chosen else None,
+        runtime=chosen.runtime if chosen else None,
+        precision=chosen.precision if chosen else None,
+        passes=chosen.passes if chosen else (),
+        instances=serving.instances if serving else None,
+        threads=serving.threads if serving else None,
+        max_batch_size=serving.max_batch_size if serving else None,
+        queue_delay_us=serving.queue_delay_us if serving else None,
+        files=manifest.files,
+    )

@@ -1,0 +1,85 @@
+"""Builds one target: plan, ingest, evaluate, select, package, verify, publish.
+
+Everything is made in a staging folder and published at the end, so the last good package stays until the new one is
+whole. A build that ends early (a promise missed, a device elsewhere) still leaves a manifest and a report.
+"""
+
+from __future__ import annotations
+
+import logging
+import platform
+from pathlib import Path
+
+from packc.build.best import Packing, publish_best
+from packc.build.endings import BuildOptions, TargetResult, publish_jobs, publish_plan
+from packc.build.evaluate import Trial, evaluate_candidates
+from packc.build.inputs import BuildInputs
+from packc.cache import Cache, cache_key
+from packc.data.workload import make_latency_inputs, workload_cases
+from packc.errors import UsageError
+from packc.ingest.fingerprint import hash_file
+from packc.ingest.ingest import Ingested, ingest_model
+from packc.package.manifest import Manifest
+from packc.package.manifest_file import MANIFEST, check_files, read_manifest
+from packc.package.pipelines.choice import choose_pipeline
+from packc.package.publish import staging_dir
+from packc.plan import make_plan
+from packc.serving import plan_serving
+
+log = logging.getLogger(__name__)
+
+
+def build_target(inputs: BuildInputs, final: Path, options: BuildOptions, cache: Cache) -> TargetResult:
+    """Builds the package of one target at `final`, or finds it there unchanged.
+
+    Raises PackError for what concerns the whole target: the model cannot be exported, no server is there, ...
+    """
+    spec, target = inputs.spec, inputs.target
+    if (current := _find_current(final, inputs.key)) is not None:
+        log.info("%s: nothing changed since the last build", spec.target)
+        return TargetResult(spec.target, "unchanged", final, current)
+    with staging_dir(final):
+        pass  # says now, not after minutes of work, that nothing can be written there
+    pipeline = choose_pipeline(spec.serve.pipeline, inputs.info)
+    plan = make_plan(inputs.info, target, spec.optimize)
+    if not plan.candidates:
+        return publish_plan(inputs, plan, final)
+    ingested = ingest_model(inputs.info, inputs.evaluation, inputs.calibration, cache)
+    trial = _make_trial(inputs, ingested, cache)
+    if not target.is_here:
+        return publish_jobs(inputs, plan, trial, final)
+    outcomes, skipped = evaluate_candidates(plan.candidates, trial)
+    findings = inputs.make_findings(outcomes, (*plan.rejected, *skipped))
+    serving = plan_serving(spec, target, ingested.source)
+    return publish_best(Packing(inputs, trial, findings, serving, pipeline, options), final)
+
+
+def _find_current(final: Path, key: str) -> Manifest | None:
+    """The manifest of the package at `final` if it was built from the same inputs and is still whole."""
+    if not (final / MANIFEST).is_file():
+        return None
+    try:
+        manifest = read_manifest(final)
+    except UsageError:
+        return None
+    return manifest if manifest.build_key == key and not check_files(final, manifest) else None
+
+
+def _make_trial(inputs: BuildInputs, ingested: Ingested, cache: Cache) -> Trial:
+    cases = workload_cases(inputs.spec, ingested.inputs)
+    key = cache_key(cases=[str(case) for case in cases], inputs=hash_file(ingested.inputs))
+
+    def make(folder: Path) -> None:
+        make_latency_inputs(cases, ingested.inputs, ingested.source, folder / "latency.npz")
+
+    return Trial(
+        spec=inputs.spec,
+        ingested=ingested,
+        metric=inputs.metric,
+        labels=inputs.evaluation.labels,
+        cases=cases,
+        latency_inputs=cache.get_or_make("latency", key, make) / "latency.npz",
+        threads=inputs.target.units,
+        device=f"{platform.node()}: {inputs.target.name}",
+        cache=cache,
+    )

@@ -1,0 +1,128 @@
+"""The last word on one target, as the manifest's records: every candidate, the promises, the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, astuple, dataclass
+
+from packc.package.manifest import (
+    CandidateRecord,
+    Manifest,
+    MeasurementRecord,
+    MissRecord,
+    PromiseRecord,
+    QualityRecord,
+    RejectedRecord,
+    ServedRecord,
+    ServingRecord,
+    State,
+    VerdictRecord,
+)
+from packc.plan import Rejection
+from packc.quality.gate import quality_bound
+from packc.select import Outcome, Verdict, classify
+from packc.serving import ServingPlan
+from packc.spec.model import MetricName, TargetSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """All that a build found out about one target."""
+
+    spec: TargetSpec
+    metric: MetricName
+    quality_data: str
+    outcomes: Sequence[Outcome]
+    rejected: Sequence[Rejection]
+    environment: dict[str, str]
+    build_key: str
+
+
+def record_findings(
+    findings: Findings,
+    state: State,
+    verdict: Verdict,
+    served: ServedRecord | None = None,
+    serving: ServingPlan | None = None,
+) -> Manifest:
+    """The manifest of a target, still without the hashes of its files."""
+    spec = findings.spec
+    return Manifest(
+        model=spec.model.name,
+        target=spec.target,
+        profile=spec.profile,
+        state=state,
+        verdict=VerdictRecord(
+            verdict.met,
+            verdict.chosen,
+            verdict.reasons,
+            tuple(MissRecord(miss.candidate, miss.promise, miss.measured, miss.bound) for miss in verdict.misses),
+        ),
+        promises=_record_promises(findings),
+        candidates=tuple(_record_outcome(outcome, spec, state) for outcome in findings.outcomes),
+        rejected=tuple(RejectedRecord(rejection.what, rejection.reason) for rejection in findings.rejected),
+        served=served,
+        environment=findings.environment,
+        serving=ServingRecord(**asdict(serving)) if serving else None,
+        build_key=findings.build_key,
+    )
+
+
+def _record_promises(findings: Findings) -> PromiseRecord:
+    budget, workload = findings.spec.budget, findings.spec.workload
+    bound = quality_bound(findings.spec.quality, findings.metric)
+    return PromiseRecord(
+        latency_ms=budget.latency_ms or None,
+        percentile=budget.percentile,
+        throughput_per_s=budget.throughput_per_s or None,
+        size_mib=budget.size_mib or None,
+        memory_mib=budget.memory_mib or None,
+        quality_metric=findings.metric,
+        quality_min=bound.value if bound.kind == "min" else None,
+        quality_max_drop=bound.value if bound.kind == "max_drop" else None,
+        quality_data=findings.quality_data,
+        concurrency=workload.concurrency,
+        rate_per_s=workload.rate_per_s,
+        batch=workload.batch.typical,
+    )
+
+
+def _record_outcome(outcome: Outcome, spec: TargetSpec, state: State) -> CandidateRecord:
+    candidate = outcome.candidate
+    status: str = classify(outcome, spec)
+    if state == "built" and outcome.failure is None and status == "failed":
+        status = "built"
+    return CandidateRecord(
+        candidate.id,
+        candidate.runtime,
+        candidate.precision,
+        tuple(str(step) for step in candidate.passes),
+        status,
+        outcome.failure,
+        _record_measurement(outcome, is_timed=status in ("kept", "budget_missed")),
+        outcome.warnings,
+    )
+
+
+def _record_measurement(outcome: Outcome, *, is_timed: bool) -> MeasurementRecord | None:
+    """The figures of a candidate. One that was refused before its timing has a rough p50 only, of its check."""
+    quality = QualityRecord(*astuple(outcome.quality)[:4]) if outcome.quality else None
+    measurement = outcome.measurement
+    if measurement is None:
+        return MeasurementRecord(None, None, None, None, None, None, quality) if quality else None
+    typical, *larger = measurement.latencies
+    return MeasurementRecord(
+        p50_ms=typical.p50_ms,
+        p99_ms=typical.p99_ms if is_timed else None,
+        throughput_per_s=typical.throughput_per_s if is_timed else None,
+        size_mib=measurement.size_mib,
+        peak_rss_mib=measurement.peak_rss_mib,
+        load_s=measurement.load_s,
+        quality=quality,
+        noisy=typical.noisy,
+        batch=typical.case.batch,
+        sequence=typical.case.sequence,
+        samples=typical.samples,
+        threads=measurement.threads,
+        max_p50_ms=larger[-1].p50_ms if larger else None,
+    )

@@ -1,0 +1,96 @@
+"""`pack build`: from a spec to a verified Triton repository for each of its targets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from packc.build.endings import BuildOptions, End, TargetResult
+from packc.build.spec import TargetFailure, build_spec
+from packc.cache import Cache
+from packc.cli.console import print_json, print_note
+from packc.errors import BudgetMissed, MissingError, PackError, QualityMissed, UsageError
+from packc.package.manifest_file import MANIFEST
+from packc.report.terminal import print_report
+from packc.spec.read import read_spec
+
+_EXIT_CODES: dict[End, int] = {
+    "published": 0,
+    "unchanged": 0,
+    "budget_missed": BudgetMissed.exit_code,
+    "quality_missed": QualityMissed.exit_code,
+    "failed": PackError.exit_code,
+    "built": MissingError.exit_code,
+    "planned": MissingError.exit_code,
+}
+
+
+_SAY: dict[End, str] = {
+    "published": "package",
+    "unchanged": "package (nothing changed)",
+    "budget_missed": "nothing was published; report",
+    "quality_missed": "nothing was published; report",
+    "failed": "nothing was published; report",
+    "built": "job bundles",
+    "planned": "plan",
+}
+
+_SEVERITY = (0, MissingError.exit_code, BudgetMissed.exit_code, QualityMissed.exit_code, UsageError.exit_code, 1)
+"""Exit codes, the gravest last: with several targets the command ends with the gravest of theirs."""
+
+
+@click.command()
+@click.argument("spec", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.option("--out", "-o", type=click.Path(path_type=Path), default=Path("build"), show_default=True, help="Folder for packages.")
+@click.option("--target", "-t", "targets", multiple=True, help="Build only this target of the spec (repeatable).")
+@click.option("--allow-miss", is_flag=True, help="Publish the nearest candidate when a promise is missed.")
+@click.option("--no-verify", is_flag=True, help="Do not start a server; the budget is judged without one.")
+@click.option("--url", "urls", multiple=True, help="Verify with this running server: http://HOST:PORT, grpc://HOST:PORT.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of the report.")
+def build(
+    spec: Path, out: Path, targets: tuple[str, ...], allow_miss: bool, no_verify: bool, urls: tuple[str, ...], as_json: bool
+) -> int:
+    """Build every target of SPEC: search, measure, package, verify.
+
+    Ends with 3 when no candidate keeps the budget, 4 for the quality bound, 5 when the device is elsewhere.
+    """
+    options = BuildOptions(allow_miss, verify=not no_verify, urls=urls)
+    model = read_spec(spec)
+    if unknown := [name for name in targets if name not in model.targets]:
+        raise UsageError(f"the spec has no target {unknown[0]!r}", hint=f"it has {', '.join(model.targets)}")
+    results = build_spec(model, spec.resolve(), out.resolve(), options, Cache(), targets)
+    if as_json:
+        print_json({"schema": 1, "model": model.model.name, "targets": [_describe(result) for result in results]})
+    for result in results:
+        if isinstance(result, TargetFailure):
+            print_note(f"target {result.target}: {result.error.render()}")
+        elif not as_json:
+            print_report(result.manifest)
+            click.echo(f"\n{_SAY[result.end]}: {_shorten(result.folder)}")
+    return max((_find_exit_code(result) for result in results), key=_SEVERITY.index)
+
+
+def _find_exit_code(result: TargetResult | TargetFailure) -> int:
+    return result.error.exit_code if isinstance(result, TargetFailure) else _EXIT_CODES[result.end]
+
+
+def _describe(result: TargetResult | TargetFailure) -> dict[str, object]:
+    """One target of the JSON document; paths are absolute, null where there is no such file."""
+    if isinstance(result, TargetFailure):
+        record = {"name": result.target, "state": "failed", "met": None, "error": str(result.error)}
+        return record | {"repository": None, "manifest": None, "report": None}
+    repository = result.folder / "model_repository"
+    return {
+        "name": result.target,
+        "state": result.manifest.state,
+        "met": result.manifest.verdict.met,
+        "repository": str(repository) if repository.is_dir() else None,
+        "manifest": str(result.folder / MANIFEST),
+        "report": str(result.folder / "report.html"),
+    }
+
+
+def _shorten(folder: Path) -> str:
+    """The path relative to the working folder where it is below it."""
+    return str(folder.relative_to(Path.cwd())) if folder.is_relative_to(Path.cwd()) else str(folder)

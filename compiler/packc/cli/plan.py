@@ -1,0 +1,55 @@
+"""`pack plan`: what a build would try for each target, and what it would not and why. Nothing is built or measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from packc.cli.console import print_json, print_table
+from packc.ingest.inspect import inspect_source
+from packc.plan import Plan, make_plan
+from packc.spec.model import TargetSpec
+from packc.spec.read import read_spec
+from packc.spec.resolve import resolve_targets
+from packc.target import Target
+from packc.target_profiles import find_target
+
+
+@click.command()
+@click.argument("spec", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def plan(spec: Path, as_json: bool) -> None:
+    """Show the candidates that a build of SPEC would try for each target, without building."""
+    model = read_spec(spec)
+    info = inspect_source(model.model)
+    planned: list[tuple[TargetSpec, Target, Plan]] = []
+    for target in resolve_targets(model):
+        profile = find_target(target.profile, spec.resolve().parent)
+        planned.append((target, profile, make_plan(info, profile, target.optimize)))
+    if as_json:
+        targets = [_describe(target, profile, found) for target, profile, found in planned]
+        print_json({"schema": 1, "model": model.model.name, "targets": targets})
+        return
+    click.echo(f"{model.model.name}: {info.task}, {info.architecture or info.origin}, {info.weights_mib:.0f} MiB")
+    for target, profile, found in planned:
+        where = "this machine" if profile.is_here else "elsewhere: nothing is measured here"
+        click.echo(f"\n{target.target}: {profile.name} ({where})")
+        if found.candidates:
+            rows = [(c.id, c.precision, ", ".join(map(str, c.passes)) or "-") for c in found.candidates]
+            print_table(("CANDIDATE", "PRECISION", "PASSES"), rows)
+        for rejection in found.rejected:
+            click.echo(f"not tried: {rejection.what}: {rejection.reason}")
+
+
+def _describe(target: TargetSpec, profile: Target, found: Plan) -> dict[str, object]:
+    return {
+        "name": target.target,
+        "profile": target.profile,
+        "is_here": profile.is_here,
+        "candidates": [
+            {"id": c.id, "runtime": c.runtime, "precision": c.precision, "passes": [str(step) for step in c.passes]}
+            for c in found.candidates
+        ],
+        "rejected": [{"what": rejection.what, "reason": rejection.reason} for rejection in found.rejected],
+    }

@@ -1,0 +1,79 @@
+"""`pack verify`: sends a package through a real server again."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from packc.cli.console import print_json
+from packc.cli.packages import find_package
+from packc.errors import BudgetMissed
+from packc.package.manifest import Manifest, ServedRecord
+from packc.package.manifest_file import check_files, read_manifest
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--url", "urls", multiple=True, help="A server that has it loaded, http:// and grpc://; none is started.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def verify(folder: Path, urls: tuple[str, ...], as_json: bool) -> None:
+    """Load the package in DIR in a real Triton, replay its golden requests over HTTP and gRPC, and measure it.
+
+    Nothing is written. Exit code 3 when it answers as it should but slower than its budget.
+    """
+    from packc.server.replay import chosen_precision
+    from packc.server.verify import recall_workload, verify_package
+
+    package = find_package(folder)
+    manifest = read_manifest(package)
+    changed = tuple(check_files(package, manifest))
+    served = verify_package(
+        package, manifest.model, recall_workload(manifest), chosen_precision(manifest), urls=urls
+    )
+    missed = _find_miss(manifest, served)
+    if as_json:
+        print_json(
+            {
+                "schema": 1,
+                "model": manifest.model,
+                "package": str(package),
+                "met": missed is None,
+                "changed": changed,
+                "served": asdict(served),
+            }
+        )
+    else:
+        _print(manifest, served, changed)
+    if missed:
+        raise BudgetMissed(missed)
+
+
+def _print(manifest: Manifest, served: ServedRecord, changed: tuple[str, ...]) -> None:
+    traffic = f"{served.rate_per_s:g} requests/s" if served.rate_per_s else f"{served.concurrency} clients"
+    budget = f" of {manifest.promises.latency_ms:g}" if manifest.promises.latency_ms else ""
+    click.echo(f"{manifest.model} for {manifest.target}: verified by {served.server}")
+    click.echo(f"  golden    answered over HTTP and gRPC, off by {served.golden_max_error:.2g} at most")
+    click.echo(f"  latency   p{served.percentile:g} {served.latency_ms:.2f} ms{budget}, p50 {served.p50_ms:.2f} ms")
+    click.echo(f"  traffic   {traffic}, batch {served.batch}, {served.samples} requests")
+    click.echo(f"  speed     {served.throughput_per_s:.0f} samples/s")
+    if served.noisy:
+        click.echo("  note      noisy: other work shared the machine")
+    for sentence in changed:
+        click.echo(f"  note      {sentence}")
+
+
+def _find_miss(manifest: Manifest, served: ServedRecord) -> str | None:
+    promises = manifest.promises
+    if promises.latency_ms and served.latency_ms > promises.latency_ms:
+        return (
+            f"p{served.percentile:g} is {served.latency_ms:.2f} ms through the server, "
+            f"the budget is {promises.latency_ms:g} ms"
+        )
+    if promises.throughput_per_s and served.throughput_per_s < promises.throughput_per_s:
+        return (
+            f"throughput is {served.throughput_per_s:.0f} samples/s through the server, "
+            f"the budget is {promises.throughput_per_s:g}"
+        )
+    return None

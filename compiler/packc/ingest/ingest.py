@@ -1,0 +1,156 @@
+"""SourceInfo -> exported model, evaluation inputs with the source's answers, calibration inputs; all from the cache.
+
+The heavy work runs in one child process (packc.ingest.worker), and only for what the cache lacks.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from packc.cache import Cache, cache_key
+from packc.errors import DataError, Diagnostic, MissingError, SourceError
+from packc.ingest.export import OPSET
+from packc.ingest.fingerprint import hash_file
+from packc.ingest.request import (
+    ANSWERS_FILE,
+    CALIBRATION_FILE,
+    FAILURE_FILE,
+    INPUTS_FILE,
+    Request,
+    read_failure,
+    read_source,
+    write_request,
+)
+from packc.ingest.source import SourceInfo, SourceModel
+from packc.ingest.torch_module import search_path
+from packc.samples import RawSamples
+
+log = logging.getLogger(__name__)
+
+TIME_LIMIT_S = 3600.0
+TOOLS = ("torch", "transformers", "tokenizers", "pillow", "onnx", "onnxscript", "onnxruntime")
+"""Packages whose versions decide what an export or an answer looks like."""
+
+NEEDED = {"huggingface": ("torch", "transformers", "onnxscript", "onnxruntime"), "torch": ("torch", "onnxscript"),
+          "onnx": ("onnx", "onnxruntime")}  # fmt: skip
+LOG_LINES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Ingested:
+    """An exported model and its samples files (packc.samples); sample i of `answers` belongs to sample i of `inputs`."""
+
+    source: SourceModel
+    inputs: Path
+    answers: Path
+    calibration: Path
+
+
+def ingest_model(info: SourceInfo, evaluation: RawSamples, calibration: RawSamples, cache: Cache) -> Ingested:
+    """Exports the model that `info` describes and runs it, in its own framework, over the evaluation samples.
+
+    Raises SourceError when it cannot be exported, or when the export differs from it; DataError when samples do not fit
+    it; MissingError when a library is missing.
+    """
+    versions = _tool_versions(info)
+    export_key = cache_key(info=_content_of(info), tools=versions, opset=OPSET)
+    answers_key = cache_key(export=export_key, evaluation=_hash_raw(evaluation), calibration=_hash_raw(calibration))
+
+    def run(export: Path, answers: Path | None, *, make_export: bool) -> None:
+        request = Request(info, export, make_export, answers, evaluation, calibration, tuple(search_path()))
+        _run_worker(request, cache)
+
+    def make_answers(folder: Path) -> None:
+        """Fills both entries in one run when the export is missing too."""
+        export = cache.find("export", export_key)
+        if export is not None:
+            run(export, folder, make_export=False)
+            return
+        cache.get_or_make("export", export_key, lambda staging: run(staging, folder, make_export=True))
+        if not (folder / ANSWERS_FILE).exists():  # another build had made the export meanwhile
+            make_answers(folder)
+
+    answers = cache.get_or_make("answers", answers_key, make_answers)
+    export = cache.find("export", export_key) or cache.get_or_make(
+        "export", export_key, lambda staging: run(staging, None, make_export=True)
+    )
+    source = read_source(export, info)
+    return Ingested(source, answers / INPUTS_FILE, answers / ANSWERS_FILE, answers / CALIBRATION_FILE)
+
+
+def _content_of(info: SourceInfo) -> list[object]:
+    """What of `info` changes the export: not where its files lie."""
+    return [info.origin, info.fingerprint, info.task, info.pooling, info.normalize, info.location.rsplit(":", 1)[-1]
+            if info.origin == "torch" else ""]  # fmt: skip
+
+
+def _hash_raw(raw: RawSamples) -> list[object]:
+    tensors = hash_file(raw.tensors) if raw.tensors else None
+    return [raw.is_generated, raw.texts, [hash_file(image) for image in raw.images], tensors]
+
+
+def _tool_versions(info: SourceInfo) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for tool in TOOLS:
+        try:
+            found[tool] = version(tool)
+        except PackageNotFoundError:
+            continue
+    missing = [tool for tool in NEEDED[info.origin] if tool not in found]
+    if missing:
+        raise MissingError(f"compiling {info.location} needs {', '.join(missing)}", hint="pip install 'packc[cpu]'")
+    return found
+
+
+def _run_worker(request: Request, cache: Cache) -> None:
+    """Runs the worker on `request`; what it prints is kept for the error. Raises SourceError or DataError."""
+    log.info("%s %s", "exporting" if request.make_export else "running", request.info.location)
+    with TemporaryDirectory(prefix="pack-ingest-") as folder:
+        file, output = Path(folder, "request.json"), Path(folder, "output.txt")
+        write_request(file, request)
+        command = [sys.executable, "-m", "packc.ingest.worker", str(file)]
+        environment = {
+            **os.environ,
+            "HF_HUB_OFFLINE": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+            "TRANSFORMERS_VERBOSITY": "error",
+            "PYTHONWARNINGS": "ignore",
+        }
+        with output.open("wb") as stream:
+            try:
+                process = subprocess.run(
+                    command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, env=environment,
+                    timeout=TIME_LIMIT_S, check=False,
+                )  # fmt: skip
+            except subprocess.TimeoutExpired as error:
+                raise SourceError(
+                    f"exporting {request.info.location} took more than {TIME_LIMIT_S / 60:.0f} minutes and was stopped"
+                ) from error
+        failure = read_failure(file.with_name(FAILURE_FILE))
+        if failure is not None and failure.kind == "data":
+            raise DataError(*(Diagnostic(message, hint=hint) for message, hint in failure.mistakes))
+        if failure is not None:
+            message, hint = failure.mistakes[0]
+            raise SourceError(message, hint=hint)
+        if process.returncode != 0:
+            raise _crash_error(request, process.returncode, output)
+
+
+def _crash_error(request: Request, returncode: int, output: Path) -> SourceError:
+    what = f"exporting {request.info.location}"
+    if returncode == -signal.SIGKILL:
+        return SourceError(
+            f"{what} was killed, most likely for want of memory", hint="free memory, or build on a larger machine"
+        )
+    reason = signal.Signals(-returncode).name if returncode < 0 else f"exit code {returncode}"
+    lines = [line.strip() for line in output.read_text(errors="replace").splitlines() if line.strip()]
+    said = "".join(f"\n  {line[:200]}" for line in lines[-LOG_LINES:])
+    return SourceError(f"{what} crashed ({reason}){':' + said if said else ''}")

@@ -1,0 +1,121 @@
+"""The child process that loads a source model: `python -m packc.ingest.worker request.json`.
+
+It exports the model, compares the export with it, and answers the samples, whichever the request asks for. On failure
+it writes `failure.json` beside the request and exits with 1; what libraries print goes where the parent sends it.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from packc.errors import DataError, PackError
+from packc.ingest.answers import answer_samples
+from packc.ingest.export import export_module, shorten_message
+from packc.ingest.load_checkpoint import load_checkpoint
+from packc.ingest.load_factory import load_factory
+from packc.ingest.model_inputs import make_inputs
+from packc.ingest.onnx_graph import copy_onnx
+from packc.ingest.parity import compare_export, make_probes
+from packc.ingest.reference import OnnxReference, Reference
+from packc.ingest.request import (
+    ANSWERS_FILE,
+    CALIBRATION_FILE,
+    FAILURE_FILE,
+    GRAPH_FILE,
+    INPUTS_FILE,
+    Failure,
+    Request,
+    read_request,
+    write_failure,
+    write_source,
+)
+from packc.ingest.source import SourceModel
+from packc.samples import save_samples
+from packc.tensors import TensorSpec
+
+EVALUATION_SEED, CALIBRATION_SEED = 0, 1
+
+
+def run_request(request: Request) -> None:
+    """Does what `request` asks for. Raises PackError."""
+    if request.info.origin == "onnx":
+        _ingest_onnx(request)
+    else:
+        _ingest_torch(request)
+
+
+def _ingest_onnx(request: Request) -> None:
+    graph = request.export / GRAPH_FILE
+    if request.make_export:
+        copy_onnx(Path(request.info.location), graph)
+    reference = OnnxReference(graph)
+    inputs, outputs = reference.read_signature()
+    if request.answers is not None:
+        _write_answers(request, reference, inputs, request.answers)
+    if request.make_export:
+        exporter = _tool_versions("onnxruntime")
+        write_source(SourceModel(request.info, graph, inputs, outputs, outputs[0].name, 0.0, exporter))
+
+
+def _ingest_torch(request: Request) -> None:
+    """The source answers first and is freed before the export is loaded: both at once would take twice the memory."""
+    info = request.info
+    reference = load_factory(info, request.search_path) if info.origin == "torch" else load_checkpoint(info)
+    graph = request.export / GRAPH_FILE
+    answer = reference.outputs[0]
+    probes = []
+    if request.make_export:
+        export_module(reference, graph)
+        probes = make_probes(reference, info)
+    if request.answers is not None:
+        _write_answers(request, reference, reference.read_inputs(), request.answers)
+    del reference
+    gc.collect()
+    if request.make_export:
+        exported = OnnxReference(graph)
+        parity = compare_export(exported, probes)
+        inputs, outputs = exported.read_signature()
+        exporter = _tool_versions("torch", "onnxscript", *(["transformers"] if info.origin == "huggingface" else []))
+        write_source(SourceModel(info, graph, inputs, outputs, answer, parity, exporter))
+
+
+def _write_answers(request: Request, reference: Reference, specs: Sequence[TensorSpec], folder: Path) -> None:
+    """Fills `folder` with the evaluation inputs, the source's answers to them, and the calibration inputs."""
+    inputs = make_inputs(request.evaluation, request.info, specs, EVALUATION_SEED)
+    calibration = make_inputs(request.calibration, request.info, specs, CALIBRATION_SEED)
+    answers = answer_samples(reference, inputs, batched=all(spec.is_batched for spec in specs))
+    save_samples(folder / INPUTS_FILE, inputs)
+    save_samples(folder / ANSWERS_FILE, answers)
+    save_samples(folder / CALIBRATION_FILE, calibration)
+
+
+def _tool_versions(*packages: str) -> str:
+    return ", ".join(f"{package} {version(package)}" for package in packages)
+
+
+def main(path: Path) -> int:
+    """Runs the request in the file at `path`; 0 when it is done, 1 when `failure.json` tells why not."""
+    try:
+        run_request(read_request(path))
+    except DataError as error:
+        failure = Failure("data", tuple((entry.message, entry.hint) for entry in error.diagnostics))
+    except PackError as error:
+        failure = Failure("source", ((str(error), error.hint),))
+    except MemoryError:
+        failure = Failure("source", (("there is not enough memory to load and export the model", None),))
+    except Exception as error:
+        traceback.print_exc()
+        failure = Failure("source", ((f"{type(error).__name__}: {shorten_message(str(error))}", None),))
+    else:
+        return 0
+    write_failure(path.with_name(FAILURE_FILE), failure)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

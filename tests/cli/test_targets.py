@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from goldens import check_golden
+from packc.cli.main import run
+
+
+def test_the_list_begins_with_this_machine(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["targets"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("host ")
+    assert any(line.startswith("nvidia-l4 ") for line in lines)
+    assert [line for line in lines if line.endswith("(unsupported)")]
+
+
+@pytest.mark.parametrize("name", ["cpu-aws-graviton4", "jetson-orin-nano-8gb", "aws-inf1"])
+def test_show(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["targets", "show", name]) == 0
+    check_golden(f"targets/{name}.txt", capsys.readouterr().out)
+
+
+def test_show_a_profile_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "board.toml"
+    path.write_text('name = "B"\nkind = "cpu"\narch = "armv8"\nunits = 4\nisa = ["asimd"]\n')
+    assert run(["targets", "show", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["id"] == "board"
+
+
+def test_an_unknown_one_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["targets", "show", "nvidia-l44"]) == 2
+    assert capsys.readouterr().err == 'error: unknown target "nvidia-l44"\n\nhint: did you mean "nvidia-l4"?\n'

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from manifests import CHOSEN, make_allowed_manifest, make_error_manifest, make_kept_manifest, make_missed_manifest
+from packc.package.manifest import MissRecord, VerdictRecord
+from packc.report.tiles import UNSERVED, describe_quality_bound, make_tiles
+
+
+def test_budget_is_shown_with_the_served_figure() -> None:
+    latency, throughput, size, memory, quality = make_tiles(make_kept_manifest())
+    assert (latency.title, latency.number, latency.unit) == ("Latency, p99", "9.83", "ms")
+    assert (latency.word, latency.promise) == ("met", "at most 15 ms")
+    assert latency.basis == "served over HTTP to 8 clients"
+    assert (throughput.number, throughput.word) == ("812", "no bound")
+    assert (size.number, memory.number) == ("31.8", "242")
+    assert (quality.number, quality.word, quality.promise) == ("0.915", "met", "at least 0.9")
+    assert quality.basis == "worst end of the 95 % interval around 0.931"
+
+
+def test_without_a_server_latency_is_that_of_one_caller() -> None:
+    manifest = replace(make_kept_manifest(), served=None)
+    assert (make_tiles(manifest)[0].number, make_tiles(manifest)[0].basis) == ("2.61", UNSERVED)
+    at_p95 = replace(manifest, promises=replace(manifest.promises, percentile=95.0))
+    assert (make_tiles(at_p95)[0].number, make_tiles(at_p95)[0].basis) == ("–", "not measured")
+
+
+def test_the_verdict_says_which_promise_is_missed() -> None:
+    latency, *_, quality = make_tiles(make_allowed_manifest())
+    assert (latency.word, latency.number, quality.word) == ("missed", "18.0", "met")
+
+
+def test_without_a_choice_only_the_bounds_are_known() -> None:
+    tiles = make_tiles(make_missed_manifest())
+    assert {tile.number for tile in tiles} == {"–"}
+    assert {tile.basis for tile in tiles} == {"no candidate was chosen"}
+    assert [tile.word for tile in tiles] == ["asked", "no bound", "asked", "no bound", "asked"]
+    assert all(tile.kept is None and tile.share is None for tile in tiles)
+
+
+def test_a_throughput_that_is_met_at_a_larger_shape_says_so() -> None:
+    manifest = make_kept_manifest()
+    manifest = replace(manifest, served=None, promises=replace(manifest.promises, throughput_per_s=600.0))
+    throughput = make_tiles(manifest)[1]
+    assert (throughput.word, throughput.number) == ("met", "472")
+    assert "another shape" in throughput.basis
+
+
+def test_a_bound_on_the_drop() -> None:
+    manifest = make_kept_manifest()
+    promises = replace(manifest.promises, quality_min=None, quality_max_drop=0.02, quality_metric="accuracy")
+    tile = make_tiles(replace(manifest, promises=promises))[-1]
+    assert tile.promise == "at most 0.02 worse than the source model"
+    assert (tile.number, tile.word, tile.share) == ("0.931", "met", None)
+    assert "0.915 to 0.946" in tile.basis
+    miss = VerdictRecord(False, CHOSEN, (), (MissRecord(CHOSEN, "quality", 0.9, 0.95),))
+    assert make_tiles(replace(manifest, promises=promises, verdict=miss))[-1].word == "missed"
+
+
+def test_quality_bound_in_words() -> None:
+    assert describe_quality_bound(make_error_manifest().promises) == "at most 0.01"
+    assert describe_quality_bound(replace(make_kept_manifest().promises, quality_min=None)) == ""

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from manifests import (
+    CHOSEN,
+    make_allowed_manifest,
+    make_crowded_manifest,
+    make_kept_manifest,
+    make_missed_manifest,
+    make_planned_manifest,
+)
+from packc.package.manifest import MissRecord, QualityRecord, VerdictRecord
+from packc.report.view import (
+    STANDINGS,
+    describe_basis,
+    describe_count,
+    describe_load,
+    describe_outcome,
+    describe_quality,
+    describe_shape,
+    find_broken,
+    find_chosen,
+    make_caveats,
+    make_rows,
+    worst_end,
+)
+
+
+def test_rows_come_best_standing_first_with_keys_in_order() -> None:
+    rows = make_rows(make_kept_manifest())
+    assert rows[0].record.id == CHOSEN
+    assert rows[0].is_chosen
+    assert not any(row.is_chosen for row in rows[1:])
+    ranks = [STANDINGS.index(row.standing) for row in rows]
+    assert ranks == sorted(ranks)
+    assert [row.key for row in rows] == list("ABCDEFG")
+
+
+def test_keys_go_on_after_z() -> None:
+    rows = make_rows(make_crowded_manifest(28))
+    assert [row.key for row in rows[24:]] == ["Y", "Z", "AA", "AB"]
+
+
+def test_labels_drop_the_runtime_that_all_share() -> None:
+    manifest = make_kept_manifest()
+    assert make_rows(manifest)[1].label == "fp32-plain"
+    other = replace(manifest.candidates[0], id="openvino-fp32", runtime="openvino")
+    mixed = replace(manifest, candidates=(*manifest.candidates, other))
+    assert make_rows(mixed)[1].label == "onnxruntime-fp32-plain"
+
+
+@pytest.mark.parametrize(
+    ("promise", "words"), [("latency_ms", "chosen, over budget"), ("quality", "chosen, below quality")]
+)
+def test_a_chosen_candidate_that_misses_says_so(promise: str, words: str) -> None:
+    miss = VerdictRecord(False, CHOSEN, (), (MissRecord(CHOSEN, promise, 18.0, 15.0),))
+    manifest = replace(make_kept_manifest(), verdict=miss)
+    assert make_rows(manifest)[0].words == words
+    assert find_broken(manifest) == {promise}
+
+
+def test_every_missing_figure_has_its_reason() -> None:
+    reasons = {row.record.id: row.why_missing for row in make_rows(make_kept_manifest())}
+    assert "SIGSEGV" in reasons["onnxruntime-bf16-fused"]
+    assert reasons["onnxruntime-int8-static"] == "not timed: the quality gate refused it first"
+    assert {row.why_missing for row in make_rows(make_planned_manifest())} == {
+        "not measured: the package is only planned"
+    }
+
+
+def test_outcome_in_one_line() -> None:
+    assert describe_outcome(make_kept_manifest()) == f"{CHOSEN} keeps every promise"
+    assert describe_outcome(make_allowed_manifest()) == f"{CHOSEN} was chosen although it misses a promise"
+    assert describe_outcome(make_missed_manifest()) == "no candidate keeps every promise"
+    assert describe_outcome(make_planned_manifest()) == "the promises could not be judged here"
+
+
+def test_caveats_name_what_weakens_the_figures() -> None:
+    assert [c for c in make_caveats(make_kept_manifest()) if "Noisy" not in c] == []
+    missed = " ".join(make_caveats(make_missed_manifest()))
+    assert "generated inputs only" in missed
+    assert "No server ran" in missed
+    assert "onnxruntime-int8-static-skip-ffn-down" in missed
+    allowed = " ".join(make_caveats(make_allowed_manifest()))
+    assert "--allow-miss" in allowed
+    assert "drifted" in allowed
+    assert make_caveats(make_planned_manifest()) == ()
+
+
+def test_worst_end_is_the_upper_one_of_an_error() -> None:
+    assert worst_end(QualityRecord("cosine", 0.5, 0.4, 0.6)) == 0.4
+    assert worst_end(QualityRecord("max_error", 0.5, 0.4, 0.6)) == 0.6
+
+
+def test_phrases() -> None:
+    manifest = make_kept_manifest()
+    assert manifest.served is not None
+    assert find_chosen(make_missed_manifest()) is None
+    assert describe_basis(make_rows(manifest)) == "one caller, batch 1, 32 tokens, 2 threads"
+    assert describe_basis(make_rows(make_planned_manifest())) == ""
+    assert describe_quality(QualityRecord("cosine", 0.93119, 0.9153, 1.0)) == "0.931 [0.915, 1.000]"
+    assert describe_quality(None) == "–"
+    assert (describe_shape(8, None), describe_shape(None, None)) == ("batch 8", "")
+    assert (describe_count(1, "client"), describe_count(1200, "request")) == ("1 client", "1,200 requests")
+    assert describe_load(manifest.served) == "8 clients"
+    assert describe_load(replace(manifest.served, rate_per_s=20.0, batch=4)) == "20 requests/s, batch 4"

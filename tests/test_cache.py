@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from packc.cache import Cache, cache_key
+
+MAKE_SLOWLY = """
+import sys, time
+from pathlib import Path
+from packc.cache import Cache
+
+def make(folder):
+    (folder / "half").write_text("")
+    print("making", flush=True)
+    time.sleep(float(sys.argv[2]))
+    (folder / "whole").write_text("")
+
+print(Cache(Path(sys.argv[1])).get_or_make("graph", "k", make), flush=True)
+"""
+
+
+def put(cache: Cache, key: str, mib: int = 1, *, age_s: float = 0.0) -> Path:
+    path = cache.get_or_make("graph", key, lambda folder: (folder / "f").write_bytes(bytes(mib * 2**20)) and None)
+    os.utime(path, (time.time() - age_s,) * 2)
+    return path
+
+
+def start_making(root: Path, seconds: float) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", MAKE_SLOWLY, str(root), str(seconds)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def read_line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout
+    return process.stdout.readline().strip()
+
+
+def test_work_is_done_once_and_a_hit_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cache = Cache(tmp_path)
+    calls: list[Path] = []
+
+    def make(folder: Path) -> None:
+        calls.append(folder)
+        (folder / "out").write_text("done")
+
+    first = cache.get_or_make("graph", "k", make)
+    monkey = logging.getLogger("packc.cache")
+    with caplog.at_level(logging.INFO, logger=monkey.name):
+        monkey.addHandler(caplog.handler)
+        second = cache.get_or_make("graph", "k", make)
+        monkey.removeHandler(caplog.handler)
+    assert first == second == cache.find("graph", "k") == tmp_path / "graph" / "k"
+    assert (first / "out").read_text() == "done"
+    assert len(calls) == 1
+    assert "cache hit: graph k" in caplog.text
+
+
+def test_a_failed_attempt_leaves_nothing(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+
+    def fail(folder: Path) -> None:
+        (folder / "half").write_text("")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cache.get_or_make("graph", "k", fail)
+    assert cache.find("graph", "k") is None
+    assert [path for path in (tmp_path / "graph").iterdir() if path.is_dir()] == []
+    assert (put(cache, "k") / "f").is_file()
+
+
+def test_a_hit_makes_an_entry_young(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    put(cache, "a", age_s=200)
+    put(cache, "b", age_s=100)
+    assert [entry.key for entry in cache.entries()] == ["a", "b"]
+    cache.get_or_make("graph", "a", lambda folder: None)
+    assert [entry.key for entry in cache.entries()] == ["b", "a"]
+
+
+def test_garbage_is_what_was_used_longest_ago(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    for key, age_s in (("new", 0), ("old", 200), ("middle", 100)):
+        put(cache, key, mib=2, age_s=age_s)
+    removed = cache.collect_garbage(cap_gib=5 / 1024)
+    assert [(entry.key, entry.size_bytes) for entry in removed] == [("old", 2 * 2**20)]
+    assert [entry.key for entry in cache.entries()] == ["middle", "new"]
+
+
+def test_the_cap_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(Cache(tmp_path), "a")
+    assert Cache(tmp_path).collect_garbage() == []
+    monkeypatch.setenv("PACK_CACHE_GIB", "0")
+    assert len(Cache(tmp_path).collect_garbage()) == 1
+
+
+def test_the_root_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    monkeypatch.delenv("PACK_CACHE_DIR", raising=False)
+    assert Cache().root == tmp_path / "xdg" / "packc"
+    monkeypatch.setenv("PACK_CACHE_DIR", str(tmp_path / "own"))
+    assert Cache().root == tmp_path / "own"
+    assert Cache().entries() == []
+
+
+def test_two_builds_share_one_piece_of_work(tmp_path: Path) -> None:
+    first = start_making(tmp_path, 1.0)
+    assert read_line(first) == "making"
+    second = start_making(tmp_path, 1.0)
+    assert read_line(second) == str(tmp_path / "graph" / "k")
+    assert first.wait() == second.wait() == 0
+    assert (tmp_path / "graph" / "k" / "whole").is_file()
+
+
+def test_a_killed_build_leaves_debris_that_nobody_trips_over(tmp_path: Path) -> None:
+    victim = start_making(tmp_path, 60)
+    assert read_line(victim) == "making"
+    cache = Cache(tmp_path)
+    cache.collect_garbage()
+    staging = list((tmp_path / "graph").glob(".k-*"))
+    assert len(staging) == 1, "work in progress is no garbage"
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+    assert cache.find("graph", "k") is None
+    assert cache.entries() == []
+    assert (put(cache, "k") / "f").is_file()
+    cache.collect_garbage()
+    assert not staging[0].exists()
+
+
+def test_keys_depend_on_the_parts_alone() -> None:
+    assert cache_key(a=1, b=[1, 2]) == cache_key(b=[1, 2], a=1)
+    assert cache_key(a=1) != cache_key(a="1")
+    assert cache_key(path=Path("x")) == cache_key(path="x")
+    assert len(cache_key()) == 32

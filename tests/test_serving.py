@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from packc.ingest.source import SourceInfo, SourceModel
+from packc.serving import plan_serving
+from packc.spec.model import BudgetSection, Goal, OptimizeSection, Range, WorkloadSection
+from packc.target import Target, TargetKind
+from packc.tensors import TensorSpec
+from target_spec import target_spec
+
+
+def source(*, batched: bool = True, dynamic: bool = True, weights_mib: float = 90.0) -> SourceModel:
+    info = SourceInfo(
+        origin="onnx",
+        location="m.onnx",
+        revision=None,
+        fingerprint="",
+        task="tensors",
+        architecture=None,
+        geometry=None,
+        preprocessing=None,
+        pooling="none",
+        normalize=False,
+        labels=(),
+        parameters=0,
+        weights_mib=weights_mib,
+        trust_remote_code=False,
+    )
+    inputs = (TensorSpec("x", "int64", ("batch", "sequence" if dynamic else 32)),)
+    outputs = (TensorSpec("y", "float32", ("batch", 8) if batched else (8,)),)
+    return SourceModel(info, Path("m.onnx"), inputs, outputs, "y", 0.0, "stub")
+
+
+def device(kind: TargetKind = "cpu", units: int = 4, memory_gb: float | None = 16.0) -> Target:
+    return Target(
+        id="t",
+        name="t",
+        kind=kind,
+        arch="x86_64",
+        isa=(),
+        compute_capability=None,
+        units=units,
+        memory_gb=memory_gb,
+        bandwidth_gb_s=None,
+        dense_peak_tflops={},
+        native=("fp32",),
+        instances=(),
+        notes=(),
+        unsupported=None,
+        sources={},
+        is_here=True,
+    )
+
+
+def workload(clients: int, sequence: Range | None = None) -> WorkloadSection:
+    return WorkloadSection(batch=Range(typical=1, max=16), concurrency=clients, sequence=sequence)
+
+
+@pytest.mark.parametrize(
+    ("clients", "goal", "instances", "threads", "reason"),
+    [
+        (1, "latency", 1, 4, "1 instance on 4 cores: one client at a time"),
+        (1, "throughput", 1, 4, "1 instance on 4 cores: one client at a time"),
+        (4, "latency", 1, 4, "1 instance on 4 cores: 4 clients would not keep more of them busy"),
+        (8, "latency", 4, 1, "4 instances on 4 cores: 8 clients keep all of them busy"),
+        (3, "throughput", 3, 1, "3 instances on 4 cores: 3 clients keep all of them busy"),
+        (2, "cost", 2, 2, "2 instances on 4 cores: 2 clients keep all of them busy"),
+    ],
+)
+def test_instances_follow_the_clients(clients: int, goal: Goal, instances: int, threads: int, reason: str) -> None:
+    spec = target_spec(workload=workload(clients), optimize=OptimizeSection(goal=goal))
+    plan = plan_serving(spec, device(), source())
+    assert (plan.instances, plan.threads, plan.reasons[0]) == (instances, threads, reason)
+
+
+@pytest.mark.parametrize("units", [1, 2, 3, 6, 64])
+@pytest.mark.parametrize("clients", [1, 2, 5, 500])
+@pytest.mark.parametrize("goal", ["latency", "throughput"])
+def test_the_cores_are_never_oversubscribed(units: int, clients: int, goal: Goal) -> None:
+    spec = target_spec(workload=workload(clients), optimize=OptimizeSection(goal=goal))
+    plan = plan_serving(spec, device(units=units), source())
+    assert plan.instances >= 1
+    assert plan.threads >= 1
+    assert plan.instances * plan.threads <= units
+
+
+def test_memory_bounds_the_instances() -> None:
+    spec = target_spec(workload=workload(8))
+    few = plan_serving(spec, device(memory_gb=4.0), source(weights_mib=400))
+    assert (few.instances, few.threads) == (2, 2)
+    assert few.reasons[0] == "2 instances: as many as fit 25% of the memory"
+    bounded = target_spec(BudgetSection(memory_mib=512), workload=workload(8))
+    assert plan_serving(bounded, device(), source()).instances == 1
+
+
+def test_an_accelerator_gets_one_instance() -> None:
+    plan = plan_serving(target_spec(workload=workload(8)), device("cuda", units=132), source())
+    assert (plan.instances, plan.threads) == (1, 1)
+
+
+def test_batches_need_a_batch_axis_everywhere() -> None:
+    spec = target_spec(workload=workload(8))
+    assert plan_serving(spec, device(), source()).max_batch_size == 16
+    unbatched = plan_serving(spec, device(), source(batched=False))
+    assert (unbatched.max_batch_size, unbatched.queue_delay_us) == (0, 0)
+    assert unbatched.reasons[1] == "no batching: y has no batch axis"
+
+
+@pytest.mark.parametrize(
+    ("goal", "dynamic", "clients", "latency_ms", "delay_us"),
+    [
+        ("throughput", False, 8, 0, 1000),
+        ("throughput", False, 8, 10, 500),
+        ("throughput", False, 8, 100, 1000),
+        ("throughput", True, 8, 0, 0),
+        ("throughput", False, 4, 0, 0),
+        ("latency", False, 8, 0, 0),
+    ],
+)
+def test_only_throughput_with_one_shape_waits(
+    goal: Goal, dynamic: bool, clients: int, latency_ms: float, delay_us: int
+) -> None:
+    spec = target_spec(
+        BudgetSection(latency_ms=latency_ms), optimize=OptimizeSection(goal=goal), workload=workload(clients)
+    )
+    assert plan_serving(spec, device(), source(dynamic=dynamic)).queue_delay_us == delay_us
+
+
+def test_one_length_makes_one_shape() -> None:
+    fixed = workload(8, Range(typical=32, max=32))
+    spec = target_spec(optimize=OptimizeSection(goal="throughput"), workload=fixed)
+    assert plan_serving(spec, device(), source()).queue_delay_us == 1000
