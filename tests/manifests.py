@@ -33,9 +33,9 @@ def make_kept_manifest() -> Manifest:
             True,
             CHOSEN,
             (
-                "budget met as served with 8 clients: p99 9.83 ms of 15 ms",
-                "budget met: p99 2.61 ms of 15 ms (batch 1, 32 tokens, 2 threads)",
-                f"quality kept: {METRIC} 0.9312 (95 % interval 0.9153 to 0.9461), bound at least 0.9",
+                "budget met: p99 9.83 ms of 15 ms (served, 8 clients)",
+                f"quality kept: {METRIC} 0.9312 (95 % interval 0.9153 to 0.9461), bound at least 0.9 (served)",
+                "without the server: p99 2.61 ms of 15 ms (batch 1, 32 tokens, 2 threads)",
                 "fastest of 3 that keep every promise: p50 2.12 ms, then onnxruntime-fp32-fused (p50 3.82 ms)",
             ),
         ),
@@ -120,7 +120,7 @@ def make_allowed_manifest() -> Manifest:
         verdict=VerdictRecord(
             False,
             CHOSEN,
-            ("budget missed as served with 8 clients: p99 18 ms of 15 ms, 20 % over",),
+            ("budget missed: p99 18 ms of 15 ms, 20 % over (served, 8 clients)",),
             (MissRecord(CHOSEN, "latency_ms", 18.0, 15.0),),
         ),
         served=replace(kept.served, p99_ms=18.0, latency_ms=18.0, noisy=True),

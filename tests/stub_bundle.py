@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from packc.jobs.bundle import write_bundle
-from packc.jobs.job import Effort, Job, ShapeCase
+from packc.jobs.job import Effort, Job
 from packc.samples import save_samples
+from packc.tensors import ShapeCase
 
 TYPICAL = ShapeCase("typical", 1, 4)
 LARGEST = ShapeCase("max", 2, 8)

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from packc.jobs.job import ShapeCase
 from packc.measure.measurement import Latency, Measurement
 from packc.promises import describe_bound, describe_score, format_figure, format_share, list_promises
 from packc.quality.score import QualityScore
 from packc.spec.model import BudgetSection, QualitySection
+from packc.tensors import ShapeCase
 
 MEASUREMENT = Measurement(
     latencies=(

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from packc.candidate import Candidate
-from packc.jobs.job import ShapeCase
 from packc.measure.measurement import Latency, Measurement
 from packc.quality.score import QualityScore
 from packc.select import Miss, Outcome, classify, judge_served, select
-from packc.spec.model import BudgetSection, Goal, OptimizeSection, QualitySection
+from packc.spec.model import BudgetSection, Goal, OptimizeSection, QualitySection, WorkloadSection
+from packc.tensors import ShapeCase
 from target_spec import target_spec
 
 
@@ -184,21 +184,37 @@ def test_every_outcome_has_one_status(candidate: Outcome, status: str) -> None:
 
 
 def test_the_served_figures_have_the_last_word() -> None:
-    spec = target_spec(BudgetSection(latency_ms=15, throughput_per_s=100), QualitySection(min=0.9))
-    verdict = select([outcome("a")], spec, False)
-    kept = judge_served(verdict, spec, latency_ms=12.1, throughput_per_s=640.0, concurrency=8)
-    assert kept.met
-    assert kept.reasons[:2] == (
-        "budget met as served with 8 clients: p99 12.1 ms of 15 ms",
-        "budget met as served with 8 clients: 640 samples/s of at least 100",
+    spec = target_spec(
+        BudgetSection(latency_ms=15, throughput_per_s=100),
+        QualitySection(min=0.9),
+        workload=WorkloadSection(concurrency=8),
     )
-    assert kept.reasons[2:] == verdict.reasons
-    missed = judge_served(verdict, spec, latency_ms=18.0, throughput_per_s=640.0, concurrency=1)
+    verdict = select([outcome("a")], spec, False)
+    kept = judge_served(verdict, spec, latency_ms=12.1, throughput_per_s=640.0, quality=score(0.93))
+    assert kept.met
+    assert kept.reasons[:3] == (
+        "budget met: p99 12.1 ms of 15 ms (served, 8 clients)",
+        "budget met: 640 samples/s of at least 100 (served, 8 clients)",
+        "quality kept: neighbour_agreement 0.94 (95 % interval 0.93 to 0.95), bound at least 0.9 (served)",
+    )
+    assert kept.reasons[3].startswith("without the server: p99")
+    missed = judge_served(verdict, spec, latency_ms=18.0, throughput_per_s=640.0, quality=None)
     assert (missed.met, missed.chosen, missed.missed) == (False, "a", "budget")
-    assert missed.reasons[0] == "budget missed as served with 1 client: p99 18 ms of 15 ms, 20 % over"
+    assert missed.reasons[0] == "budget missed: p99 18 ms of 15 ms, 20 % over (served, 8 clients)"
     assert missed.misses == (Miss("a", "latency_ms", 18.0, 15.0),)
+
+
+def test_answers_through_the_server_must_keep_the_bound_too() -> None:
+    spec = target_spec(quality=QualitySection(min=0.9))
+    missed = judge_served(select([outcome("a")], spec, False), spec, 1.0, 1.0, score(0.89))
+    assert (missed.met, missed.missed) == (False, "quality")
+    assert missed.misses == (Miss("a", "quality", 0.89, 0.9),)
+
+
+def test_serving_changes_nothing_without_a_choice() -> None:
+    spec = target_spec()
     nobody = select([], spec, False)
-    assert judge_served(nobody, spec, 1.0, 1.0, 1) is nobody
+    assert judge_served(nobody, spec, 1.0, 1.0, None) is nobody
 
 
 def test_a_ratio_across_zero_is_infinite() -> None:

@@ -5,6 +5,7 @@ Pure functions.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from packc.quality.score import QualityScore
 from packc.spec.model import BudgetSection, Goal, TargetSpec
 
 Status = Literal["kept", "budget_missed", "quality_missed", "failed"]
+Missed = Literal["budget", "quality", "failed"] | None
 STATUSES: tuple[Status, ...] = get_args(Status)
 
 SAME = 1.02
@@ -77,7 +79,7 @@ class Verdict:
     """Sentences for people, the most important first: "budget met: p99 9.8 ms of 15 ms"."""
     misses: tuple[Miss, ...]
     """Of the nearest candidates (at most three), nearest first; empty when the promises are kept."""
-    missed: Literal["budget", "quality", "failed"] | None
+    missed: Missed
     """Which promise nobody keeps: none kept the quality, none of those that did the budget, or none even ran."""
 
 
@@ -128,30 +130,41 @@ def select(outcomes: Sequence[Outcome], spec: TargetSpec, generated: bool) -> Ve
 
 
 def judge_served(
-    verdict: Verdict, spec: TargetSpec, latency_ms: float, throughput_per_s: float, concurrency: int
+    verdict: Verdict,
+    spec: TargetSpec,
+    latency_ms: float,
+    throughput_per_s: float,
+    quality: QualityScore | None,
 ) -> Verdict:
-    """The verdict once a real server has answered: latency and throughput are judged on the served figures.
+    """The verdict once a real server has answered: what clients get decides, not what was measured without it.
 
-    `latency_ms` is at the budget's percentile. Does nothing to a verdict without a choice.
+    `latency_ms` is at the budget's percentile, under the workload; `quality` of the answers through the server, None
+    where the metric cannot be had from them. A verdict without a choice stays as it is, and so does a miss.
     """
     if verdict.chosen is None or not verdict.met:
         return verdict
-    clients = f"with {concurrency} client{'s' if concurrency != 1 else ''}"
+    clients = spec.workload.concurrency
+    load = f"{spec.workload.rate_per_s:g} requests/s" if spec.workload.rate_per_s else _count(clients, "client")
     promises = list_speed_promises(latency_ms, throughput_per_s, spec.budget)
-    misses = tuple(Miss(verdict.chosen, p.key, p.measured, p.bound) for p in promises if not p.is_kept)
-    reasons = tuple(
-        f"budget met as served {clients}: {p.text}"
-        if p.is_kept
-        else f"budget missed as served {clients}: {p.miss_text}"
+    misses = [Miss(verdict.chosen, p.key, p.measured, p.bound) for p in promises if not p.is_kept]
+    reasons = [
+        f"budget met: {p.text} (served, {load})" if p.is_kept else f"budget missed: {p.miss_text} (served, {load})"
         for p in promises
-    )
-    return replace(
-        verdict,
-        met=not misses,
-        reasons=reasons + verdict.reasons,
-        misses=misses,
-        missed="budget" if misses else None,
-    )
+    ]
+    missed: Missed = "budget" if misses else None
+    if quality is not None:
+        judgement = judge_score(quality, spec.quality)
+        text = f"{describe_score(quality)}, bound {describe_bound(quality.metric, spec.quality)} (served)"
+        reasons.append(f"quality {'kept' if judgement.kept else 'missed'}: {text}")
+        if not judgement.kept:
+            misses.insert(0, Miss(verdict.chosen, "quality", judgement.measured, judgement.bound))
+            missed = "quality"
+    before = tuple(re.sub("^(budget met|quality kept): ", "without the server: ", reason) for reason in verdict.reasons)
+    return replace(verdict, met=not misses, reasons=(*reasons, *before), misses=tuple(misses), missed=missed)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _choose(kept: Sequence[Outcome], spec: TargetSpec, caveats: tuple[str, ...]) -> Verdict:

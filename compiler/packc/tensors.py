@@ -24,3 +24,13 @@ class TensorSpec:
     def is_batched(self) -> bool:
         """Whether axis 0 is the dynamic batch."""
         return bool(self.shape) and self.shape[0] == "batch"
+
+
+@dataclass(frozen=True, slots=True)
+class ShapeCase:
+    """A shape at which latency is measured: `batch` samples of `sequence` tokens (None where there are none)."""
+
+    name: str
+    """"typical" or "max"."""
+    batch: int
+    sequence: int | None

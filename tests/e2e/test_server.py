@@ -99,7 +99,7 @@ def test_answers_under_load_keep_their_order(running: RunningServer) -> None:
 
 def test_verifies_packages(triton_server: Server, packages: Path) -> None:
     before = hash_files(packages)
-    record = verify_package(packages / "text", "letters", WORKLOAD, "fp32")
+    record = verify_package(packages / "text", "letters", WORKLOAD, "fp32").record
     assert record.server.startswith("triton")
     assert record.golden_max_error == 0
     assert record.samples >= 200
@@ -114,7 +114,7 @@ def test_verifies_on_a_running_server(running: RunningServer, packages: Path) ->
         dataclasses.replace(WORKLOAD, batch=3),
         "fp32",
         urls=(running.http_url, running.grpc_url),
-    )
+    ).record
     assert record.batch == 3
     with pytest.raises(UsageError, match="over HTTP"):
         verify_package(packages / "tensors", "tiny", WORKLOAD, "fp32", urls=(running.grpc_url,))
@@ -183,7 +183,9 @@ def test_a_port_in_use_is_refused(triton_server: Server, packages: Path) -> None
             pytest.fail("the server started")
 
 
-def test_nothing_stays_behind(triton_server: Server, packages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_stays_behind(
+    triton_server: Server, packages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     memory_before = set(Path("/dev/shm").iterdir())
     with start_server(triton_server, packages / "text" / "model_repository") as server:
@@ -204,7 +206,9 @@ def test_a_killed_pack_leaves_no_server(triton_server: Server, packages: Path, t
         "    print(server.pid, flush=True)\n    time.sleep(60)\n"
     )
     command = [sys.executable, "-c", program, str(packages / "text" / "model_repository")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(tmp_path)}) as pack:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(tmp_path)}
+    ) as pack:
         assert pack.stdout is not None
         group = int(pack.stdout.readline())
         pack.send_signal(signal.SIGKILL)
@@ -219,7 +223,10 @@ def test_no_server_at_a_url() -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     for protocol in ("http", "grpc"):
-        with pytest.raises(MissingError, match="no server answers"), connect(f"{protocol}://127.0.0.1:{port}") as client:
+        with (
+            pytest.raises(MissingError, match="no server answers"),
+            connect(f"{protocol}://127.0.0.1:{port}") as client,
+        ):
             client.server_version()
     with pytest.raises(MissingError, match="no server answers"):
         run_load(f"http://127.0.0.1:{port}", "tiny", [{"x": np.zeros((1, WIDTH), np.float32)}], Traffic())

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from packc.jobs.job import ShapeCase
 from packc.measure.measurement import Latency
+from packc.tensors import ShapeCase
 
 
 def test_any_percentile_comes_from_the_calls_themselves() -> None:

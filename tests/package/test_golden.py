@@ -64,7 +64,7 @@ def test_what_is_written_is_read_back(tmp_path: Path, pipeline: ChosenPipeline) 
 
 
 def test_data_of_another_kind(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="eval.npz holds no texts, but clients of this package send texts"):
+    with pytest.raises(DataError, match=r"eval\.npz holds no texts, but clients of this package send texts"):
         make(tmp_path / "a", make_text_source(tmp_path), "text", RawSamples("eval.npz", tensors=tmp_path), 3)
 
 

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from manifests import CHOSEN, make_allowed_manifest, make_error_manifest, make_kept_manifest, make_missed_manifest
-from packc.package.manifest import MissRecord, VerdictRecord
+from packc.package.manifest import MissRecord, QualityRecord, VerdictRecord
 from packc.report.tiles import UNSERVED, describe_quality_bound, make_tiles
 
 
@@ -46,15 +48,27 @@ def test_a_throughput_that_is_met_at_a_larger_shape_says_so() -> None:
     assert "another shape" in throughput.basis
 
 
-def test_a_bound_on_the_drop() -> None:
+def test_a_bound_on_the_drop_is_shown_with_the_drop() -> None:
     manifest = make_kept_manifest()
+    quality = QualityRecord("accuracy", 0.941, 0.92, 0.955, samples=500, reference=0.95, worst_drop=0.016)
     promises = replace(manifest.promises, quality_min=None, quality_max_drop=0.02, quality_metric="accuracy")
-    tile = make_tiles(replace(manifest, promises=promises))[-1]
+    assert manifest.served is not None
+    manifest = replace(manifest, promises=promises, served=replace(manifest.served, quality=quality))
+    tile = make_tiles(manifest)[-1]
+    assert tile.title == "Quality, accuracy lost"
     assert tile.promise == "at most 0.02 worse than the source model"
-    assert (tile.number, tile.word, tile.share) == ("0.931", "met", None)
-    assert "0.915 to 0.946" in tile.basis
+    assert (tile.number, tile.word) == ("0.016", "met")
+    assert tile.share == pytest.approx(0.8)
+    assert "0.941, the source model's 0.950" in tile.basis
     miss = VerdictRecord(False, CHOSEN, (), (MissRecord(CHOSEN, "quality", 0.9, 0.95),))
-    assert make_tiles(replace(manifest, promises=promises, verdict=miss))[-1].word == "missed"
+    assert make_tiles(replace(manifest, verdict=miss))[-1].word == "missed"
+
+
+def test_without_a_bound_the_value_is_shown() -> None:
+    manifest = make_kept_manifest()
+    tile = make_tiles(replace(manifest, promises=replace(manifest.promises, quality_min=None)))[-1]
+    assert (tile.number, tile.word, tile.share) == ("0.931", "no bound", None)
+    assert tile.basis == "95 % interval 0.915 to 0.946"
 
 
 def test_quality_bound_in_words() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from packc.build.endings import BuildOptions, TargetResult, publish_miss, publish_package
@@ -16,6 +16,7 @@ from packc.package.manifest import ServedRecord
 from packc.package.pipelines.choice import ChosenPipeline
 from packc.package.publish import staging_dir
 from packc.package.write import write_package
+from packc.quality.score import QualityScore
 from packc.runtimes import find_runtime
 from packc.samples import load_samples
 from packc.select import Outcome, Verdict, judge_served, select
@@ -77,9 +78,7 @@ def _typical_p50_ms(outcome: Outcome) -> float:
     return outcome.measurement.latencies[0].p50_ms if outcome.measurement else float("inf")
 
 
-def _package(
-    packing: Packing, chosen: Outcome, verdict: Verdict, staging: Path
-) -> tuple[Verdict, ServedRecord | None]:
+def _package(packing: Packing, chosen: Outcome, verdict: Verdict, staging: Path) -> tuple[Verdict, ServedRecord | None]:
     """Writes the package into `staging`; returns the verdict as the server's figures leave it."""
     inputs, trial = packing.inputs, packing.trial
     ingested = trial.ingested
@@ -111,4 +110,5 @@ def _package(
         urls=packing.options.urls,
         cache=trial.cache,
     )
-    return judge_served(verdict, inputs.spec, served), served.record
+    quality = QualityScore(**asdict(served.quality)) if served.quality else None
+    return judge_served(verdict, inputs.spec, served.latency_ms, served.throughput_per_s, quality), served

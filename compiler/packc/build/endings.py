@@ -1,16 +1,15 @@
 """The ways in which a target's build ends, and what each leaves on disk.
 
-    published      the package, at the target's folder
-    missed         manifest.json and report.html, beside it at `<target>-missed`; the last good package stays
-    built          job bundles to run on the device that is elsewhere, at the target's folder
-    planned        manifest.json and report.html: nothing can be built here for this target
+published      the package, at the target's folder
+missed         manifest.json and report.html, beside it at `<target>-missed`; the last good package stays
+built          job bundles to run on the device that is elsewhere, at the target's folder
+planned        manifest.json and report.html: nothing can be built here for this target
 """
 
 from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal

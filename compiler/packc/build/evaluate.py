@@ -15,11 +15,11 @@ from pydantic import TypeAdapter
 
 from packc.cache import Cache, cache_key
 from packc.candidate import Candidate
-from packc.errors import PackError
+from packc.errors import DataError, PackError
 from packc.ingest.fingerprint import hash_file
 from packc.ingest.ingest import Ingested
 from packc.jobs.bundle import read_result, write_bundle
-from packc.jobs.job import Job, JobResult, ShapeCase
+from packc.jobs.job import Job, JobResult
 from packc.jobs.local import run_bundle
 from packc.measure.jobs import check_job, timing_job
 from packc.measure.measurement import Measurement
@@ -32,6 +32,7 @@ from packc.runtimes import find_runtime
 from packc.search import admit_in_time
 from packc.select import Outcome
 from packc.spec.model import MetricName, TargetSpec
+from packc.tensors import ShapeCase
 
 log = logging.getLogger(__name__)
 
@@ -66,9 +67,7 @@ class Checked:
     is_kept: bool
 
 
-def evaluate_candidates(
-    candidates: Sequence[Candidate], trial: Trial
-) -> tuple[list[Outcome], list[Rejection]]:
+def evaluate_candidates(candidates: Sequence[Candidate], trial: Trial) -> tuple[list[Outcome], list[Rejection]]:
     """One outcome for each candidate that got its turn within `[optimize] max_minutes`, and the others."""
     checked: list[Checked] = []
     skipped: list[Rejection] = []
@@ -91,7 +90,12 @@ def check_candidate(candidate: Candidate, trial: Trial) -> Checked:
         folder = _run_check(candidate, lowered.model, model_hash, trial)
         source = trial.ingested.source
         score = score_answers(
-            trial.metric, trial.ingested.answers, folder / "answers.npz", source.answer, trial.labels, source.info.labels
+            trial.metric,
+            trial.ingested.answers,
+            folder / "answers.npz",
+            source.answer,
+            trial.labels,
+            source.info.labels,
         )
     except PackError as error:
         log.info("%s: failed: %s", candidate.id, error)
@@ -102,7 +106,7 @@ def check_candidate(candidate: Candidate, trial: Trial) -> Checked:
         "%s: %s %.4f [%.4f, %.4f]%s",
         candidate.id, score.metric, score.value, score.low, score.high, "" if is_kept else ": below the bound",
     )  # fmt: skip
-    outcome = replace(outcome, quality=score, measurement=rough, answers=folder / "answers.npz")
+    outcome = replace(outcome, quality=score, measurement=rough, answers=answers)
     return Checked(outcome, model_hash, is_kept)
 
 

@@ -55,9 +55,7 @@ def gather_inputs(spec: TargetSpec, target: Target, info: SourceInfo, *, verify:
     evaluation = (
         read_samples(Path(spec.quality.data), info) if spec.quality.data else generate_samples(info, spec.workload)
     )
-    calibration = (
-        read_samples(Path(spec.calibration.data), info) if spec.calibration.data else traffic or evaluation
-    )
+    calibration = read_samples(Path(spec.calibration.data), info) if spec.calibration.data else traffic or evaluation
     calibration = limit_samples(calibration, spec.calibration.samples)
     key = cache_key(
         spec=spec.model_dump(mode="json"),
@@ -79,9 +77,7 @@ def list_versions() -> dict[str, str]:
 
 def limit_samples(samples: RawSamples, count: int) -> RawSamples:
     """The first `count` of them; a tensor file is taken whole."""
-    return replace(
-        samples, texts=samples.texts[:count], images=samples.images[:count], labels=samples.labels[:count]
-    )
+    return replace(samples, texts=samples.texts[:count], images=samples.images[:count], labels=samples.labels[:count])
 
 
 def digest_samples(samples: RawSamples) -> str:

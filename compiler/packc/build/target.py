@@ -66,7 +66,7 @@ def _find_current(final: Path, key: str) -> Manifest | None:
 
 
 def _make_trial(inputs: BuildInputs, ingested: Ingested, cache: Cache) -> Trial:
-    cases = workload_cases(inputs.spec, ingested.inputs)
+    cases = workload_cases(inputs.spec, ingested.inputs, inputs.info)
     key = cache_key(cases=[str(case) for case in cases], inputs=hash_file(ingested.inputs))
 
     def make(folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, dataclass
 
 from packc.package.manifest import (
     CandidateRecord,
@@ -106,7 +106,7 @@ def _record_outcome(outcome: Outcome, spec: TargetSpec, state: State) -> Candida
 
 def _record_measurement(outcome: Outcome, *, is_timed: bool) -> MeasurementRecord | None:
     """The figures of a candidate. One that was refused before its timing has a rough p50 only, of its check."""
-    quality = QualityRecord(*astuple(outcome.quality)[:4]) if outcome.quality else None
+    quality = QualityRecord(**asdict(outcome.quality)) if outcome.quality else None
     measurement = outcome.measurement
     if measurement is None:
         return MeasurementRecord(None, None, None, None, None, None, quality) if quality else None

@@ -11,6 +11,7 @@ import click
 
 from packc.cli.console import print_json
 from packc.cli.packages import find_package
+from packc.cli.traffic import say_traffic
 from packc.errors import UsageError
 from packc.package.manifest_file import read_manifest
 
@@ -120,8 +121,7 @@ def _describe(result: LoadResult) -> dict[str, object]:
 
 
 def _print(model: str, result: LoadResult) -> None:
-    traffic = f"{result.rate_per_s:g} requests/s" if result.rate_per_s else f"{result.concurrency} clients"
-    click.echo(f"{model}: {traffic}, batch {result.batch}, {len(result.latencies_ms)} requests")
+    click.echo(f"{model}: {say_traffic(result.concurrency, result.rate_per_s)}, batch {result.batch}, {len(result.latencies_ms)} requests")
     latencies = "  ".join(f"p{percentile:g} {result.percentile_ms(percentile):.2f}" for percentile in PERCENTILES)
     click.echo(f"  latency   {latencies}  max {result.latencies_ms[-1]:.2f} ms")
     click.echo(f"  speed     {result.requests_per_s:.0f} requests/s, {result.samples_per_s:.0f} samples/s")

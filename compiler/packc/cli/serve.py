@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import time
 from pathlib import Path
@@ -14,7 +13,6 @@ from packc.cli.console import LOGGER
 from packc.cli.packages import find_package, find_repository
 from packc.errors import PackError, UsageError
 from packc.package.manifest_file import read_manifest
-from packc.samples import Array, Sample
 
 
 @click.command()
@@ -46,7 +44,7 @@ def serve(folder: Path, http_port: int, grpc_port: int, metrics_port: int, expli
         click.echo(f"HTTP     {running.http_url}")
         click.echo(f"gRPC     {running.grpc_url}")
         click.echo(f"metrics  {running.metrics_url}")
-        if example := _write_example(folder, running.http_url):
+        if example := _find_example(folder, running.http_url):
             click.echo(f"\n{example}\n")
         LOGGER.info("Ctrl-C stops it")
         while running.is_alive():
@@ -58,51 +56,14 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _write_example(folder: Path, http_url: str) -> str | None:
+def _find_example(folder: Path, http_url: str) -> str | None:
     """A curl line with the package's first golden request; None without a package, or where JSON cannot carry it."""
     from packc.package.golden import load_golden
-    from packc.server.requests import golden_requests
+    from packc.server.requests import golden_requests, write_curl
 
     try:
         package = find_package(folder)
-        model = read_manifest(package).model
-        request = golden_requests(load_golden(package / "golden"))[0]
     except UsageError:
         return None
-    body = json_request(request)
-    return f"curl -s {http_url}/v2/models/{model}/infer -d {_quote(body)}" if body else None
-
-
-def json_request(request: Sample) -> str | None:
-    """`request` as the JSON that an HTTP client may post; None when it is too long for a line, or is no text."""
-    inputs = []
-    for name, array in request.items():
-        if (data := _json_values(array)) is None:
-            return None
-        datatype = "BYTES" if array.dtype.kind == "O" else _JSON_TYPES[array.dtype.name]
-        inputs.append({"name": name, "shape": list(array.shape), "datatype": datatype, "data": data})
-    text = json.dumps({"inputs": inputs}, ensure_ascii=False)
-    return text if len(text) < 2000 else None
-
-
-_JSON_TYPES = {
-    **{f"{sign}int{bits}": f"{sign.upper()}INT{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
-    "float32": "FP32",
-    "float64": "FP64",
-    "bool": "BOOL",
-}
-
-
-def _json_values(array: Array) -> list[object] | None:
-    if array.dtype.kind != "O":
-        return array.ravel().tolist() if array.dtype.name in _JSON_TYPES else None
-    try:
-        return [item.decode() for item in array.ravel().tolist()]
-    except UnicodeDecodeError:
-        return None
-
-
-def _quote(text: str) -> str:
-    import shlex
-
-    return shlex.quote(text)
+    request = golden_requests(load_golden(package / "golden"))[0]
+    return write_curl(http_url, read_manifest(package).model, request)

@@ -9,6 +9,7 @@ import click
 
 from packc.cli.console import print_json
 from packc.cli.packages import find_package
+from packc.cli.traffic import say_traffic
 from packc.errors import BudgetMissed
 from packc.package.manifest import Manifest, ServedRecord
 from packc.package.manifest_file import check_files, read_manifest
@@ -29,9 +30,8 @@ def verify(folder: Path, urls: tuple[str, ...], as_json: bool) -> None:
     package = find_package(folder)
     manifest = read_manifest(package)
     changed = tuple(check_files(package, manifest))
-    served = verify_package(
-        package, manifest.model, recall_workload(manifest), chosen_precision(manifest), urls=urls
-    )
+    workload, precision = recall_workload(manifest), chosen_precision(manifest)
+    served = verify_package(package, manifest.model, workload, precision, urls=urls).record
     missed = _find_miss(manifest, served)
     if as_json:
         print_json(
@@ -51,12 +51,11 @@ def verify(folder: Path, urls: tuple[str, ...], as_json: bool) -> None:
 
 
 def _print(manifest: Manifest, served: ServedRecord, changed: tuple[str, ...]) -> None:
-    traffic = f"{served.rate_per_s:g} requests/s" if served.rate_per_s else f"{served.concurrency} clients"
     budget = f" of {manifest.promises.latency_ms:g}" if manifest.promises.latency_ms else ""
     click.echo(f"{manifest.model} for {manifest.target}: verified by {served.server}")
-    click.echo(f"  golden    answered over HTTP and gRPC, off by {served.golden_max_error:.2g} at most")
+    click.echo(f"  golden    requests answered, off by {served.golden_max_error:.2g} at most")
     click.echo(f"  latency   p{served.percentile:g} {served.latency_ms:.2f} ms{budget}, p50 {served.p50_ms:.2f} ms")
-    click.echo(f"  traffic   {traffic}, batch {served.batch}, {served.samples} requests")
+    click.echo(f"  traffic   {say_traffic(served.concurrency, served.rate_per_s)}, batch {served.batch}, {served.samples} requests")
     click.echo(f"  speed     {served.throughput_per_s:.0f} samples/s")
     if served.noisy:
         click.echo("  note      noisy: other work shared the machine")

@@ -27,17 +27,18 @@ def export_module(reference: TorchReference, graph: Path) -> None:
     arguments = tuple(reference.example[name] for name in reference.inputs)
     shapes = tuple({axis: dim for axis, dim in dims.items() if axis < tensor.dim()} for tensor in arguments)
     try:
-        traced = torch.export.export(reference.module, arguments, dynamic_shapes={"tensors": shapes}, strict=False)
-        program = torch.onnx.export(
-            traced,
-            (),
-            input_names=list(reference.inputs),
-            output_names=list(reference.outputs),
-            opset_version=OPSET,
-            dynamo=True,
-            optimize=True,
-            verbose=False,
-        )
+        with torch.no_grad():
+            traced = torch.export.export(reference.module, arguments, dynamic_shapes={"tensors": shapes}, strict=False)
+            program = torch.onnx.export(
+                traced,
+                (),
+                input_names=list(reference.inputs),
+                output_names=list(reference.outputs),
+                opset_version=OPSET,
+                dynamo=True,
+                optimize=True,
+                verbose=False,
+            )
     except Exception as error:
         raise SourceError(
             f"the model cannot be exported: {type(error).__name__}: {shorten_message(str(error))}",

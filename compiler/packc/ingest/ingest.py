@@ -36,6 +36,9 @@ from packc.samples import RawSamples
 log = logging.getLogger(__name__)
 
 TIME_LIMIT_S = 3600.0
+THREADS = 4
+"""At most, for the source model: more only spin over single short texts."""
+
 TOOLS = ("torch", "transformers", "tokenizers", "pillow", "onnx", "onnxscript", "onnxruntime")
 """Packages whose versions decide what an export or an answer looks like."""
 
@@ -46,7 +49,7 @@ LOG_LINES = 5
 
 @dataclass(frozen=True, slots=True)
 class Ingested:
-    """An exported model and its samples files (packc.samples); sample i of `answers` belongs to sample i of `inputs`."""
+    """An exported model and its samples files (packc.samples); sample i of `answers` answers sample i of `inputs`."""
 
     source: SourceModel
     inputs: Path
@@ -123,6 +126,8 @@ def _run_worker(request: Request, cache: Cache) -> None:
             "TOKENIZERS_PARALLELISM": "false",
             "TRANSFORMERS_VERBOSITY": "error",
             "PYTHONWARNINGS": "ignore",
+            "OMP_NUM_THREADS": str(min(THREADS, len(os.sched_getaffinity(0)))),
+            "OMP_WAIT_POLICY": "PASSIVE",
         }
         with output.open("wb") as stream:
             try:

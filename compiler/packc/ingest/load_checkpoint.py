@@ -30,7 +30,6 @@ def load_checkpoint(info: SourceInfo) -> TorchReference:
     """
     import torch
 
-    torch.set_grad_enabled(False)
     model = _load_weights(info)
     preprocessing = info.preprocessing
     if isinstance(preprocessing, TextPreprocessing):

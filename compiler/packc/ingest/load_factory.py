@@ -19,7 +19,6 @@ def load_factory(info: SourceInfo, search_path: Sequence[str]) -> TorchReference
     """
     import torch
 
-    torch.set_grad_enabled(False)
     sys.path[:0] = [entry for entry in search_path if entry not in sys.path]
     module_name, factory_name = info.location.split(":")
     try:
@@ -46,7 +45,8 @@ def load_factory(info: SourceInfo, search_path: Sequence[str]) -> TorchReference
     repeats = 1 if batches.pop() >= TRACE_BATCH else TRACE_BATCH
     wide = {name: value.repeat_interleave(repeats, 0) for name, value in example.items()}
     model = model.eval().cpu()
-    outputs = _name_outputs(model(**wide))
+    with torch.inference_mode():
+        outputs = _name_outputs(model(**wide))
     return TorchReference(_positional_module(model, names), names, outputs, wide, {0: ("batch", None)})
 
 

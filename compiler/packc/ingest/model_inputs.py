@@ -66,7 +66,7 @@ def _tokenize(texts: Sequence[str], how: TextPreprocessing, info: SourceInfo) ->
     for text in texts:
         pair = text.split("\t", 1)
         encoded = own(*pair, truncation=True, max_length=how.max_length, return_token_type_ids=True)
-        plain = packed.encode(*pair)
+        plain = packed.encode(pair[0], pair[1] if len(pair) == 2 else None)
         made = {"input_ids": plain.ids, "attention_mask": plain.attention_mask, "token_type_ids": plain.type_ids}
         for name in how.inputs:
             if list(encoded[name]) != made[name]:
@@ -96,7 +96,7 @@ def _load_images(paths: Sequence[Path], how: ImagePreprocessing, info: SourceInf
         expected = np.asarray(own(image, return_tensors="np")["pixel_values"][0])
         if expected.shape != pixels.shape or float(np.abs(expected - pixels).max()) > PIXEL_TOLERANCE:
             raise SourceError(
-                f"pack cannot repeat the model's image processor, {type(own).__name__}: its pixels of {path.name} differ",
+                f"pack cannot repeat the model's {type(own).__name__}: its pixels of {path.name} differ",
                 hint="export the model to .onnx and send it tensors",
             )
         samples.append({how.input: pixels[None]})

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from packc.errors import SourceError
 from packc.ingest.reference import Reference, TorchReference
@@ -98,17 +100,15 @@ def _token_inputs(text: TextPreprocessing, lengths: Sequence[int]) -> dict[str, 
 def _tensor_inputs(reference: TorchReference, batch: int) -> dict[str, Array]:
     """Tensors like the example's: normal floats of its spread, integers from within its range."""
     generator = np.random.default_rng(batch)
-    return {
-        name: draw_like(value.numpy(), (batch, *value.shape[1:]), generator)
-        for name, value in reference.example.items()
-    }
+    examples = {name: value.numpy() for name, value in reference.example.items()}
+    return {name: draw_like(value, (batch, *value.shape[1:]), generator) for name, value in examples.items()}
 
 
-def draw_like(example: Array, shape: tuple[int, ...], generator: np.random.Generator) -> Array:
+def draw_like(example: npt.NDArray[Any], shape: tuple[int, ...], generator: np.random.Generator) -> Array:
     """A random array of `shape` with the dtype and the spread of `example`."""
-    if example.dtype.kind in "iu":
-        return generator.integers(example.min(), example.max(), shape, dtype=example.dtype, endpoint=True)  # type: ignore[attr-defined, no-any-return]
     if example.dtype.kind == "b":
         return generator.random(shape) < 0.5
+    if example.dtype.kind in "iu":
+        return generator.integers(example.min(), example.max(), shape, endpoint=True).astype(example.dtype)
     spread = float(np.std(example)) or 1.0
     return (float(np.mean(example)) + spread * generator.standard_normal(shape)).astype(example.dtype)

@@ -24,18 +24,9 @@ from pathlib import Path
 from typing import Literal
 
 from packc.candidate import OptionValue
+from packc.tensors import ShapeCase
 
 JobStatus = Literal["ok", "failed", "timed_out", "killed"]
-
-
-@dataclass(frozen=True, slots=True)
-class ShapeCase:
-    """A shape at which latency is measured: `batch` samples of `sequence` tokens (None where there are none)."""
-
-    name: str
-    """"typical" or "max"."""
-    batch: int
-    sequence: int | None
 
 
 @dataclass(frozen=True, slots=True)

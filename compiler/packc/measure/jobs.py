@@ -11,8 +11,9 @@ from pathlib import Path
 
 from packc.candidate import Candidate, OptionValue
 from packc.jobs.bundle import MODEL_FOLDER
-from packc.jobs.job import Effort, Job, ShapeCase
+from packc.jobs.job import Effort, Job
 from packc.measure.statistics import needed_calls
+from packc.tensors import ShapeCase
 
 CHECK_EFFORT = Effort(warmup=2, min_calls=10, min_seconds=0.0, max_seconds=0.5)
 """A rough latency, so that reports can also place the candidates that were refused."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from packc.jobs.job import ShapeCase
 from packc.measure.statistics import percentile_ms
+from packc.tensors import ShapeCase
 
 
 @dataclass(frozen=True, slots=True)

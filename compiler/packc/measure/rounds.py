@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from packc.jobs.bundle import model_size_mib, read_job
-from packc.jobs.job import JobResult, ShapeCase
+from packc.jobs.job import JobResult
 from packc.jobs.local import run_bundle
 from packc.measure.measurement import Latency, Measurement
 from packc.measure.statistics import is_noisy, percentile_ms
+from packc.tensors import ShapeCase
 
 log = logging.getLogger(__name__)
 

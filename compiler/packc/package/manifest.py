@@ -11,10 +11,15 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True)
 class QualityRecord:
+    """Mirrors packc.quality.score.QualityScore, field by field."""
+
     metric: str
     value: float
     low: float
     high: float
+    samples: int = 0
+    reference: float = 1.0
+    worst_drop: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

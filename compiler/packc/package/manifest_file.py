@@ -42,10 +42,11 @@ def read_manifest(folder: Path) -> Manifest:
         document = json.loads(text)
     except ValueError as error:
         raise UsageError(f"{path} is not JSON: {error}", hint="build the package again") from error
-    schema = document.get("schema") if isinstance(document, dict) else None
-    if schema != SCHEMA:
+    if not isinstance(document, dict) or "schema" not in document:
+        raise UsageError(f"{path} is not a manifest: it says no schema", hint="build the package again")
+    if document["schema"] != SCHEMA:
         raise UsageError(
-            f"{path} has schema {schema}, this pack reads schema {SCHEMA}",
+            f"{path} has schema {document['schema']}, this pack reads schema {SCHEMA}",
             hint="use the pack that built it, or build it again",
         )
     try:

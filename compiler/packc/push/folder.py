@@ -19,8 +19,7 @@ from packc.errors import PushError
 from packc.package.model_config import print_config
 from packc.package.publish import exchange_folders, locked_folder
 from packc.package.schema import config_schema
-from packc.push.pushed import Pushed
-from packc.push.release import Release, ReleaseModel, pushed_members
+from packc.push.release import Pushed, Release, ReleaseModel, pushed_members
 
 log = logging.getLogger(__name__)
 

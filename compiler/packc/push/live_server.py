@@ -16,8 +16,7 @@ from urllib.parse import urlsplit
 
 from packc.errors import PackError, PushError
 from packc.package.schema import config_schema
-from packc.push.pushed import Pushed
-from packc.push.release import Release, ReleaseModel, pushed_members
+from packc.push.release import Pushed, Release, ReleaseModel, pushed_members
 from packc.server.client import Client, RequestFailed, connect
 from packc.server.log import clean_reason
 from packc.server.replay import replay_golden

@@ -15,8 +15,7 @@ from typing import Protocol
 from packc.errors import PackError, PushError, UsageError
 from packc.push.folder import RepositoryFolder
 from packc.push.live_server import LiveServer
-from packc.push.pushed import Pushed
-from packc.push.release import Release, read_release
+from packc.push.release import Pushed, Release, read_release
 
 log = logging.getLogger(__name__)
 

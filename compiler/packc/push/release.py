@@ -78,6 +78,17 @@ class Release:
         return self.entry.name
 
 
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What a destination reports: the release is what it serves."""
+
+    version: int
+    models: tuple[str, ...]
+    """Models that were sent, in order."""
+    golden_requests: int
+    """Golden requests that it answered."""
+
+
 def read_release(package: Path) -> Release:
     """The package in the folder `package`, after its hashes and its repository were checked.
 

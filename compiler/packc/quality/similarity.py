@@ -41,7 +41,7 @@ def score_spearman(reference: Values, candidate: Values) -> QualityScore:
     """spearman: rank correlation of all pairwise cosines; vectors are [n, width].
 
     Above 500 samples, 500 evenly spaced ones are ranked. The interval is the bootstrap over samples (not pairs, which
-    are not independent); ranks are those of the whole set, which on embeddings moves its ends by less than 0.002.
+    are not independent); ranks are those of the whole set, which on embeddings moves its ends by less than 0.003.
     """
     n = _check_count("spearman", len(reference))
     kept = np.unique(np.linspace(0, n - 1, min(n, MOST_RANKED)).astype(int))

@@ -125,6 +125,17 @@ def _make_quality_tile(manifest: Manifest, quality: QualityRecord | None) -> Til
     title = f"Quality, {show_words(bounds.quality_metric)}"
     if quality is None:
         return Tile(title, MISSING, "", _explain_missing(manifest), promise, kept, None)
+    if bounds.quality_max_drop is not None:
+        return Tile(
+            f"{title} lost",
+            show_against(max(quality.worst_drop, 0.0), bounds.quality_max_drop, quality=True),
+            "",
+            f"worst end of the 95 % interval; {show_quality(quality.value)}, the source model's "
+            f"{show_quality(quality.reference)}",
+            promise,
+            kept,
+            max(quality.worst_drop, 0.0) / bounds.quality_max_drop if bounds.quality_max_drop else None,
+        )
     if bounds.quality_min is None:
         interval = f"95 % interval {show_quality(quality.low)} to {show_quality(quality.high)}"
         return Tile(title, show_quality(quality.value), "", interval, promise, kept, None)

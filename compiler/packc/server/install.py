@@ -201,7 +201,9 @@ def _assemble(folder: Path, interpreter: Interpreter, cache: Cache) -> OwnServer
 
     def copy(backends: Path) -> None:
         shutil.copytree(triton / "backends" / "python", backends / "python", ignore=shutil.ignore_patterns("__py*"))
-        shutil.copy2(triton / "python_backend_stubs" / interpreter.version / "triton_python_backend_stub", backends / "python")
+        shutil.copy2(
+            triton / "python_backend_stubs" / interpreter.version / "triton_python_backend_stub", backends / "python"
+        )
         for name, path in ours.items():
             (backends / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(path, backends / name)

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from packc.errors import PackError
+from packc.package.datatypes import triton_type
 from packc.package.golden import GoldenSet
 from packc.package.pipelines.choice import ChosenPipeline
 from packc.package.pipelines.image import IMAGE
 from packc.package.pipelines.text import TEXT
 from packc.samples import Array, RawSamples, Sample, load_samples
+from packc.tensors import TensorSpec
+
+GENERATED_TEXT = b"The quick brown fox jumps over the lazy dog near the river bank."
+GENERATED_LENGTH = 16
+"""Of axes that may have any size."""
+MAX_CURL_LENGTH = 2000
 
 
 def make_requests(pipeline: ChosenPipeline, raw: RawSamples, tensors: Path | None) -> Iterator[Sample]:
@@ -38,6 +47,22 @@ def golden_requests(golden: GoldenSet) -> list[Sample]:
     return list(make_requests(golden.pipeline, RawSamples("golden", texts=golden.texts, images=golden.images), None))
 
 
+def generate_request(inputs: Sequence[TensorSpec]) -> Sample:
+    """A request of one sample made up from the model's inputs: a sentence, ones for integers, noise for the rest."""
+    generator = np.random.default_rng(0)
+    request: dict[str, Array] = {}
+    for tensor in inputs:
+        sizes = {"batch": 1, "any": GENERATED_LENGTH}
+        shape = tuple(sizes[size] if isinstance(size, str) else size for size in tensor.shape)
+        if tensor.dtype == "object":
+            request[tensor.name] = np.full(shape, GENERATED_TEXT, dtype=object)
+        elif tensor.dtype.startswith("float"):
+            request[tensor.name] = generator.standard_normal(shape).astype(tensor.dtype)
+        else:
+            request[tensor.name] = np.ones(shape, dtype=tensor.dtype)
+    return request
+
+
 def batch_requests(requests: Sequence[Sample], batch: int) -> list[Sample]:
     """Requests of `batch` samples each, every sample in at least one of them.
 
@@ -54,6 +79,24 @@ def batch_requests(requests: Sequence[Sample], batch: int) -> list[Sample]:
             members = [group[(start + i) % len(group)] for i in range(batch)]
             batches.append({name: np.concatenate([member[name] for member in members]) for name in members[0]})
     return batches
+
+
+def write_curl(http_url: str, model: str, request: Sample) -> str | None:
+    """A command that sends `request` as JSON; None when it holds no text or numbers, or is too long to be read."""
+    inputs = []
+    for name, array in request.items():
+        try:
+            data = (
+                [item.decode() for item in array.ravel().tolist()] if array.dtype == object else array.ravel().tolist()
+            )
+        except UnicodeDecodeError:
+            return None
+        datatype = triton_type(name, array.dtype.name).removeprefix("TYPE_").replace("STRING", "BYTES")
+        inputs.append({"name": name, "shape": list(array.shape), "datatype": datatype, "data": data})
+    body = json.dumps({"inputs": inputs}, ensure_ascii=False)
+    if len(body) > MAX_CURL_LENGTH:
+        return None
+    return f"curl -s {http_url}/v2/models/{model}/infer -d {shlex.quote(body)}"
 
 
 def _string_request(name: str, content: bytes) -> dict[str, Array]:

@@ -10,7 +10,7 @@ import itertools
 import logging
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from packc.package.manifest import Manifest, QualityRecord, ServedRecord
 from packc.package.pipelines.choice import ChosenPipeline
 from packc.package.pipelines.labels import LABEL, class_names
 from packc.quality.metrics import score_answers
+from packc.quality.score import QualityScore
 from packc.samples import Array, RawSamples, Sample, save_samples
 from packc.server.client import Answers, check_url, connect
 from packc.server.environment import require_server
@@ -63,6 +64,15 @@ class Evaluation:
     metric: MetricName
 
 
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A package that a real server has answered through."""
+
+    record: ServedRecord
+    quality: QualityScore | None
+    """The score behind `record.quality`, which the gate can judge."""
+
+
 def read_workload(spec: TargetSpec) -> Workload:
     """The workload that `spec` describes."""
     w = spec.workload
@@ -85,7 +95,7 @@ def verify_package(
     traffic_data: RawSamples | None = None,
     urls: Sequence[str] = (),
     cache: Cache | None = None,
-) -> ServedRecord:
+) -> Verified:
     """Loads `package`/model_repository in a real server, replays its golden requests and measures `model`.
 
     Load is made of `traffic_data`, else of the evaluation's samples, else of the golden requests. With `urls` the
@@ -115,7 +125,7 @@ def verify_package(
         load = run_load(http_url, model, requests, workload.traffic, batch=workload.batch)
         quality = _score_endpoint(http_url, model, golden.pipeline, evaluation, workload.traffic)
     log.info("served: p%g %.2f ms%s", workload.percentile, load.percentile_ms(workload.percentile), _remark(load))
-    return ServedRecord(
+    record = ServedRecord(
         p50_ms=load.percentile_ms(50),
         p99_ms=load.percentile_ms(99),
         throughput_per_s=load.samples_per_s,
@@ -125,12 +135,13 @@ def verify_package(
         latency_ms=load.percentile_ms(workload.percentile),
         percentile=workload.percentile,
         protocol="http",
-        quality=quality,
+        quality=QualityRecord(**asdict(quality)) if quality else None,
         golden_max_error=max_error,
         rate_per_s=workload.traffic.rate_per_s,
         batch=workload.batch,
         noisy=load.noisy,
     )
+    return Verified(record, quality)
 
 
 @contextlib.contextmanager
@@ -158,7 +169,7 @@ def _load_requests(golden: GoldenSet, evaluation: Evaluation | None, traffic_dat
 
 def _score_endpoint(
     url: str, model: str, pipeline: ChosenPipeline, evaluation: Evaluation | None, traffic: Traffic
-) -> QualityRecord | None:
+) -> QualityScore | None:
     """Quality of what clients get under `traffic`, batched with each other as the server pleases.
 
     None without evaluation samples, and where the metric needs more of a classifier than its label.
@@ -177,10 +188,9 @@ def _score_endpoint(
     with tempfile.TemporaryDirectory(prefix="pack-served-") as folder:
         served = Path(folder) / "answers.npz"
         save_samples(served, answers)
-        score = score_answers(
+        return score_answers(
             evaluation.metric, evaluation.answers, served, evaluation.source.answer, evaluation.raw.labels, classes
         )
-    return QualityRecord(score.metric, score.value, score.low, score.high)
 
 
 def _as_graph_answer(answer: Answers, pipeline: ChosenPipeline, name: str, classes: Sequence[str]) -> dict[str, Array]:

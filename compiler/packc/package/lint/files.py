@@ -8,16 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from packc.errors import Diagnostic, Span
-from packc.package.lint.repository import BACKENDS, LintedModel, Repository
+from packc.package.lint.repository import BACKENDS, MODEL_FILES, LintedModel, Repository
 
-_MODEL_FILES = {
-    "onnxruntime": "model.onnx",
-    "openvino": "model.xml",
-    "python": "model.py",
-    "pytorch": "model.pt",
-    "tensorrt": "model.plan",
-    "vllm": "model.json",
-}
 _MODEL_DIRECTORY = "$$TRITON_MODEL_DIRECTORY"
 
 
@@ -35,7 +27,12 @@ def check_backend(model: LintedModel, _: Repository) -> Iterator[Diagnostic]:
     """One of `backend` and `platform` says what runs the model, and they do not contradict each other."""
     backend, platform = model.config.backend, model.config.platform
     if not backend and not platform and not model.is_ensemble:
-        yield model.error(("backend",), "neither `backend` nor `platform` is given", 'add backend: "onnxruntime"')
+        if model.backend:
+            yield model.warning(
+                ("backend",), f'Triton has to guess the backend, "{model.backend}", from the name of a file', "write it"
+            )
+        else:
+            yield model.error(("backend",), "neither `backend` nor `platform` is given", 'add backend: "onnxruntime"')
     elif platform and not backend and platform not in BACKENDS:
         yield model.error(
             ("platform",), f'Triton knows no platform "{platform}"', f"use `backend`, or one of {', '.join(BACKENDS)}"
@@ -68,7 +65,7 @@ def check_versions(model: LintedModel, _: Repository) -> Iterator[Diagnostic]:
 def check_model_file(model: LintedModel, _: Repository) -> Iterator[Diagnostic]:
     """Every version has the file that its backend loads."""
     config = model.config
-    names = set(config.cc_model_filenames.values()) | {config.default_model_filename or _MODEL_FILES.get(model.backend)}
+    names = set(config.cc_model_filenames.values()) | {config.default_model_filename or MODEL_FILES.get(model.backend)}
     for folder in model.versions():
         for name in sorted(filter(None, names)):
             if model.is_ensemble or (folder / name).exists():

@@ -30,8 +30,11 @@ class LintedModel:
 
     @property
     def backend(self) -> str:
-        """The backend that will run it, from `backend` or the older `platform`; "" when neither tells."""
-        return str(self.config.backend) or BACKENDS.get(self.config.platform, "")
+        """The backend that will run it: from `backend`, the older `platform`, or a file's name; "" when none tells."""
+        if self.config.backend or self.config.platform:
+            return str(self.config.backend) or BACKENDS.get(self.config.platform, "")
+        names = {path.name for folder in self.versions() for path in folder.iterdir()}
+        return next((backend for backend, file in MODEL_FILES.items() if file in names), "")
 
     @property
     def is_ensemble(self) -> bool:
@@ -82,6 +85,16 @@ BACKENDS = {
     "tensorrt_plan": "tensorrt",
 }
 """`platform` -> the `backend` that it stands for."""
+
+MODEL_FILES = {
+    "onnxruntime": "model.onnx",
+    "openvino": "model.xml",
+    "python": "model.py",
+    "pytorch": "model.pt",
+    "tensorrt": "model.plan",
+    "vllm": "model.json",
+}
+"""Backend -> the file that it loads from a version folder when no other is named."""
 
 
 def read_repository(folder: Path) -> tuple[Repository, list[Diagnostic]]:

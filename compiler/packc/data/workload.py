@@ -1,0 +1,105 @@
+"""The shapes at which latency is measured, and tensors of exactly those shapes made of real samples."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from packc.data.read import read_samples
+from packc.ingest.source import SourceInfo, SourceModel, TextPreprocessing
+from packc.samples import Array, load_samples, save_samples
+from packc.spec.model import Range, TargetSpec
+from packc.tensors import ShapeCase, TensorSpec
+
+log = logging.getLogger(__name__)
+
+LENGTH_STEP = 8
+"""Lengths taken from data are rounded up to a multiple of this many tokens."""
+
+
+def workload_cases(spec: TargetSpec, inputs: Path, info: SourceInfo) -> tuple[ShapeCase, ...]:
+    """The "typical" and the "max" case of the workload, in this order.
+
+    Lengths (tokens) are those of the spec; else the median and the 99th percentile of its workload data, or of the
+    evaluation inputs in the samples file `inputs`. No length is above what the model reads.
+    """
+    batch, text = spec.workload.batch, info.preprocessing
+    if not isinstance(text, TextPreprocessing):
+        return (ShapeCase("typical", batch.typical, None), ShapeCase("max", batch.max, None))
+    sequence = spec.workload.sequence or _measure_lengths(spec, inputs, info, text)
+    if sequence.max > text.max_length:
+        log.warning(
+            "the model reads %d tokens, workload.sequence.max is %d: longer texts are cut",
+            text.max_length,
+            sequence.max,
+        )
+    return (
+        ShapeCase("typical", batch.typical, min(sequence.typical, text.max_length)),
+        ShapeCase("max", batch.max, min(sequence.max, text.max_length)),
+    )
+
+
+def _measure_lengths(spec: TargetSpec, inputs: Path, info: SourceInfo, text: TextPreprocessing) -> Range:
+    if spec.workload.data:
+        lengths = count_tokens(read_samples(Path(spec.workload.data), info).texts, text)
+    else:
+        lengths = [sample[text.inputs[0]].shape[1] for sample in load_samples(inputs)]
+    typical, largest = (_round_up(float(np.percentile(lengths, q)), text.max_length) for q in (50, 99))
+    return Range(typical=typical, max=largest)
+
+
+def _round_up(length: float, limit: int) -> int:
+    return min(int(-(-length // LENGTH_STEP)) * LENGTH_STEP, limit)
+
+
+def count_tokens(texts: Sequence[str], how: TextPreprocessing) -> list[int]:
+    """Length of each text in tokens, special tokens included, cut at the model's limit; a tab separates a pair."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(how.tokenizer))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(how.max_length)
+    pairs = [tuple(text.split("\t", 1)) if "\t" in text else text for text in texts]
+    return [len(encoding.ids) for encoding in tokenizer.encode_batch(pairs)]
+
+
+def make_latency_inputs(cases: Sequence[ShapeCase], inputs: Path, source: SourceModel, out: Path) -> None:
+    """Writes one sample a case to the samples file `out`: real tensors of exactly `batch` x `sequence`, no padding.
+
+    Token rows are cut from the samples in `inputs` laid end to end; other tensors are stacked, over and over.
+    """
+    samples = load_samples(inputs)
+    save_samples(out, [_make_case(case, samples, source) for case in cases])
+
+
+def _make_case(case: ShapeCase, samples: Sequence[dict[str, Array]], source: SourceModel) -> dict[str, Array]:
+    made: dict[str, Array] = {}
+    for spec in source.inputs:
+        arrays = [sample[spec.name] for sample in samples]
+        if case.sequence is None:
+            made[spec.name] = _stack(arrays, case.batch, spec)
+        else:
+            made[spec.name] = _make_tokens(spec, [array[0] for array in arrays], (case.batch, case.sequence))
+    return made
+
+
+def _make_tokens(spec: TensorSpec, rows: Sequence[Array], shape: tuple[int, int]) -> Array:
+    """`shape` tokens; each row keeps the first and the last token (the special ones) of a sample."""
+    if spec.name != "input_ids":
+        return np.full(shape, 1 if spec.name == "attention_mask" else 0, dtype=spec.dtype)
+    body = np.concatenate([row[1:-1] for row in rows if len(row) > 2] or list(rows))
+    tokens: Array = np.resize(body, shape).astype(spec.dtype)
+    if shape[1] > 2:
+        tokens[:, 0], tokens[:, -1] = rows[0][0], rows[0][-1]
+    return tokens
+
+
+def _stack(arrays: Sequence[Array], batch: int, spec: TensorSpec) -> Array:
+    """`batch` samples of the shape that the first one has; the first one alone when the model takes no batch."""
+    if not spec.is_batched:
+        return arrays[0]
+    alike = [array for array in arrays if array.shape == arrays[0].shape]
+    return np.concatenate([alike[i % len(alike)] for i in range(batch)])

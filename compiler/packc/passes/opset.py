@@ -1,0 +1,30 @@
+"""Lifts a graph to the opset in which an operator first exists."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+OLDEST_OPSET = 18
+"""The oldest opset that onnxscript's converter understands."""
+
+
+def refuse_opset(model: ir.Model) -> str | None:
+    """Why the graph cannot be lifted to a newer opset; None when it can."""
+    opset = model.opset_imports.get("", 0)
+    return None if opset >= OLDEST_OPSET else f"the graph has opset {opset}, fusions need {OLDEST_OPSET} or later"
+
+
+def raise_opset(model: ir.Model, opset: int) -> None:
+    """Converts `model` in place when its opset is below `opset`."""
+    from onnxscript.version_converter import convert_version
+
+    if model.opset_imports[""] < opset:
+        convert_version(model, opset)
+    model.ir_version = max(model.ir_version or 0, IR_VERSIONS[opset])
+
+
+IR_VERSIONS = {20: 9, 23: 11}
+"""The first IR version that allows each opset."""

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from packc.cli.packages import find_package, find_repository
+from packc.errors import UsageError
+from served_packages import write_tensor_package
+
+
+def test_a_package_is_found_from_all_its_folders(tmp_path: Path) -> None:
+    package = write_tensor_package(tmp_path / "build" / "cpu")
+    assert find_package(package) == package
+    assert find_package(package / "model_repository") == package
+    assert find_package(tmp_path / "build") == package, "the only target"
+    assert find_repository(package) == find_repository(tmp_path / "build") == package / "model_repository"
+
+
+def test_one_of_several_targets_has_to_be_named(tmp_path: Path) -> None:
+    for target in ("cpu", "edge"):
+        write_tensor_package(tmp_path / "build" / target)
+    with pytest.raises(UsageError, match="holds packages for 2 targets") as caught:
+        find_package(tmp_path / "build")
+    assert str(tmp_path / "build" / "edge") in (caught.value.hint or "")
+
+
+def test_a_repository_needs_no_package(tmp_path: Path) -> None:
+    package = write_tensor_package(tmp_path / "package")
+    repository = tmp_path / "models"
+    (package / "model_repository").rename(repository)
+    assert find_repository(repository) == repository
+    with pytest.raises(UsageError, match="holds no package"):
+        find_package(repository)
+
+
+def test_what_is_neither(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is not a folder"):
+        find_package(tmp_path / "nowhere")
+    with pytest.raises(UsageError, match="holds no package"):
+        find_repository(tmp_path)

@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from packc.cli.main import run
+from served_packages import write_text_package
+
+
+def test_a_port_in_use(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PACK_TRITON_SERVER", sys.executable)
+    monkeypatch.setenv("PACK_TRITON_BACKENDS", str(tmp_path))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert run(["serve", str(write_text_package(tmp_path / "package")), "--http-port", str(port)]) == 2
+    assert f"error: port {port} is in use on this machine" in capsys.readouterr().err

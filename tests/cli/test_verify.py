@@ -1,0 +1,65 @@
+"""The command around `verify_package`; e2e/test_server_push.py runs it against a real server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from packc.cli.main import run
+from packc.errors import MissingError
+from packc.package.manifest import ServedRecord
+from packc.server import verify
+from packc.server.verify import Verified
+from served_packages import write_tensor_package
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
+    """The calls of `verify_package`, which answers with a p99 of 12 ms, or of 2 s when it is given an address."""
+    calls: list[dict[str, object]] = []
+
+    def stand_in(package: Path, model: str, workload: object, precision: str, *, urls: tuple[str, ...]) -> Verified:
+        calls.append({"package": package, "model": model, "precision": precision, "urls": urls})
+        latency_ms = 2000.0 if urls else 12.0
+        record = ServedRecord(5.0, latency_ms, 150.0, 8, 400, "triton 2", latency_ms, 99.0, "http", None, 1e-7)
+        return Verified(record, None)
+
+    monkeypatch.setattr(verify, "verify_package", stand_in)
+    return calls
+
+
+def test_prints_what_the_server_said(
+    tmp_path: Path, served: list[dict[str, object]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    package = write_tensor_package(tmp_path / "package")
+    (package / "golden" / "extra").touch()
+    assert run(["verify", str(package)]) == 0
+    assert served == [{"package": package, "model": "tiny", "precision": "fp32", "urls": ()}]
+    out = capsys.readouterr().out
+    assert "tiny for here: verified by triton 2" in out
+    assert "p99 12.00 ms of 1000, p50 5.00 ms" in out
+    assert "golden/extra was added after the package was built" in out
+
+
+def test_json_and_a_missed_budget(
+    tmp_path: Path, served: list[dict[str, object]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    package = write_tensor_package(tmp_path / "package")
+    urls = ["--url", "http://here:8000", "--url", "grpc://here:8001"]
+    assert run(["verify", str(package), *urls, "--json"]) == 3
+    assert served[0]["urls"] == ("http://here:8000", "grpc://here:8001")
+    out, err = capsys.readouterr()
+    document = json.loads(out)
+    assert (document["schema"], document["met"], document["served"]["latency_ms"]) == (1, False, 2000.0)
+    assert "p99 is 2000.00 ms through the server, the budget is 1000 ms" in err
+
+
+def test_without_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def none(cache: object = None) -> None:
+        raise MissingError("there is no Triton server here", hint="`pack doctor --install server`")
+
+    monkeypatch.setattr(verify, "require_server", none)
+    assert run(["verify", str(write_tensor_package(tmp_path / "package"))]) == 5
+    assert "hint: `pack doctor --install server`" in capsys.readouterr().err

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import re
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from goldens import check_golden
+from package_parts import make_target_spec
+from packc.package.docker import server_command, write_docker
+
+
+def test_files(tmp_path: Path) -> None:
+    write_docker(tmp_path, make_target_spec(cache=True, name="Tiny"), "text")
+    dockerfile = (tmp_path / "Dockerfile").read_text()
+    assert f"tokenizers=={metadata.version('tokenizers')}" in dockerfile
+    check_golden("package/Dockerfile", re.sub(r"==[\d.]+", "==VERSION", dockerfile))
+    check_golden("package/compose.yaml", (tmp_path / "compose.yaml").read_text())
+
+
+def test_nothing_is_installed_for_tensors(tmp_path: Path) -> None:
+    write_docker(tmp_path, make_target_spec(), "none")
+    assert "RUN" not in (tmp_path / "Dockerfile").read_text()
+
+
+def test_a_package_that_is_not_installed_is_not_pinned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", refuse)
+    write_docker(tmp_path, make_target_spec(), "image")
+    assert "--no-deps pillow\n" in (tmp_path / "Dockerfile").read_text()
+
+
+def test_cache_only_when_it_is_wanted() -> None:
+    assert not any("cache" in word for word in server_command("r", cache=False))
+    assert server_command("r", cache=True)[-1] == "--cache-config=local,size=67108864"

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import ast
+import json
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+
+from goldens import check_golden
+from models import write_smooth_images
+from package_parts import make_target_spec, make_token_sample
+from packc.package.golden import GoldenSet
+from packc.package.model_config import add_tensor, new_config
+from packc.package.pipelines.triton_model import TritonModel
+from packc.package.readme import write_readme
+from packc.tensors import TensorSpec
+
+
+def render(folder: Path, golden: GoldenSet, *outputs: str) -> str:
+    config = new_config("tiny", 4)
+    names = golden.tensors[0] if golden.tensors else [golden.pipeline]
+    for name in names:
+        add_tensor(config, "input", TensorSpec(name, "int64", ("batch", 1)))
+    for name in outputs:
+        add_tensor(config, "output", TensorSpec(name, "float32", ("batch", 1)))
+    if golden.pipeline != "none":
+        config.platform = "ensemble"
+    models = (TritonModel(config), TritonModel(new_config("tiny-model", 4)))
+    write_readme(folder / "README.md", make_target_spec(), golden, models)
+    text = (folder / "README.md").read_text()
+    ast.parse(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1])
+    return text
+
+
+def test_text(tmp_path: Path) -> None:
+    text = render(tmp_path, GoldenSet("text", (), (), texts=("it's a\ttab",)), "embedding")
+    check_golden("package/readme_text.md", text)
+    curl = shlex.split(re.search(r"```sh\n(.*?)```", text, re.DOTALL)[1])
+    assert json.loads(curl[-1])["inputs"][0]["data"] == ["it's a\ttab"]
+
+
+def test_image(tmp_path: Path) -> None:
+    images = tuple(write_smooth_images(tmp_path / "images", 1).iterdir())
+    check_golden(
+        "package/readme_image.md", render(tmp_path, GoldenSet("image", (), (), images=images), "label", "score")
+    )
+
+
+def test_tensors(tmp_path: Path) -> None:
+    text = render(tmp_path, GoldenSet("none", (), (), tensors=(make_token_sample([2, 3]),)), "logits")
+    check_golden("package/readme_tensors.md", text)
+
+
+def test_large_tensors_are_not_printed(tmp_path: Path) -> None:
+    golden = GoldenSet("none", (), (), tensors=({"x": np.zeros((1, 300), dtype=np.float16)},))
+    assert "curl" not in render(tmp_path, golden, "logits")

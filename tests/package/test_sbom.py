@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from uuid import UUID
+
+from package_parts import make_text_source
+from packc.package.sbom import write_sbom
+
+
+def test_sbom(tmp_path: Path) -> None:
+    source = make_text_source(tmp_path)
+    source = replace(source, info=replace(source.info, revision="abc123"))
+    for name in ("a.json", "b.json"):
+        write_sbom(
+            tmp_path / name,
+            name="tiny",
+            target="cpu",
+            source=source,
+            artifact={"model.onnx": source.graph},
+            versions={"onnxruntime": "1.31.1", "huggingface_hub": "1.0"},
+        )
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+    document = json.loads((tmp_path / "a.json").read_text())
+    assert (document["bomFormat"], document["specVersion"], document["version"]) == ("CycloneDX", "1.6", 1)
+    UUID(document["serialNumber"].removeprefix("urn:uuid:"))
+    model, *libraries = document["components"]
+    assert (model["type"], model["name"], model["version"]) == ("machine-learning-model", "tiny", "abc123")
+    assert model["components"][0]["hashes"] == [
+        {"alg": "SHA-256", "content": hashlib.sha256(source.graph.read_bytes()).hexdigest()}
+    ]
+    assert [library["purl"] for library in libraries] == ["pkg:pypi/huggingface-hub@1.0", "pkg:pypi/onnxruntime@1.31.1"]
+    refs = {component["bom-ref"] for component in document["components"]}
+    assert set(document["dependencies"][0]["dependsOn"]) == refs

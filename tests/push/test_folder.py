@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from packc.errors import PushError
+from packc.package.manifest_file import hash_files
+from packc.push import folder
+from packc.push.folder import RepositoryFolder
+from packc.push.release import read_release
+from served_packages import read_config, write_tensor_package, write_text_package
+
+
+def push(package: Path, repository: Path) -> tuple[int, tuple[str, ...]]:
+    pushed = RepositoryFolder().push(read_release(package), str(repository))
+    return pushed.version, pushed.models
+
+
+def names(repository: Path) -> set[str]:
+    return {path.name for path in repository.iterdir()}
+
+
+def test_folders_are_paths_and_not_addresses() -> None:
+    accepts = RepositoryFolder().accepts
+    assert accepts("models")
+    assert accepts("/srv/models")
+    assert not accepts("http://host:8000")
+    assert not accepts("s3://bucket/models")
+
+
+def test_a_repository_is_made_and_updated(tmp_path: Path) -> None:
+    repository = tmp_path / "new" / "models"
+    version, first = push(write_text_package(tmp_path / "one"), repository)
+    assert version == 1
+    assert names(repository) == set(first)
+    assert first[-1] == "letters"
+    assert [path.name for path in repository.parent.iterdir()] == ["models"], "nothing is left beside it"
+
+    version, second = push(write_text_package(tmp_path / "two", scale=3.0, promised=3.0), repository)
+    assert version == 2
+    assert len(second) == 2, "the tokenizer did not change"
+    steps = {step.model_name for step in read_config(repository / "letters").ensemble_scheduling.step}
+    assert names(repository) == steps | {"letters"}, "members that nothing uses are gone"
+    assert (repository / "letters" / "2").is_dir()
+    assert not (repository / "letters" / "1").exists()
+
+
+def test_the_same_package_again_is_a_new_version(tmp_path: Path) -> None:
+    package = write_tensor_package(tmp_path / "package")
+    assert push(package, tmp_path / "models") == (1, ("tiny",))
+    assert push(package, tmp_path / "models") == (2, ("tiny",))
+    assert (tmp_path / "models" / "tiny" / "2" / "model.onnx").is_file()
+
+
+def test_other_models_are_not_touched(tmp_path: Path) -> None:
+    repository = tmp_path / "models"
+    (repository / "others" / "1").mkdir(parents=True)
+    (repository / "others" / "config.pbtxt").write_text("name: 'others'")
+    before = hash_files(repository / "others")
+    push(write_text_package(tmp_path / "one"), repository)
+    push(write_text_package(tmp_path / "two", scale=3.0, promised=3.0), repository)
+    assert hash_files(repository / "others") == before
+
+
+@pytest.mark.parametrize("failing", ["_write_model", "_replace", "_sync"])
+def test_a_failure_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+    repository = tmp_path / "models"
+    push(write_text_package(tmp_path / "one"), repository)
+    before = hash_files(repository)
+    second = write_text_package(tmp_path / "two", scale=3.0, promised=3.0)
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(folder, failing, fail)
+    with pytest.raises(OSError, match="No space left"):
+        push(second, repository)
+    assert hash_files(repository) == before
+    assert {path.name for path in tmp_path.iterdir() if path.name.startswith(".")} == set()
+
+
+def test_a_file_system_that_cannot_exchange_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder, "exchange_folders", lambda one, other: False)
+    push(write_tensor_package(tmp_path / "one"), tmp_path / "models")
+    assert push(write_tensor_package(tmp_path / "two"), tmp_path / "models")[0] == 2
+    assert names(tmp_path / "models") == {"tiny"}
+    assert [path.name for path in (tmp_path / "models" / "tiny").iterdir() if path.is_dir()] == ["2"]
+
+
+def test_a_killed_push_is_swept(tmp_path: Path) -> None:
+    repository = tmp_path / "models"
+    push(write_tensor_package(tmp_path / "one"), repository)
+    debris = tmp_path / ".pack-push-models-dead"
+    shutil.copytree(repository, debris)
+    push(write_tensor_package(tmp_path / "two"), repository)
+    assert not debris.exists()
+
+
+def test_places_that_are_no_repository(tmp_path: Path) -> None:
+    package = write_tensor_package(tmp_path / "package")
+    (tmp_path / "file").touch()
+    with pytest.raises(PushError, match="is a file"):
+        push(package, tmp_path / "file")
+    with pytest.raises(PushError, match="is a package of pack") as caught:
+        push(package, package)
+    assert "model_repository" in (caught.value.hint or "")
+    with pytest.raises(PushError, match="cannot be made"):
+        push(package, tmp_path / "file" / "models")

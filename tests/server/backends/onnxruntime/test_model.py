@@ -1,0 +1,169 @@
+"""The backend with stand-ins for Triton's side; e2e/test_server.py runs it in Triton."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import packc.server.install
+from served_packages import WIDTH, make_scaling_graph
+
+MODEL = Path(packc.server.install.__file__).parent / "backends" / "onnxruntime" / "model.py"
+
+
+class Tensor:
+    def __init__(self, name: str, array: np.ndarray) -> None:
+        self._name, self._array = name, array
+
+    def name(self) -> str:
+        return self._name
+
+    def as_numpy(self) -> np.ndarray:
+        return self._array
+
+
+class Request:
+    def __init__(self, outputs: tuple[str, ...] = ("y",), **inputs: np.ndarray) -> None:
+        self._outputs, self._inputs = outputs, inputs
+
+    def inputs(self) -> list[Tensor]:
+        return [Tensor(name, array) for name, array in self._inputs.items()]
+
+    def requested_output_names(self) -> list[str]:
+        return list(self._outputs)
+
+
+class Response:
+    def __init__(self, output_tensors: list[Tensor] | None = None, error: Exception | None = None) -> None:
+        self.outputs = {tensor.name(): tensor.as_numpy() for tensor in output_tensors or ()}
+        self.error = error
+
+
+@pytest.fixture
+def backend(monkeypatch: pytest.MonkeyPatch) -> Any:
+    utilities = types.ModuleType("triton_python_backend_utils")
+    for name, value in {
+        "Tensor": Tensor,
+        "InferenceResponse": Response,
+        "TritonError": RuntimeError,
+        "TritonModelException": RuntimeError,
+    }.items():
+        setattr(utilities, name, value)
+    monkeypatch.setitem(sys.modules, "triton_python_backend_utils", utilities)
+    spec = importlib.util.spec_from_file_location("backend_under_test", MODEL)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def make_config(**changes: Any) -> dict[str, Any]:
+    return {
+        "max_batch_size": 8,
+        "input": [{"name": "x", "data_type": "TYPE_FP32", "dims": [WIDTH]}],
+        "output": [{"name": "y", "data_type": "TYPE_FP32", "dims": [WIDTH]}],
+        **changes,
+    }
+
+
+def load(backend: Any, folder: Path, config: dict[str, Any]) -> Any:
+    if not (folder / "1").exists():
+        make_scaling_graph(folder / "1" / "model.onnx")
+    model = backend.TritonPythonModel()
+    arguments = {"model_repository": str(folder), "model_version": "1", "model_name": folder.name}
+    model.initialize({**arguments, "model_config": json.dumps(config)})
+    return model
+
+
+def rows(*values: float) -> np.ndarray:
+    return np.array([[value] * WIDTH for value in values], np.float32)
+
+
+def test_requests_of_one_batch_run_as_one_call(backend: Any, tmp_path: Path) -> None:
+    model = load(backend, tmp_path, make_config())
+    calls = []
+    session = model._session
+    model._session = types.SimpleNamespace(
+        run=lambda names, feed: calls.append(len(feed["x"])) or session.run(names, feed)
+    )
+    responses = model.execute([Request(x=rows(1)), Request(x=rows(2, 3)), Request(x=rows(4))])
+    assert calls == [4]
+    assert [response.outputs["y"][:, 0].tolist() for response in responses] == [[2], [4, 6], [8]]
+
+
+def test_a_request_that_fails_fails_alone(backend: Any, tmp_path: Path) -> None:
+    model = load(backend, tmp_path, make_config())
+    bad = Request(x=np.zeros((1, WIDTH + 1), np.float32))
+    worse = Request(x=np.zeros((1, WIDTH), np.float64))
+    good, first, second = model.execute([Request(x=rows(1)), bad, worse])
+    assert good.outputs["y"][0, 0] == 2 or good.error is None
+    assert first.error is not None
+    assert second.error is not None
+
+
+def test_only_what_is_asked_for_is_answered(backend: Any, tmp_path: Path) -> None:
+    model = load(backend, tmp_path, make_config())
+    (response,) = model.execute([Request((), x=rows(1))])
+    assert response.outputs == {}
+
+
+def test_a_model_without_batching_takes_whole_shapes(backend: Any, tmp_path: Path) -> None:
+    shape = {"dims": [-1, WIDTH], "data_type": "TYPE_FP32"}
+    config = make_config(max_batch_size=0, input=[{"name": "x", **shape}], output=[{"name": "y", **shape}])
+    responses = load(backend, tmp_path, config).execute([Request(x=rows(1, 2)), Request(x=rows(3))])
+    assert [response.outputs["y"][:, 0].tolist() for response in responses] == [[2, 4], [6]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (
+            {"input": [{"name": "z", "data_type": "TYPE_FP32", "dims": [WIDTH]}]},
+            "unexpected input 'z': the graph has 'x'",
+        ),
+        ({"input": [{"name": "x", "data_type": "TYPE_INT8", "dims": [WIDTH]}]}, "'x' is TYPE_INT8, .* TYPE_FP32"),
+        ({"input": [{"name": "x", "data_type": "TYPE_FP32", "dims": [3]}]}, r"'x' has shape \[-1, 3\]"),
+        ({"output": [{"name": "y", "data_type": "TYPE_FP32", "dims": [WIDTH, 1]}]}, r"'y' has shape \[-1, 4, 1\]"),
+        ({"input": []}, r"lacks the graph's input\(s\) x"),
+        ({"instance_group": [{"kind": "KIND_GPU"}]}, "KIND_GPU needs the native"),
+        ({"default_model_filename": "other.onnx"}, r"no model file at .*other\.onnx"),
+    ],
+)
+def test_a_config_that_differs_from_the_graph_is_refused(
+    backend: Any, tmp_path: Path, changes: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(RuntimeError, match=reason):
+        load(backend, tmp_path, make_config(**changes))
+
+
+def test_the_native_backends_parameters_are_read(backend: Any) -> None:
+    values = {
+        "intra_op_thread_count": "3",
+        "inter_op_thread_count": "2",
+        "execution_mode": "1",
+        "enable_mem_arena": "0",
+    }
+    parameters = {name: {"string_value": value} for name, value in values.items()}
+    parameters["session.intra_op.allow_spinning"] = {"string_value": "0"}
+    options = backend._session_options({"parameters": parameters, "optimization": {"graph": {"level": -1}}})
+    assert (options.intra_op_num_threads, options.inter_op_num_threads) == (3, 2)
+    assert options.execution_mode == backend.ort.ExecutionMode.ORT_PARALLEL
+    assert not options.enable_cpu_mem_arena
+    assert options.graph_optimization_level == backend.ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+    default = backend._session_options({})
+    assert default.graph_optimization_level == backend.ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+
+
+def test_strings_go_in_and_out(backend: Any) -> None:
+    decoded = backend._decode_strings(np.array([["grün".encode()], [b"b"]], dtype=object))
+    assert decoded.tolist() == [["grün"], ["b"]]
+    assert backend._triton_array(np.array(["a"])).dtype == object

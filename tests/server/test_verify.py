@@ -1,0 +1,136 @@
+"""What is around the server: workload, requests, the score of served answers. e2e/test_server.py has it whole."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pytest
+
+from packc.errors import MissingError, UsageError
+from packc.ingest.source import SourceModel
+from packc.package.golden import load_golden
+from packc.samples import Array, RawSamples, Sample, save_samples
+from packc.server import verify
+from packc.server.load import Traffic
+from packc.server.verify import Evaluation, Workload, read_workload, recall_workload, verify_package
+from packc.spec.model import MetricName, TargetSpec
+from served_packages import make_manifest, write_tensor_package, write_text_package
+
+WORKLOAD = Workload(Traffic(), 1, 99.0)
+
+
+def make_source(labels: tuple[str, ...] = ()) -> SourceModel:
+    """Only what scoring reads."""
+
+    class Info:
+        pass
+
+    class Source:
+        answer = "vector"
+        info = Info()
+        outputs = ()
+
+    Info.labels = labels  # type: ignore[attr-defined]
+    if not labels:
+        from packc.tensors import TensorSpec
+
+        Source.outputs = (TensorSpec("vector", "float32", ("batch", 2)),)  # type: ignore[assignment]
+    return cast("SourceModel", Source())
+
+
+def make_evaluation(
+    tmp_path: Path, metric: MetricName, answers: list[Array], labels: tuple[str, ...] = ()
+) -> Evaluation:
+    save_samples(tmp_path / "answers.npz", [{"vector": answer} for answer in answers])
+    raw = RawSamples("here", texts=tuple(f"text {i}" for i in range(len(answers))))
+    return Evaluation(make_source(labels), raw, tmp_path / "inputs.npz", tmp_path / "answers.npz", metric)
+
+
+def serve(monkeypatch: pytest.MonkeyPatch, answers: list[dict[str, Array]]) -> list[str]:
+    """Makes the server answer `answers`; the texts that it is asked, in order."""
+    asked: list[str] = []
+
+    def ask_all(url: str, model: str, payloads: list[Sample], traffic: Traffic) -> list[dict[str, Array]]:
+        start = len(asked)
+        asked.extend(payload["text"][0, 0].decode() for payload in payloads)
+        return answers[start : len(asked)]
+
+    monkeypatch.setattr(verify, "ask_all", ask_all)
+    return asked
+
+
+def test_the_workload_comes_from_the_spec_or_the_package() -> None:
+    document = {
+        "target": "here",
+        "profile": "host",
+        "model": {"name": "m", "source": "x"},
+        "workload": {"batch": {"typical": 2, "max": 4}, "concurrency": 3},
+        "budget": {"percentile": 95.0},
+        "quality": {},
+        "calibration": {},
+        "optimize": {},
+        "serve": {},
+    }
+    assert read_workload(TargetSpec.model_validate(document)) == Workload(Traffic(3, 0.0), 2, 95.0)
+    manifest = make_manifest("m")
+    promises = replace(manifest.promises, concurrency=5, rate_per_s=20.0, batch=2)
+    assert recall_workload(replace(manifest, promises=promises)) == Workload(Traffic(5, 20.0), 2, 99.0)
+
+
+def test_embeddings_are_scored_under_the_graphs_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = [np.array([[1.0, float(i)]], np.float32) for i in range(1300)]
+    asked = serve(monkeypatch, [{"embedding": vector * 2} for vector in vectors])
+    evaluation = make_evaluation(tmp_path, "cosine", vectors)
+    score = verify._score_endpoint("http://x", "m", "text", evaluation, Traffic())
+    assert score is not None
+    assert (score.metric, score.samples) == ("cosine", 1300)
+    assert score.value == pytest.approx(1)
+    assert asked == list(evaluation.raw.texts), "all of them, whatever their number"
+
+
+def test_labels_are_scored_as_decisions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    logits = [np.array([row], np.float32) for row in ([2, 1], [0, 3], [5, 1], [1, 2])]
+    served = [
+        {"label": np.array([[label]], object), "score": np.ones((1, 1))} for label in (b"no", b"yes", b"no", b"no")
+    ]
+    serve(monkeypatch, served)
+    evaluation = make_evaluation(tmp_path, "top1_agreement", logits, ("no", "yes"))
+    score = verify._score_endpoint("http://x", "m", "text", evaluation, Traffic())
+    assert score is not None
+    assert score.value == 0.75
+    serve(monkeypatch, served)
+    assert verify._score_endpoint("http://x", "m", "text", replace(evaluation, metric="cosine"), Traffic()) is None
+
+
+def test_load_is_made_of_the_best_data_there_is(tmp_path: Path) -> None:
+    text = load_golden(write_text_package(tmp_path / "text") / "golden")
+    traffic = RawSamples("traffic", texts=("from traffic",))
+    evaluation = make_evaluation(tmp_path, "cosine", [np.ones((1, 2))])
+    for given, expected in (
+        ((evaluation, traffic), "from traffic"),
+        ((evaluation, None), "text 0"),
+        ((None, None), "a cat"),
+    ):
+        assert verify._load_requests(text, *given)[0]["text"][0, 0] == expected.encode()
+    tensors = load_golden(write_tensor_package(tmp_path / "tensors") / "golden")
+    assert verify._load_requests(tensors, None, traffic)[0]["x"].shape == (1, 4), "texts are no tensors"
+    save_samples(tmp_path / "inputs.npz", [{"x": np.full((1, 4), 9.0)}])
+    assert verify._load_requests(tensors, evaluation, traffic)[0]["x"][0, 0] == 9
+
+
+def test_a_server_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = write_tensor_package(tmp_path / "package")
+
+    def none(cache: object) -> None:
+        raise MissingError("there is no Triton server here")
+
+    monkeypatch.setattr(verify, "require_server", none)
+    with pytest.raises(MissingError):
+        verify_package(package, "tiny", WORKLOAD, "fp32")
+    with pytest.raises(UsageError, match="not the address of a Triton server"):
+        verify_package(package, "tiny", WORKLOAD, "fp32", urls=("here:8000",))
+    with pytest.raises(UsageError, match="load is measured over HTTP"):
+        verify_package(package, "tiny", WORKLOAD, "fp32", urls=("grpc://here:8001",))
