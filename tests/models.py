@@ -97,6 +97,8 @@ def make_digits_classifier(folder: Path) -> Path:
     import transformers
 
     torch.manual_seed(0)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     config = transformers.ResNetConfig(
         num_channels=3,
         embedding_size=16,
@@ -123,6 +125,7 @@ def make_digits_classifier(folder: Path) -> Path:
             model(pixel_values=pixels[batch], labels=targets[batch]).loss.backward()
             optimizer.step()
             schedule.step()
+    torch.set_num_threads(threads)
     model.eval().save_pretrained(folder)
     write_json(
         folder / "preprocessor_config.json",

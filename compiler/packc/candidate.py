@@ -37,3 +37,11 @@ class Candidate:
     runtime: str
     precision: Precision
     passes: tuple[PassStep, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A candidate, precision or runtime that is not worth building here, and why."""
+
+    what: str
+    reason: str

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from packc.candidate import Candidate
+from packc.candidate import Candidate, Rejection
+from packc.errors import TargetError
+from packc.ingest.source import SourceInfo
+from packc.runtimes import RUNTIMES
+from packc.runtimes.runtime import Runtime
+from packc.spec.model import OptimizeSection
+from packc.target import Target
+from packc.tensors import PRECISIONS, Precision
 
-
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """A candidate, precision or runtime that is not worth building here, and why."""
-
-    what: str
-    reason: str
+__all__ = ["Plan", "Rejection", "make_plan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,3 +23,41 @@ class Plan:
 
     candidates: tuple[Candidate, ...]
     rejected: tuple[Rejection, ...]
+
+
+def make_plan(
+    info: SourceInfo, target: Target, optimize: OptimizeSection, runtimes: Sequence[Runtime] = RUNTIMES
+) -> Plan:
+    """Every candidate of every runtime that fits, in the precisions that the spec asks for (default: the target's).
+
+    Raises TargetError when the spec asks for a precision that the target lacks.
+    """
+    if target.unsupported is not None:
+        return Plan((), (Rejection(target.id, target.unsupported),))
+    candidates: list[Candidate] = []
+    rejected = _reject_lacking(target)
+    precisions = _choose_precisions(target, optimize)
+    for runtime in runtimes:
+        offered, refused = runtime.candidates(info, target, precisions)
+        candidates += offered
+        rejected += refused
+    return Plan(tuple(candidates), tuple(rejected))
+
+
+def _choose_precisions(target: Target, optimize: OptimizeSection) -> tuple[Precision, ...]:
+    asked = optimize.precisions
+    if asked is None:
+        return target.native
+    lacking = [precision for precision in asked if precision not in target.native]
+    if lacking:
+        raise TargetError(
+            f"[optimize] precisions: {target.name} ({target.id}) has no {', '.join(lacking)}",
+            hint=f"it has {', '.join(target.native)}",
+        )
+    return asked
+
+
+def _reject_lacking(target: Target) -> list[Rejection]:
+    """One line for all the precisions that the device does not have."""
+    lacking = [precision for precision in PRECISIONS if precision not in target.native]
+    return [Rejection(", ".join(lacking), f"{target.name} has no hardware for it")] if lacking else []

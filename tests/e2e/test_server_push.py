@@ -27,12 +27,20 @@ X = np.ones((1, WIDTH), np.float32)
 TEXT = np.array([[TEXTS[0]]], dtype=object)
 
 
+@pytest.fixture(scope="module")
+def server(triton_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    with start_server(triton_server, tmp_path_factory.mktemp("empty"), control="explicit") as started:
+        yield started
+
+
 @pytest.fixture
-def running(triton_server: Server, tmp_path: Path) -> Iterator[RunningServer]:
-    """An empty server with explicit model control."""
-    (tmp_path / "empty").mkdir()
-    with start_server(triton_server, tmp_path / "empty", control="explicit") as server:
-        yield server
+def running(server: RunningServer) -> Iterator[RunningServer]:
+    """A server with explicit model control, empty at the start of each test."""
+    yield server
+    with connect(server.http_url) as client:
+        for name in sorted(_loaded(server), key=len):  # an ensemble's name is shorter than its members'
+            client.unload(name)
+    assert not _loaded(server)
 
 
 @pytest.fixture
@@ -47,14 +55,15 @@ def _ask_text(client: Client) -> float:
 
 def _loaded(running: RunningServer) -> set[str]:
     """Names of the models that are loaded (the repository index does not list pushed ones)."""
-    deadline = time.monotonic() + 5
-    while True:  # unloading goes on after the call returns
+    deadline, last = time.monotonic() + 5, {""}
+    while True:  # until it settles: unloading goes on after the call returns
         with urllib.request.urlopen(f"{running.http_url}/v2/models/stats") as response:
             stats = json.load(response)["model_stats"]
         names = {model["name"] for model in stats}
-        if time.monotonic() > deadline or len(names) in (0, 1, 3):
+        if time.monotonic() > deadline or names == last:
             return names
-        time.sleep(0.1)
+        last = names
+        time.sleep(0.3)
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])

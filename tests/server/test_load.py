@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import random
 import threading
 import time
 from collections.abc import Iterator
@@ -128,3 +129,7 @@ def test_noise_is_drift_over_time() -> None:
     assert not is_noisy(steady)
     assert is_noisy([1.0] * 100 + [1.2] * 100)
     assert is_noisy([1.0] * 3), "too few to tell"
+    sizes = random.Random(0)
+    assert not any(is_noisy([sizes.lognormvariate(0, 0.5) for _ in range(200)]) for _ in range(20)), (
+        "chance is not drift"
+    )

@@ -7,10 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from packc.errors import PackError
+from packc.errors import PackError, UsageError
 from packc.package.golden import GoldenSet
 from packc.samples import RawSamples, save_samples
-from packc.server.requests import batch_requests, generate_request, golden_requests, make_requests, write_curl
+from packc.server.requests import (
+    batch_requests,
+    generate_request,
+    golden_requests,
+    make_requests,
+    read_requests,
+    write_curl,
+)
 from packc.tensors import TensorSpec
 
 
@@ -74,3 +81,16 @@ def test_a_curl_line_can_be_pasted() -> None:
     assert '"INT64"' in numbers
     assert write_curl("http://here", "m", {"image": np.array([[b"\x89PNG"]], object)}) is None
     assert write_curl("http://here", "m", {"x": np.zeros((1, 5000))}) is None
+
+
+def test_requests_are_read_for_the_models_inputs(tmp_path: Path) -> None:
+    text, numbers = TensorSpec("text", "object", ("batch", 1)), TensorSpec("x", "float32", ("batch", 2))
+    (tmp_path / "texts.jsonl").write_text('{"text": "one"}\n{"text": "two"}\n')
+    requests = read_requests(tmp_path / "texts.jsonl", [text])
+    assert [request["text"][0, 0] for request in requests] == [b"one", b"two"]
+    save_samples(tmp_path / "x.npz", [{"x": np.ones((1, 2), np.float32)}])
+    assert read_requests(tmp_path / "x.npz", [numbers])[0]["x"].shape == (1, 2)
+    with pytest.raises(UsageError, match=r"it takes tensors \(x\)"):
+        read_requests(tmp_path / "texts.jsonl", [numbers])
+    with pytest.raises(UsageError, match="there are no data"):
+        read_requests(tmp_path / "nothing.jsonl", [text])

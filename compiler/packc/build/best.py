@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from packc.build.endings import BuildOptions, TargetResult, publish_miss, publish_package
@@ -16,7 +16,6 @@ from packc.package.manifest import ServedRecord
 from packc.package.pipelines.choice import ChosenPipeline
 from packc.package.publish import staging_dir
 from packc.package.write import write_package
-from packc.quality.score import QualityScore
 from packc.runtimes import find_runtime
 from packc.samples import load_samples
 from packc.select import Outcome, Verdict, judge_served, select
@@ -100,7 +99,7 @@ def _package(packing: Packing, chosen: Outcome, verdict: Verdict, staging: Path)
     if not packing.options.verify:
         return verdict, None
     evaluation = Evaluation(ingested.source, inputs.evaluation, ingested.inputs, ingested.answers, inputs.metric)
-    served = verify_package(
+    verified = verify_package(
         staging,
         inputs.spec.model.name,
         read_workload(inputs.spec),
@@ -110,5 +109,5 @@ def _package(packing: Packing, chosen: Outcome, verdict: Verdict, staging: Path)
         urls=packing.options.urls,
         cache=trial.cache,
     )
-    quality = QualityScore(**asdict(served.quality)) if served.quality else None
-    return judge_served(verdict, inputs.spec, served.latency_ms, served.throughput_per_s, quality), served
+    served = verified.record
+    return judge_served(verdict, inputs.spec, served.latency_ms, served.throughput_per_s, verified.quality), served

@@ -26,6 +26,7 @@ from packc.measure.measurement import Measurement
 from packc.measure.rounds import measure_bundles, summarize_runs
 from packc.passes.lower import lower_graph
 from packc.plan import Rejection
+from packc.promises import describe_score
 from packc.quality.gate import judge_score
 from packc.quality.metrics import score_answers
 from packc.runtimes import find_runtime
@@ -88,24 +89,17 @@ def check_candidate(candidate: Candidate, trial: Trial) -> Checked:
         outcome = replace(outcome, model=lowered.model, warnings=warnings)
         model_hash = hash_file(lowered.model)
         folder = _run_check(candidate, lowered.model, model_hash, trial)
-        source = trial.ingested.source
-        score = score_answers(
-            trial.metric,
-            trial.ingested.answers,
-            folder / "answers.npz",
-            source.answer,
-            trial.labels,
-            source.info.labels,
-        )
+        answers, source = folder / "answers.npz", trial.ingested.source
+        labels, names = trial.labels, source.info.labels
+        score = score_answers(trial.metric, trial.ingested.answers, answers, source.answer, labels, names)
+    except DataError:
+        raise  # the user's samples are at fault, not the candidate
     except PackError as error:
         log.info("%s: failed: %s", candidate.id, error)
         return Checked(replace(outcome, failure=str(error)), "", is_kept=False)
     rough = summarize_runs(folder, [read_result(folder)])
     is_kept = judge_score(score, trial.spec.quality).kept
-    log.info(
-        "%s: %s %.4f [%.4f, %.4f]%s",
-        candidate.id, score.metric, score.value, score.low, score.high, "" if is_kept else ": below the bound",
-    )  # fmt: skip
+    log.info("%s: %s%s", candidate.id, describe_score(score), "" if is_kept else ": below the bound")
     outcome = replace(outcome, quality=score, measurement=rough, answers=answers)
     return Checked(outcome, model_hash, is_kept)
 

@@ -121,7 +121,8 @@ def _describe(result: LoadResult) -> dict[str, object]:
 
 
 def _print(model: str, result: LoadResult) -> None:
-    click.echo(f"{model}: {say_traffic(result.concurrency, result.rate_per_s)}, batch {result.batch}, {len(result.latencies_ms)} requests")
+    traffic = say_traffic(result.concurrency, result.rate_per_s)
+    click.echo(f"{model}: {traffic}, batch {result.batch}, {len(result.latencies_ms)} requests")
     latencies = "  ".join(f"p{percentile:g} {result.percentile_ms(percentile):.2f}" for percentile in PERCENTILES)
     click.echo(f"  latency   {latencies}  max {result.latencies_ms[-1]:.2f} ms")
     click.echo(f"  speed     {result.requests_per_s:.0f} requests/s, {result.samples_per_s:.0f} samples/s")

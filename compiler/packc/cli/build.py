@@ -42,14 +42,29 @@ _SEVERITY = (0, MissingError.exit_code, BudgetMissed.exit_code, QualityMissed.ex
 
 @click.command()
 @click.argument("spec", type=click.Path(path_type=Path, dir_okay=False, exists=True))
-@click.option("--out", "-o", type=click.Path(path_type=Path), default=Path("build"), show_default=True, help="Folder for packages.")
+@click.option(
+    "--out",
+    "-o",
+    type=click.Path(path_type=Path),
+    default=Path("build"),
+    show_default=True,
+    help="Folder for packages.",
+)
 @click.option("--target", "-t", "targets", multiple=True, help="Build only this target of the spec (repeatable).")
 @click.option("--allow-miss", is_flag=True, help="Publish the nearest candidate when a promise is missed.")
 @click.option("--no-verify", is_flag=True, help="Do not start a server; the budget is judged without one.")
-@click.option("--url", "urls", multiple=True, help="Verify with this running server: http://HOST:PORT, grpc://HOST:PORT.")
+@click.option(
+    "--url", "urls", multiple=True, help="Verify with this running server: http://HOST:PORT, grpc://HOST:PORT."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of the report.")
 def build(
-    spec: Path, out: Path, targets: tuple[str, ...], allow_miss: bool, no_verify: bool, urls: tuple[str, ...], as_json: bool
+    spec: Path,
+    out: Path,
+    targets: tuple[str, ...],
+    allow_miss: bool,
+    no_verify: bool,
+    urls: tuple[str, ...],
+    as_json: bool,
 ) -> int:
     """Build every target of SPEC: search, measure, package, verify.
 

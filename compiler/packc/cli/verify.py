@@ -51,11 +51,12 @@ def verify(folder: Path, urls: tuple[str, ...], as_json: bool) -> None:
 
 
 def _print(manifest: Manifest, served: ServedRecord, changed: tuple[str, ...]) -> None:
+    traffic = say_traffic(served.concurrency, served.rate_per_s)
     budget = f" of {manifest.promises.latency_ms:g}" if manifest.promises.latency_ms else ""
     click.echo(f"{manifest.model} for {manifest.target}: verified by {served.server}")
     click.echo(f"  golden    requests answered, off by {served.golden_max_error:.2g} at most")
     click.echo(f"  latency   p{served.percentile:g} {served.latency_ms:.2f} ms{budget}, p50 {served.p50_ms:.2f} ms")
-    click.echo(f"  traffic   {say_traffic(served.concurrency, served.rate_per_s)}, batch {served.batch}, {served.samples} requests")
+    click.echo(f"  traffic   {traffic}, batch {served.batch}, {served.samples} requests")
     click.echo(f"  speed     {served.throughput_per_s:.0f} samples/s")
     if served.noisy:
         click.echo("  note      noisy: other work shared the machine")

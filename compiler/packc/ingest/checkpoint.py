@@ -141,7 +141,10 @@ def _refuse_unsupported(root: Path, config: Config, model: ModelSection) -> None
     if "quantization_config" in config:
         raise SourceError(f"{root} is already quantized", hint="give the original checkpoint: pack quantizes it itself")
     if config.get("is_encoder_decoder") and not _read_architecture(root, config).endswith("EncoderModel"):
-        raise SourceError(f"{root} is an encoder-decoder ({_read_architecture(root, config)}): pack compiles encoders")
+        raise SourceError(
+            f"{root} is an encoder-decoder ({_read_architecture(root, config)}): pack compiles encoders",
+            hint="save its encoder as a checkpoint of its own (*EncoderModel), or export the model to .onnx",
+        )
 
 
 def _modality(root: Path, config: Config) -> Modality:

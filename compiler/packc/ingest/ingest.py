@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import BinaryIO, NoReturn
 
+from packc import __version__
 from packc.cache import Cache, cache_key
-from packc.errors import DataError, Diagnostic, MissingError, SourceError
+from packc.errors import DataError, Diagnostic, MissingError, PackError, SourceError
 from packc.ingest.export import OPSET
 from packc.ingest.fingerprint import hash_file
 from packc.ingest.request import (
@@ -24,12 +26,13 @@ from packc.ingest.request import (
     CALIBRATION_FILE,
     FAILURE_FILE,
     INPUTS_FILE,
+    Failure,
     Request,
     read_failure,
     read_source,
     write_request,
 )
-from packc.ingest.source import SourceInfo, SourceModel
+from packc.ingest.source import Origin, SourceInfo, SourceModel
 from packc.ingest.torch_module import search_path
 from packc.samples import RawSamples
 
@@ -42,8 +45,11 @@ THREADS = 4
 TOOLS = ("torch", "transformers", "tokenizers", "pillow", "onnx", "onnxscript", "onnxruntime")
 """Packages whose versions decide what an export or an answer looks like."""
 
-NEEDED = {"huggingface": ("torch", "transformers", "onnxscript", "onnxruntime"), "torch": ("torch", "onnxscript"),
-          "onnx": ("onnx", "onnxruntime")}  # fmt: skip
+NEEDED: dict[Origin, tuple[str, ...]] = {
+    "huggingface": ("torch", "onnxscript", "onnxruntime"),
+    "torch": ("torch", "onnxscript", "onnxruntime"),
+    "onnx": ("onnx", "onnxruntime"),
+}
 LOG_LINES = 5
 
 
@@ -69,7 +75,7 @@ def ingest_model(info: SourceInfo, evaluation: RawSamples, calibration: RawSampl
 
     def run(export: Path, answers: Path | None, *, make_export: bool) -> None:
         request = Request(info, export, make_export, answers, evaluation, calibration, tuple(search_path()))
-        _run_worker(request, cache)
+        _run_worker(request)
 
     def make_answers(folder: Path) -> None:
         """Fills both entries in one run when the export is missing too."""
@@ -91,8 +97,8 @@ def ingest_model(info: SourceInfo, evaluation: RawSamples, calibration: RawSampl
 
 def _content_of(info: SourceInfo) -> list[object]:
     """What of `info` changes the export: not where its files lie."""
-    return [info.origin, info.fingerprint, info.task, info.pooling, info.normalize, info.location.rsplit(":", 1)[-1]
-            if info.origin == "torch" else ""]  # fmt: skip
+    factory = info.location.rsplit(":", 1)[-1] if info.origin == "torch" else None
+    return [info.origin, info.fingerprint, factory, info.task, info.pooling, info.normalize]
 
 
 def _hash_raw(raw: RawSamples) -> list[object]:
@@ -101,52 +107,68 @@ def _hash_raw(raw: RawSamples) -> list[object]:
 
 
 def _tool_versions(info: SourceInfo) -> dict[str, str]:
-    found: dict[str, str] = {}
+    found = {"packc": __version__}
     for tool in TOOLS:
         try:
             found[tool] = version(tool)
         except PackageNotFoundError:
             continue
-    missing = [tool for tool in NEEDED[info.origin] if tool not in found]
+    needed = [*NEEDED[info.origin], *(("transformers", "tokenizers", "pillow") if info.preprocessing else ())]
+    missing = [tool for tool in needed if tool not in found]
     if missing:
         raise MissingError(f"compiling {info.location} needs {', '.join(missing)}", hint="pip install 'packc[cpu]'")
     return found
 
 
-def _run_worker(request: Request, cache: Cache) -> None:
-    """Runs the worker on `request`; what it prints is kept for the error. Raises SourceError or DataError."""
+def _run_worker(request: Request) -> None:
+    """Runs the worker on `request`; what it prints is kept for the error. Raises PackError."""
     log.info("%s %s", "exporting" if request.make_export else "running", request.info.location)
     with TemporaryDirectory(prefix="pack-ingest-") as folder:
         file, output = Path(folder, "request.json"), Path(folder, "output.txt")
         write_request(file, request)
-        command = [sys.executable, "-m", "packc.ingest.worker", str(file)]
-        environment = {
-            **os.environ,
-            "HF_HUB_OFFLINE": "1",
-            "TOKENIZERS_PARALLELISM": "false",
-            "TRANSFORMERS_VERBOSITY": "error",
-            "PYTHONWARNINGS": "ignore",
-            "OMP_NUM_THREADS": str(min(THREADS, len(os.sched_getaffinity(0)))),
-            "OMP_WAIT_POLICY": "PASSIVE",
-        }
         with output.open("wb") as stream:
-            try:
-                process = subprocess.run(
-                    command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, env=environment,
-                    timeout=TIME_LIMIT_S, check=False,
-                )  # fmt: skip
-            except subprocess.TimeoutExpired as error:
-                raise SourceError(
-                    f"exporting {request.info.location} took more than {TIME_LIMIT_S / 60:.0f} minutes and was stopped"
-                ) from error
+            returncode = _run_child(request, file, stream)
         failure = read_failure(file.with_name(FAILURE_FILE))
-        if failure is not None and failure.kind == "data":
-            raise DataError(*(Diagnostic(message, hint=hint) for message, hint in failure.mistakes))
         if failure is not None:
-            message, hint = failure.mistakes[0]
-            raise SourceError(message, hint=hint)
-        if process.returncode != 0:
-            raise _crash_error(request, process.returncode, output)
+            _raise_failure(failure)
+        if returncode != 0:
+            raise _crash_error(request, returncode, output)
+
+
+def _run_child(request: Request, file: Path, stream: BinaryIO) -> int:
+    environment = {
+        **os.environ,
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "PYTHONWARNINGS": "ignore",
+        "OMP_NUM_THREADS": str(min(THREADS, len(os.sched_getaffinity(0)))),
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
+    command = [sys.executable, "-m", "packc.ingest.worker", str(file)]
+    try:
+        return subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+            env=environment,
+            timeout=TIME_LIMIT_S,
+            check=False,
+        ).returncode
+    except subprocess.TimeoutExpired as error:
+        raise SourceError(
+            f"exporting {request.info.location} took more than {TIME_LIMIT_S / 60:.0f} minutes and was stopped"
+        ) from error
+
+
+def _raise_failure(failure: Failure) -> NoReturn:
+    message, hint = failure.mistakes[0]
+    if failure.kind == "data":
+        raise DataError(*(Diagnostic(message, hint=hint) for message, hint in failure.mistakes))
+    if failure.kind == "source":
+        raise SourceError(message, hint=hint)
+    raise PackError(message, hint=hint)
 
 
 def _crash_error(request: Request, returncode: int, output: Path) -> SourceError:

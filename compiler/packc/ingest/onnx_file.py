@@ -105,7 +105,10 @@ def _check_external_data(path: Path, proto: Any) -> list[Path]:
         location = fields.get("location", "")
         file = (path.parent / location).resolve()
         if not location or not file.is_relative_to(path.parent.resolve()):
-            raise SourceError(f"{path}: the data of {tensor.name!r} lie outside its folder: {location!r}")
+            raise SourceError(
+                f"{path}: the data of {tensor.name!r} lie outside its folder: {location!r}",
+                hint="save the model again, its data beside it",
+            )
         end = int(fields.get("offset", 0)) + int(fields.get("length", 0))
         needed[path.parent / location] = max(end, needed.get(path.parent / location, 0))
     for file, size in needed.items():

@@ -41,9 +41,9 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a run of the worker came to nothing: the model's fault ("source") or that of the samples ("data")."""
+    """Why a run of the worker came to nothing: the fault of the model, of the samples, or of this machine."""
 
-    kind: Literal["source", "data"]
+    kind: Literal["source", "data", "system"]
     mistakes: tuple[tuple[str, str | None], ...]
     """(message, hint) each."""
 

@@ -13,8 +13,7 @@ from packc.errors import SourceError
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 MAX_HEADER_BYTES = 100_000_000
 CONVERT_HINT = (
-    "convert it once, where it is trusted: "
-    "AutoModel.from_pretrained(...).save_pretrained(folder, safe_serialization=True)"
+    "load it once where it is trusted, with the class that it was trained with, and save it with `save_pretrained`"
 )
 
 

@@ -6,9 +6,11 @@ it writes `failure.json` beside the request and exits with 1; what libraries pri
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import gc
+import signal
 import sys
-import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -38,6 +40,7 @@ from packc.ingest.source import SourceModel
 from packc.samples import save_samples
 from packc.tensors import TensorSpec
 
+PR_SET_PDEATHSIG = 1
 EVALUATION_SEED, CALIBRATION_SEED = 0, 1
 
 
@@ -107,15 +110,23 @@ def main(path: Path) -> int:
     except PackError as error:
         failure = Failure("source", ((str(error), error.hint),))
     except MemoryError:
-        failure = Failure("source", (("there is not enough memory to load and export the model", None),))
+        failure = Failure("system", (("there is not enough memory to load and export the model", None),))
     except Exception as error:
-        traceback.print_exc()
-        failure = Failure("source", ((f"{type(error).__name__}: {shorten_message(str(error))}", None),))
+        failure = _explain(error)
     else:
         return 0
     write_failure(path.with_name(FAILURE_FILE), failure)
     return 1
 
 
+def _explain(error: Exception) -> Failure:
+    """The failure for an error that nothing here foresaw."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        hint = "`pack cache gc` frees what the cache holds; PACK_CACHE_DIR moves it"
+        return Failure("system", (("the disk is full: the exported model cannot be written", hint),))
+    return Failure("source", ((f"{type(error).__name__}: {shorten_message(str(error))}", None),))
+
+
 if __name__ == "__main__":
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # a killed build leaves no export running
     sys.exit(main(Path(sys.argv[1])))

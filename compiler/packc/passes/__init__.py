@@ -1,0 +1,39 @@
+"""Graph passes: one rewrite a file, in the order in which recipes may have them."""
+
+from __future__ import annotations
+
+from packc.errors import PackError
+from packc.passes.cast_bf16 import CastBf16
+from packc.passes.cast_fp16 import CastFp16
+from packc.passes.clean_graph import CleanGraph
+from packc.passes.fuse_attention import FuseAttention
+from packc.passes.fuse_gelu import FuseGelu
+from packc.passes.fuse_layer_norm import FuseLayerNorm
+from packc.passes.graph_pass import GraphPass
+from packc.passes.quantize_dynamic import QuantizeDynamic
+from packc.passes.quantize_static import QuantizeStatic
+from packc.passes.shield_layer_norm import ShieldLayerNorm
+from packc.passes.smooth_outliers import SmoothOutliers
+
+PASSES: tuple[GraphPass, ...] = (
+    # The same computation in fewer and faster operators.
+    CleanGraph(),
+    FuseLayerNorm(),
+    FuseGelu(),
+    FuseAttention(),
+    ShieldLayerNorm(),
+    SmoothOutliers(),
+    # Another precision.
+    CastFp16(),
+    CastBf16(),
+    QuantizeDynamic(),
+    QuantizeStatic(),
+)
+
+
+def find_pass(name: str) -> GraphPass:
+    """The pass called `name`. Raises PackError when there is none."""
+    for graph_pass in PASSES:
+        if graph_pass.name == name:
+            return graph_pass
+    raise PackError(f"there is no graph pass {name!r}; there are {', '.join(p.name for p in PASSES)}")

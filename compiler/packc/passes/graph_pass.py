@@ -79,7 +79,7 @@ class GraphPass(Protocol):
 
 def report_fusion(name: str, what: str, fused: int, before: int, expected: int | None) -> PassReport:
     """The report of a fusion that found `before` operators already fused; fewer than expected is a warning."""
-    warnings = ()
+    warnings: tuple[str, ...] = ()
     if expected is not None and fused < expected:
         warnings = (f"{name}: {fused} of {expected} {what} fused; the rest runs as separate operators",)
     return PassReport(name, modified=fused != before, fused=fused, expected=expected, warnings=warnings)

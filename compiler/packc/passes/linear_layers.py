@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from packc.ingest.source import Geometry
+from packc.passes.graph_pass import PassContext, PassError
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -32,7 +33,7 @@ def find_linear_layers(model: ir.Model) -> list[LinearLayer]:
         if activation is None or weights is None or activation.const_value is not None:
             continue
         if weights.const_value is not None and len(weights.const_value.shape) == 2:
-            inputs, outputs = (int(size) for size in weights.const_value.shape)
+            inputs, outputs = weights.const_value.numpy().shape
             layers.append(LinearLayer(node, activation, weights, inputs, outputs))
     return layers
 
@@ -40,3 +41,24 @@ def find_linear_layers(model: ir.Model) -> list[LinearLayer]:
 def find_ffn_down(layers: list[LinearLayer], geometry: Geometry) -> list[LinearLayer]:
     """Those that lead from the feed-forward width back to the hidden width."""
     return [layer for layer in layers if (layer.inputs, layer.outputs) == (geometry.ffn, geometry.hidden)]
+
+
+def find_excluded(model: ir.Model, context: PassContext) -> list[str]:
+    """Names of the nodes that the option `exclude` keeps out of quantization; its one value is "ffn_down".
+
+    Raises PassError when they cannot be told apart.
+    """
+    match context.options.get("exclude", ""):
+        case "":
+            return []
+        case "ffn_down" if context.geometry is None:
+            raise PassError("exclude=ffn_down: the model's layer widths are not known")
+        case "ffn_down":
+            assert context.geometry is not None
+            found = find_ffn_down(find_linear_layers(model), context.geometry)
+            if not found:
+                wanted = f"{context.geometry.ffn} x {context.geometry.hidden}"
+                raise PassError(f"exclude=ffn_down: the graph has no {wanted} projection")
+            return [str(layer.node.name) for layer in found]
+        case other:
+            raise PassError(f"exclude={other}: there is only exclude=ffn_down")

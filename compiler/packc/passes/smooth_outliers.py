@@ -93,7 +93,8 @@ def find_scales(largest: Floats) -> Floats:
     limit = CAP * float(np.median(largest))
     if limit <= 0 or not np.isfinite(largest).all():
         return np.ones_like(largest)
-    return np.maximum(1.0, largest / limit).astype(np.float32)
+    scales: Floats = np.maximum(1.0, largest / limit).astype(np.float32)
+    return scales
 
 
 def _smooth(model: ir.Model, activation: ir.Value, layers: list[LinearLayer], scales: Floats) -> None:
@@ -113,7 +114,7 @@ def _smooth(model: ir.Model, activation: ir.Value, layers: list[LinearLayer], sc
             name=f"{layer.node.name}_scaled_weights",
             const_value=ir.tensor(layer.weights.const_value.numpy() * scales[:, None]),
         )
-        scaled.shape, scaled.dtype = layer.weights.shape, layer.weights.dtype
+        scaled.shape, scaled.type = layer.weights.shape, layer.weights.type
         model.graph.register_initializer(scaled)
         layer.node.replace_input_with(0, node.outputs[0])
         layer.node.replace_input_with(1, scaled)

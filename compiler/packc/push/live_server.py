@@ -40,7 +40,7 @@ class LiveServer:
     def push(self, release: Release, destination: str) -> Pushed:
         """Loads the release and replays its golden requests before and after it becomes what clients get."""
         models = (*release.members, release.entry)
-        _check_sizes(models, destination)
+        _check_sizes(models)
         timeout_s = _BASE_TIMEOUT_S + max(model.size_bytes for model in models) / _SLOWEST_BYTES_PER_S
         with connect(destination, timeout_s=timeout_s) as client:
             log.info("%s: %s", destination, client.server_version())
@@ -131,7 +131,10 @@ class _Push:
 
         config = json_format.MessageToJson(model.config, preserving_proto_field_name=True)
         files = {path: file.read_bytes() for path, file in model.files_at(version).items()}
-        log.info("sending %s (%.1f MB)", model.name, model.size_bytes / 1e6)
+        megabytes = model.size_bytes / 1e6
+        log.info("sending %s (%.1f MB)", model.name, megabytes)
+        if model.size_bytes > MAX_HTTP_BYTES and self.client.protocol == "http":
+            log.warning("newer servers refuse %.0f MB over HTTP by default; grpc://HOST:8001 is faster", megabytes)
         try:
             self.client.load(model.name, config, files or {f"{version}/.keep": b""})
         except RequestFailed as error:
@@ -146,19 +149,12 @@ class _Push:
             self.client.unload(name)
 
 
-def _check_sizes(models: tuple[ReleaseModel, ...], destination: str) -> None:
+def _check_sizes(models: tuple[ReleaseModel, ...]) -> None:
     for model in models:
         if model.size_bytes > MAX_MODEL_BYTES:
             raise PushError(
                 f"model '{model.name}' has {model.size_bytes / 1e9:.1f} GB; one message to a server holds 2.1 GB",
                 hint="push into a repository folder that the server reads",
-            )
-        if model.size_bytes > MAX_HTTP_BYTES and destination.startswith("http"):
-            log.warning(
-                "'%s' has %.0f MB: newer servers refuse that over HTTP by default, and gRPC takes a third of the time "
-                "(grpc://HOST:8001)",
-                model.name,
-                model.size_bytes / 1e6,
             )
 
 

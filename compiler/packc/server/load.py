@@ -52,7 +52,7 @@ class LoadResult:
     errors: int
     first_error: str
     noisy: bool
-    """The medians of fifths of the run spread by more than 10 % of the middle one."""
+    """Latency drifted during the run: see `is_noisy`."""
     client_cpu_s: float
 
     @property
@@ -137,13 +137,16 @@ def ask_all(url: str, model: str, payloads: Sequence[Sample], traffic: Traffic) 
 
 
 def is_noisy(latencies_ms: Sequence[float]) -> bool:
-    """Whether the medians of the run's fifths, in order of time, spread by more than 10 % of the middle one."""
+    """Whether latency drifted: the medians of the run's fifths, in order of time, spread by more than 10 % of the
+    middle one, beside what so many requests of different sizes spread by chance (three standard errors)."""
     size = len(latencies_ms) // _SLICES
     if size == 0:
         return True
-    slices = (sorted(latencies_ms[i * size : (i + 1) * size]) for i in range(_SLICES))
+    slices = [sorted(latencies_ms[i * size : (i + 1) * size]) for i in range(_SLICES)]
     medians = sorted(part[size // 2] for part in slices)
-    return medians[-1] - medians[0] > _NOISY_SPREAD * medians[_SLICES // 2]
+    quartile_ranges = sorted(part[size * 3 // 4] - part[size // 4] for part in slices)
+    standard_error = 0.93 * quartile_ranges[_SLICES // 2] / math.sqrt(size)  # of a normal sample's median
+    return medians[-1] - medians[0] > _NOISY_SPREAD * medians[_SLICES // 2] + 3 * standard_error
 
 
 def _write_job(

@@ -91,7 +91,8 @@ def start_server(
     """A tritonserver on 127.0.0.1 with every model of `repository` loaded (none in "explicit" control), until exit.
 
     The repository is not written to. `response_cache` gives models that ask for one a cache; without, they answer
-    anew each time. `graceful` lets requests in flight finish at exit, which takes Triton seconds.
+    anew each time. `graceful` lets requests in flight finish at exit, which takes Triton seconds; explicit control is
+    always graceful, since only Triton itself can tell the /tmp/folder* of files that were pushed to it from others'.
     Raises UsageError when a port that was asked for is taken, ServerStopped with Triton's own reason when a model does
     not load or the server is not ready within `ready_timeout_s`.
     """
@@ -115,7 +116,7 @@ def start_server(
         yield running
     finally:
         if process is not None:
-            _stop(process, graceful)
+            _stop(process, graceful or control == "explicit")
         _remove_scratch(scratch)
         alive.close()
 

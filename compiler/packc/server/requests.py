@@ -9,7 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from packc.errors import PackError
+from packc.data.image_folder import read_image_folder
+from packc.data.tensor_file import read_tensor_file
+from packc.data.text_file import read_text_file
+from packc.errors import PackError, UsageError
 from packc.package.datatypes import triton_type
 from packc.package.golden import GoldenSet
 from packc.package.pipelines.choice import ChosenPipeline
@@ -45,6 +48,26 @@ def golden_requests(golden: GoldenSet) -> list[Sample]:
     if golden.pipeline == "none":
         return list(golden.tensors)
     return list(make_requests(golden.pipeline, RawSamples("golden", texts=golden.texts, images=golden.images), None))
+
+
+def read_requests(path: Path, inputs: Sequence[TensorSpec]) -> list[Sample]:
+    """One request a sample in `path`: texts (.jsonl, .csv), a folder of images, or tensors (.npz), for a model with
+    these `inputs`.
+
+    Raises DataError when the file is malformed, UsageError when it holds another kind than the model takes.
+    """
+    if not path.exists():
+        raise UsageError(f"there are no data at {path}")
+    if path.suffix == ".npz":
+        tensors = read_tensor_file(path).tensors
+        assert tensors is not None, "that is what it reads"
+        return list(load_samples(tensors))
+    if [tensor.dtype for tensor in inputs] != ["object"]:
+        names = ", ".join(tensor.name for tensor in inputs)
+        raise UsageError(f"{path} is not what the model takes: it takes tensors ({names})", hint="give an .npz file")
+    raw = read_image_folder(path) if path.is_dir() else read_text_file(path)
+    contents = [text.encode() for text in raw.texts] or [image.read_bytes() for image in raw.images]
+    return [_string_request(inputs[0].name, content) for content in contents]
 
 
 def generate_request(inputs: Sequence[TensorSpec]) -> Sample:

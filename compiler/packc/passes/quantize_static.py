@@ -1,0 +1,86 @@
+"""QuantizeLinear and DequantizeLinear around convolutions and linear layers, ranges taken from calibration data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from packc.passes.graph_pass import PassContext, PassError, PassReport, count_operators
+from packc.passes.linear_layers import find_excluded
+from packc.passes.model_file import MODEL_FILE, replace_model, save_model
+from packc.samples import Sample, load_samples
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+CONVOLUTIONAL = (
+    "Conv",
+    "Gemm",
+    "MatMul",
+    "Add",
+    "Relu",
+    "Clip",
+    "MaxPool",
+    "AveragePool",
+    "GlobalAveragePool",
+    "Concat",
+)
+"""With convolutions, all that lies between them stays in int8 too."""
+
+LINEAR = ("MatMul", "Gemm")
+"""Without them, linear layers alone: quantizing everything breaks transformers."""
+
+
+class QuantizeStatic:
+    """Weights in S8, one scale a channel; activations in U8 with fixed ranges: the pair that is fast on x86 and Arm.
+
+    Options: `exclude="ffn_down"` keeps the second projections of feed-forward blocks in fp32.
+    """
+
+    name = "quantize_static"
+    exact = False
+    options: tuple[str, ...] = ("exclude",)
+    calibrates = True
+
+    def requires(self, model: ir.Model, context: PassContext) -> str | None:
+        if not count_operators(model, "Conv", *LINEAR):
+            return "the graph has no Conv, MatMul or Gemm"
+        return None
+
+    def apply(self, model: ir.Model, context: PassContext) -> PassReport:
+        from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+        class SampleReader(CalibrationDataReader):  # type: ignore[misc]
+            """The calibration samples, one by one."""
+
+            def __init__(self, samples: list[dict[str, object]]) -> None:
+                self._samples = iter(samples)
+
+            def get_next(self) -> dict[str, object] | None:
+                return next(self._samples, None)
+
+        samples: list[Sample] = list(load_samples(context.calibration))
+        if not samples:
+            raise PassError(f"{self.name}: there are no calibration samples")
+        excluded = find_excluded(model, context)
+        before, after = context.scratch / "float.onnx", context.scratch / MODEL_FILE
+        is_large = save_model(model, before)
+        quantize_static(
+            before,
+            after,
+            SampleReader([dict(sample) for sample in samples]),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=list(CONVOLUTIONAL if count_operators(model, "Conv") > 1 else LINEAR),
+            per_channel=True,
+            reduce_range=False,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=excluded,
+            use_external_data_format=is_large,
+            extra_options={"MatMulConstBOnly": True},
+        )
+        replace_model(model, after)
+        return PassReport(self.name, modified=True, fused=count_operators(model, "QuantizeLinear"))
+
+    def ensures(self, model: ir.Model, context: PassContext) -> None:
+        if not count_operators(model, "QuantizeLinear"):
+            raise PassError(f"{self.name}: no activation was quantized")

@@ -1,0 +1,141 @@
+"""ONNX Runtime on CPUs: its recipes, and how Triton's onnxruntime backend serves what they make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from packc.candidate import Candidate, OptionValue, PassStep, Rejection
+from packc.ingest.source import SourceInfo
+from packc.spec.model import Task
+from packc.target import Target
+from packc.tensors import Precision
+
+FUSED = (
+    PassStep("clean_graph"),
+    PassStep("fuse_layer_norm"),
+    PassStep("fuse_gelu"),
+    PassStep("fuse_attention"),
+    PassStep("shield_layer_norm"),
+)
+CLEAN = FUSED[:1]
+SMOOTH = PassStep("smooth_outliers")
+
+TEXT_TASKS: tuple[Task, ...] = (
+    "sentence-similarity",
+    "feature-extraction",
+    "text-classification",
+    "token-classification",
+    "question-answering",
+    "fill-mask",
+)
+IMAGE_TASKS: tuple[Task, ...] = ("image-classification", "image-feature-extraction")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A candidate in waiting: the passes, and the models that they make sense for."""
+
+    id: str
+    precision: Precision
+    fits: Callable[[SourceInfo], bool]
+    passes: tuple[PassStep, ...]
+
+
+def _is_any(info: SourceInfo) -> bool:
+    return True
+
+
+def _is_transformer(info: SourceInfo) -> bool:
+    return info.geometry is not None or info.task in TEXT_TASKS
+
+
+def _has_geometry(info: SourceInfo) -> bool:
+    return info.geometry is not None
+
+
+def _is_other(info: SourceInfo) -> bool:
+    """A convolutional network, or tensors of which nothing is known."""
+    return not _is_transformer(info)
+
+
+def _is_unknown(info: SourceInfo) -> bool:
+    return _is_other(info) and info.task not in IMAGE_TASKS
+
+
+RECIPES = (
+    Recipe("onnxruntime-fp32", "fp32", _is_any, ()),
+    Recipe("onnxruntime-fp32-fused", "fp32", _is_transformer, FUSED),
+    Recipe("onnxruntime-int8-dynamic", "int8", _is_transformer, (*FUSED, PassStep("quantize_dynamic"))),
+    Recipe("onnxruntime-int8-dynamic-smooth", "int8", _is_transformer, (*FUSED, SMOOTH, PassStep("quantize_dynamic"))),
+    Recipe(
+        "onnxruntime-int8-dynamic-ffn",
+        "int8",
+        _has_geometry,
+        (*FUSED, SMOOTH, PassStep("quantize_dynamic", {"exclude": "ffn_down"})),
+    ),
+    Recipe(
+        "onnxruntime-int8-static",
+        "int8",
+        _has_geometry,
+        (*FUSED, SMOOTH, PassStep("quantize_static", {"exclude": "ffn_down"})),
+    ),
+    Recipe("onnxruntime-int8-static", "int8", _is_other, (*CLEAN, PassStep("quantize_static"))),
+    Recipe("onnxruntime-int8-dynamic", "int8", _is_unknown, (*CLEAN, PassStep("quantize_dynamic"))),
+)
+"""In the order of a plan, the baseline first. Left out, as each loses quality or time and gains nothing: per-tensor or
+unsigned weights, S8 activations, a reduced range, and fixed ranges for every operator of a transformer."""
+
+NO_KERNELS: Mapping[Precision, str] = {
+    "bf16": "ONNX Runtime's CPU provider has no bf16 kernels (checked in 1.31)",
+    "fp16": "ONNX Runtime's CPU provider computes most fp16 operators in fp32 between casts: slower than fp32",
+    "tf32": "ONNX Runtime's CPU provider has no tf32",
+    "fp8": "ONNX Runtime's CPU provider has no fp8 kernels",
+    "int4": "int4 weights are no faster than int8 on CPUs and lose more",
+}
+
+
+class OnnxRuntime:
+    """ONNX Runtime's CPU provider."""
+
+    name = "onnxruntime"
+    library = "onnxruntime"
+    requirement = "onnxruntime>=1.23"
+    engine = Path(__file__).with_name("onnxruntime_engine.py")
+    model_filename = "model.onnx"
+
+    def candidates(
+        self, info: SourceInfo, target: Target, precisions: tuple[Precision, ...]
+    ) -> tuple[tuple[Candidate, ...], tuple[Rejection, ...]]:
+        if target.kind != "cpu":
+            reason = f"this runtime compiles for CPUs, {target.name} is of the kind {target.kind}"
+            return (), (Rejection(self.name, reason),)
+        offered = tuple(
+            Candidate(recipe.id, self.name, recipe.precision, recipe.passes)
+            for recipe in RECIPES
+            if recipe.precision in precisions and recipe.fits(info)
+        )
+        refused = tuple(
+            Rejection(f"{self.name}-{precision}", NO_KERNELS[precision])
+            for precision in precisions
+            if precision in NO_KERNELS
+        )
+        return offered, refused
+
+    def job_options(self, candidate: Candidate, threads: int) -> Mapping[str, OptionValue]:
+        return {"spinning": True}
+
+    def configure_triton(self, config: Any, threads: int) -> None:
+        config.backend = "onnxruntime"
+        config.default_model_filename = self.model_filename
+        config.parameters["intra_op_thread_count"].string_value = str(threads)
+        config.parameters["inter_op_thread_count"].string_value = "1"
+
+    def versions(self) -> Mapping[str, str]:
+        try:
+            return {self.library: version(self.library)}
+        except PackageNotFoundError:
+            return {}

@@ -1,0 +1,50 @@
+"""What a runtime is: which candidates it can run, how they run in a job, and how Triton serves them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from packc.candidate import Candidate, OptionValue, Rejection
+from packc.ingest.source import SourceInfo
+from packc.target import Target
+from packc.tensors import Precision
+
+
+class Runtime(Protocol):
+    """One inference library. Its adapter for jobs is a file of its own that imports nothing of packc."""
+
+    @property
+    def name(self) -> str:
+        """As candidates have it: "onnxruntime"."""
+
+    @property
+    def library(self) -> str:
+        """The Python package that runs the models."""
+
+    @property
+    def requirement(self) -> str:
+        """What pip installs on the device to run a job bundle."""
+
+    @property
+    def engine(self) -> Path:
+        """The adapter that a job bundle gets as engine.py; packc.jobs.job says what it offers."""
+
+    @property
+    def model_filename(self) -> str:
+        """What Triton's backend calls the model in a version folder."""
+
+    def candidates(
+        self, info: SourceInfo, target: Target, precisions: tuple[Precision, ...]
+    ) -> tuple[tuple[Candidate, ...], tuple[Rejection, ...]]:
+        """The recipes that make sense for this model on this target, the baseline first; and what cannot run, why."""
+
+    def job_options(self, candidate: Candidate, threads: int) -> Mapping[str, OptionValue]:
+        """Options of the adapter's `load`."""
+
+    def configure_triton(self, config: Any, threads: int) -> None:
+        """Sets backend and parameters of a ModelConfig (tritonclient's protobuf) for instances of `threads` threads."""
+
+    def versions(self) -> Mapping[str, str]:
+        """Package -> version of what runs the models here; empty when it is not installed."""

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from checkpoints import write_vit_folder
+from models import make_tiny_bert, write_smooth_images
+from packc.errors import DataError, SourceError
+from packc.ingest.inspect import inspect_source
+from packc.ingest.model_inputs import make_inputs
+from packc.ingest.source import ImagePreprocessing, SourceInfo
+from packc.samples import RawSamples, save_samples
+from packc.spec.model import ModelSection
+from packc.tensors import TensorSpec
+
+FEATURES = TensorSpec("features", "float32", ("batch", 8))
+LENGTHS = TensorSpec("lengths", "int64", ("batch", "time"))
+
+
+def texts(*values: str) -> RawSamples:
+    return RawSamples("eval.jsonl", texts=values)
+
+
+def test_texts_and_pairs(bert_info: SourceInfo) -> None:
+    single, pair = make_inputs(texts("the red cat", "a dog\ta bird"), bert_info, (), 0)
+    assert single["input_ids"].shape == (1, 5)
+    assert single["input_ids"].dtype == np.int64
+    assert pair["token_type_ids"].tolist() == [[0, 0, 0, 0, 1, 1, 1]]
+
+
+def test_long_texts_are_cut(bert_info: SourceInfo) -> None:
+    (sample,) = make_inputs(texts("cat " * 500), bert_info, (), 0)
+    assert sample["input_ids"].shape == (1, 64)
+
+
+def test_tokenizer_that_would_be_packed_wrongly_is_refused(tmp_path: Path) -> None:
+    folder = make_tiny_bert(tmp_path / "bert", layers=1)
+    info = inspect_source(ModelSection(name="m", source=str(folder)))
+    other = make_tiny_bert(tmp_path / "other", layers=1)
+    content = json.loads((other / "tokenizer.json").read_text())
+    content["normalizer"]["lowercase"] = False
+    (other / "tokenizer.json").write_text(json.dumps(content))
+    assert info.preprocessing is not None
+    broken = replace(info, preprocessing=replace(info.preprocessing, tokenizer=other / "tokenizer.json"))
+    with pytest.raises(SourceError, match="AutoTokenizer disagree on input_ids of 'The Cat'"):
+        make_inputs(texts("The Cat"), broken, (), 0)
+
+
+def test_images(tmp_path: Path) -> None:
+    info = inspect_source(ModelSection(name="m", source=str(write_vit_folder(tmp_path / "vit"))))
+    images = tuple(sorted(write_smooth_images(tmp_path / "images", 2).glob("*.png")))
+    samples = make_inputs(RawSamples("images", images=images), info, (), 0)
+    assert [sample["pixel_values"].shape for sample in samples] == [(1, 3, 32, 32)] * 2
+
+
+def test_broken_image(tmp_path: Path) -> None:
+    info = inspect_source(ModelSection(name="m", source=str(write_vit_folder(tmp_path / "vit"))))
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"broken\.png is not a readable image"):
+        make_inputs(RawSamples("images", images=(tmp_path / "broken.png",)), info, (), 0)
+
+
+def test_image_processor_that_pack_cannot_repeat_is_refused(tmp_path: Path) -> None:
+    info = inspect_source(ModelSection(name="m", source=str(write_vit_folder(tmp_path / "vit"))))
+    assert isinstance(info.preprocessing, ImagePreprocessing)
+    wrong = replace(info, preprocessing=replace(info.preprocessing, std=(0.4, 0.4, 0.4)))
+    images = tuple(write_smooth_images(tmp_path / "images", 1).glob("*.png"))
+    with pytest.raises(SourceError, match="cannot repeat the model's ViTImageProcessor"):
+        make_inputs(RawSamples("images", images=images), wrong, (), 0)
+
+
+@pytest.fixture
+def tensors_info(tiny_onnx_path: Path) -> SourceInfo:
+    return inspect_source(ModelSection(name="m", source=str(tiny_onnx_path)))
+
+
+def test_tensors_of_the_right_shape(tensors_info: SourceInfo, tmp_path: Path) -> None:
+    sample = {"features": np.ones((1, 8), np.float32), "lengths": np.ones((1, 5), np.int64)}
+    save_samples(tmp_path / "eval.npz", [sample] * 2)
+    raw = RawSamples("eval.npz", tensors=tmp_path / "eval.npz")
+    assert len(make_inputs(raw, tensors_info, (FEATURES, LENGTHS), 0)) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "mistake"),
+    [
+        ("features", np.ones((1, 7), np.float32), r"features has the shape \[1, 7\], not \[1, 8\]"),
+        ("features", np.ones(8, np.float32), r"features has the shape \[8\], not \[1, 8\]"),
+        ("features", np.ones((2, 8), np.float32), r"features has the shape \[2, 8\], not \[1, 8\]"),
+        ("features", np.ones((1, 8)), "features is float64, not float32"),
+        ("input", np.ones((1, 8), np.float32), r"it has \['input'\], not \['features'\]"),
+    ],
+)
+def test_tensors_that_do_not_fit(
+    name: str, array: np.ndarray, mistake: str, tensors_info: SourceInfo, tmp_path: Path
+) -> None:
+    save_samples(tmp_path / "calib.npz", [{"features": np.ones((1, 8), np.float32)}, {name: array}])
+    raw = RawSamples("calib.npz", tensors=tmp_path / "calib.npz")
+    with pytest.raises(DataError, match=f"calib.npz: sample 1: {mistake}"):
+        make_inputs(raw, tensors_info, (FEATURES,), 0)
+
+
+def test_many_bad_samples_are_counted(tensors_info: SourceInfo, tmp_path: Path) -> None:
+    save_samples(tmp_path / "calib.npz", [{"features": np.ones((1, 9), np.float32)}] * 25)
+    with pytest.raises(DataError) as caught:
+        make_inputs(RawSamples("calib.npz", tensors=tmp_path / "calib.npz"), tensors_info, (FEATURES,), 0)
+    messages = [diagnostic.message for diagnostic in caught.value.diagnostics]
+    assert len(messages) == 12
+    assert messages[-2:] == ["and 15 more", "the model takes features float32 ['batch', 8]"]
+
+
+def test_drawn_samples_fit_and_differ_by_seed(tensors_info: SourceInfo) -> None:
+    first, again, other = (
+        make_inputs(RawSamples("generated"), tensors_info, (FEATURES, LENGTHS), s) for s in (0, 0, 1)
+    )
+    assert first[0]["features"].shape == (1, 8)
+    assert first[0]["lengths"].shape == (1, 16)
+    np.testing.assert_array_equal(first[3]["features"], again[3]["features"])
+    assert not np.array_equal(first[3]["features"], other[3]["features"])
+
+
+def test_text_for_a_model_of_tensors(tensors_info: SourceInfo) -> None:
+    with pytest.raises(DataError, match="another kind"):
+        make_inputs(texts("a cat"), tensors_info, (FEATURES,), 0)

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import pytest
+
+from packc.errors import SourceError
+from packc.ingest.tasks import Modality, choose_task, head_class
+from packc.spec.model import Task
+
+
+@pytest.mark.parametrize(
+    ("architecture", "modality", "task"),
+    [
+        ("BertModel", "text", "feature-extraction"),
+        ("T5EncoderModel", "text", "feature-extraction"),
+        ("BertForPreTraining", "text", "feature-extraction"),
+        ("RobertaForSequenceClassification", "text", "text-classification"),
+        ("BertForTokenClassification", "text", "token-classification"),
+        ("BertForQuestionAnswering", "text", "question-answering"),
+        ("BertForMaskedLM", "text", "fill-mask"),
+        ("ViTForImageClassification", "image", "image-classification"),
+        ("ViTModel", "image", "image-feature-extraction"),
+    ],
+)
+def test_task_of_the_head(architecture: str, modality: Modality, task: Task) -> None:
+    assert choose_task(architecture, modality, None, is_sentence_encoder=False) == task
+
+
+def test_a_checkpoint_with_a_head_also_has_an_encoder() -> None:
+    chosen = choose_task("BertForMaskedLM", "text", "sentence-similarity", is_sentence_encoder=False)
+    assert chosen == "sentence-similarity"
+
+
+@pytest.mark.parametrize("wanted", ["text-classification", "image-classification", "tensors"])
+def test_no_other_head_is_put_on(wanted: Task) -> None:
+    with pytest.raises(SourceError, match="no weights for the task"):
+        choose_task("BertForMaskedLM", "text", wanted, is_sentence_encoder=False)
+
+
+def test_class_that_loads_a_task() -> None:
+    assert head_class("text-classification") == "AutoModelForSequenceClassification"
+    assert head_class("sentence-similarity") == "AutoModel"
