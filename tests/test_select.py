@@ -200,7 +200,7 @@ def test_the_served_figures_have_the_last_word() -> None:
     assert kept.reasons[3].startswith("without the server: p99")
     missed = judge_served(verdict, spec, latency_ms=18.0, throughput_per_s=640.0, quality=None)
     assert (missed.met, missed.chosen, missed.missed) == (False, "a", "budget")
-    assert missed.reasons[0] == "budget missed: p99 18 ms of 15 ms, 20 % over (served, 8 clients)"
+    assert missed.reasons[0] == "budget missed: p99 18 ms of 15 ms, 20 % over (a served, 8 clients)"
     assert missed.misses == (Miss("a", "latency_ms", 18.0, 15.0),)
 
 

@@ -38,7 +38,10 @@ def load_samples(path: Path) -> list[dict[str, Array]]:
 
 @dataclass(frozen=True, slots=True)
 class RawSamples:
-    """Samples as people keep them, before any preprocessing; exactly one of the three kinds is filled."""
+    """Samples as people keep them, before any preprocessing; one of the three kinds is filled.
+
+    None is when they are generated for a model of tensors: ingest then draws them from the exported graph's inputs.
+    """
 
     origin: str
     """Where they come from, for reports: a file's path, or "generated"."""

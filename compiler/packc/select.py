@@ -148,7 +148,9 @@ def judge_served(
     promises = list_speed_promises(latency_ms, throughput_per_s, spec.budget)
     misses = [Miss(verdict.chosen, p.key, p.measured, p.bound) for p in promises if not p.is_kept]
     reasons = [
-        f"budget met: {p.text} (served, {load})" if p.is_kept else f"budget missed: {p.miss_text} (served, {load})"
+        f"budget met: {p.text} (served, {load})"
+        if p.is_kept
+        else f"budget missed: {p.miss_text} ({verdict.chosen} served, {load})"
         for p in promises
     ]
     missed: Missed = "budget" if misses else None

@@ -68,7 +68,7 @@ def test_large_weights_lie_beside_the_graph(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_branching_on_values_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="the model cannot be exported: .*data-dependent") as caught:
+    with pytest.raises(SourceError, match=r"the model cannot be exported: .*data-dependent") as caught:
         export_module(reference_of(Branch(), "y"), tmp_path / "model.onnx")
     assert "control flow" in str(caught.value.hint)
 

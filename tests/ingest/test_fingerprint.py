@@ -50,9 +50,7 @@ def test_a_damaged_memo_only_costs_time(folder: Path, tmp_path: Path) -> None:
     assert fingerprint_files([folder / "a"], folder) == first
 
 
-def test_a_cache_that_cannot_be_written_is_no_error(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cache_that_cannot_be_written(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("PACK_CACHE_DIR", str(tmp_path / "file" / "cache"))
     assert fingerprint_files([folder / "a"], folder)

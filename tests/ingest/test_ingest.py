@@ -123,6 +123,7 @@ def test_missing_libraries_are_named(tensors_info: SourceInfo, tmp_path: Path, m
         ingest_model(tensors_info, GENERATED, GENERATED, Cache(tmp_path))
 
 
+@pytest.mark.e2e
 def test_text_encoder(bert_info: SourceInfo, tmp_path: Path) -> None:
     texts = RawSamples("eval.jsonl", texts=tuple(make_sentences(12)))
     done = ingest_model(bert_info, texts, RawSamples("calib.jsonl", texts=texts.texts[:5]), Cache(tmp_path))

@@ -21,9 +21,7 @@ PADDED = {
 }
 
 
-def test_sentence_embedding_is_that_of_sentence_transformers(
-    bert_reference: TorchReference, tiny_bert_dir: Path
-) -> None:
+def test_embedding_is_that_of_sentence_transformers(bert_reference: TorchReference, tiny_bert_dir: Path) -> None:
     sentence_transformers = pytest.importorskip("sentence_transformers")
     model = sentence_transformers.SentenceTransformer(str(tiny_bert_dir), device="cpu")
     texts = ["the red cat", "a small bird sings in the garden"]

@@ -114,9 +114,8 @@ def test_many_bad_samples_are_counted(tensors_info: SourceInfo, tmp_path: Path) 
 
 
 def test_drawn_samples_fit_and_differ_by_seed(tensors_info: SourceInfo) -> None:
-    first, again, other = (
-        make_inputs(RawSamples("generated"), tensors_info, (FEATURES, LENGTHS), s) for s in (0, 0, 1)
-    )
+    specs = (FEATURES, LENGTHS)
+    first, again, other = (make_inputs(RawSamples("generated"), tensors_info, specs, seed) for seed in (0, 0, 1))
     assert first[0]["features"].shape == (1, 8)
     assert first[0]["lengths"].shape == (1, 16)
     np.testing.assert_array_equal(first[3]["features"], again[3]["features"])

@@ -45,6 +45,15 @@ def test_external_data_are_in_the_fingerprint(tmp_path: Path) -> None:
     assert inspect(path).fingerprint != before
 
 
+def test_links_into_another_folder_are_followed(tmp_path: Path) -> None:
+    """As in the hub's cache, where every file of a snapshot is a link."""
+    make_tiny_onnx(tmp_path / "blobs" / "model.onnx", external_data=True)
+    (tmp_path / "snapshot").mkdir()
+    for name in ("model.onnx", "model.onnx.data"):
+        (tmp_path / "snapshot" / name).symlink_to(tmp_path / "blobs" / name)
+    assert inspect(tmp_path / "snapshot" / "model.onnx").parameters == 36
+
+
 def test_tokenizer_beside_the_graph_is_used(tmp_path: Path) -> None:
     folder = write_bert_folder(tmp_path / "bert")
     path = make_tiny_onnx(folder / "onnx" / "model.onnx", edit=rename_features)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from packc.build.evaluate import Trial, check_candidate
+from packc.build.evaluate import ROUNDS, Trial, check_candidates
 from packc.build.inputs import BuildInputs
 from packc.build.verdict import record_findings
 from packc.jobs.bundle import write_bundle
@@ -25,7 +25,7 @@ from packc.package.publish import publish, staging_dir
 from packc.plan import Plan
 from packc.report.html import write_html
 from packc.runtimes import find_runtime
-from packc.select import Verdict
+from packc.select import Verdict, select
 
 log = logging.getLogger(__name__)
 
@@ -55,12 +55,10 @@ class TargetResult:
 
 
 def publish_package(staging: Path, final: Path, manifest: Manifest) -> TargetResult:
-    """Makes the package in `staging` the target's, and removes the record of an earlier miss."""
-    manifest = _finish(staging, manifest)
-    publish(staging, final)
-    shutil.rmtree(_missed_folder(final), ignore_errors=True)
+    """Makes the package in `staging` the target's."""
+    result = _take_place(staging, final, manifest, "published")
     log.info("published %s", final)
-    return TargetResult(manifest.target, "published", final, manifest)
+    return result
 
 
 def publish_miss(verdict: Verdict, manifest: Manifest, final: Path) -> TargetResult:
@@ -68,55 +66,62 @@ def publish_miss(verdict: Verdict, manifest: Manifest, final: Path) -> TargetRes
     ends: dict[str | None, End] = {"budget": "budget_missed", "quality": "quality_missed"}
     folder = _missed_folder(final)
     with staging_dir(folder) as staging:
-        manifest = _finish(staging, manifest)
-        publish(staging, folder)
-    return TargetResult(manifest.target, ends.get(verdict.missed, "failed"), folder, manifest)
+        return _publish(staging, folder, manifest, ends.get(verdict.missed, "failed"))
 
 
 def publish_plan(inputs: BuildInputs, plan: Plan, final: Path) -> TargetResult:
     """Leaves the plan for a target that nothing can be built for here."""
-    reason = inputs.target.unsupported or f"nothing was built: no runtime here compiles for {inputs.target.name}"
+    reason = inputs.target.unsupported or f"nothing was built: pack has no candidate for {inputs.target.name}"
     findings = inputs.make_findings((), plan.rejected)
     manifest = record_findings(findings, "planned", _unjudged(reason))
     with staging_dir(final) as staging:
-        manifest = _finish(staging, manifest)
-        publish(staging, final)
-    return TargetResult(manifest.target, "planned", final, manifest)
+        return _take_place(staging, final, manifest, "planned")
 
 
 def publish_jobs(inputs: BuildInputs, plan: Plan, trial: Trial, final: Path) -> TargetResult:
     """Leaves a job bundle for each candidate whose answers hold, to be measured on the device itself."""
-    checked = [check_candidate(candidate, trial) for candidate in plan.candidates]
-    findings = inputs.make_findings([replace(c.outcome, measurement=None) for c in checked], plan.rejected)
+    checked, skipped = check_candidates(plan.candidates, trial)
+    outcomes = [replace(item.outcome, measurement=None) for item in checked]
+    findings = inputs.make_findings(outcomes, (*plan.rejected, *skipped))
     kept = [item.outcome for item in checked if item.is_kept]
+    if not kept:
+        verdict = select(outcomes, inputs.spec, inputs.evaluation.is_generated)
+        return publish_miss(verdict, record_findings(findings, "built", verdict), final)
     reasons = (
         f"not measured: {inputs.target.name} is not this machine; quality was judged here",
-        f"run each of the {len(kept)} job bundles in job/ on the device: python3 run.py --rounds 3",
+        f"run each of the {len(kept)} job bundles in job/ on the device: python3 run.py --rounds {ROUNDS}",
     )
     manifest = record_findings(findings, "built", _unjudged(*reasons))
+    threads, percentile = inputs.target.units, inputs.spec.budget.percentile
     with staging_dir(final) as staging:
         for outcome in kept:
             runtime = find_runtime(outcome.candidate.runtime)
             assert outcome.model is not None, "only a lowered candidate was judged"
-            options = runtime.job_options(outcome.candidate, trial.threads)
-            job = timing_job(outcome.candidate, outcome.model, options, trial.threads, trial.cases, rounds=3)
+            options = runtime.job_options(outcome.candidate, threads)
+            job = timing_job(outcome.candidate, outcome.model, options, threads, trial.cases, ROUNDS, percentile)
             folder = staging / "job" / outcome.candidate.id
             write_bundle(folder, job, outcome.model, None, trial.latency_inputs, runtime.engine)
-        manifest = _finish(staging, manifest)
-        publish(staging, final)
-    return TargetResult(manifest.target, "built", final, manifest)
+        return _take_place(staging, final, manifest, "built")
 
 
 def _unjudged(*reasons: str) -> Verdict:
     return Verdict(met=None, chosen=None, reasons=reasons, misses=(), missed=None)
 
 
-def _finish(staging: Path, manifest: Manifest) -> Manifest:
-    """Writes manifest and report of a folder whose other files are complete."""
+def _take_place(staging: Path, final: Path, manifest: Manifest, end: End) -> TargetResult:
+    """Puts the finished `staging` in the target's place and removes the record of an earlier miss."""
+    result = _publish(staging, final, manifest, end)
+    shutil.rmtree(_missed_folder(final), ignore_errors=True)
+    return result
+
+
+def _publish(staging: Path, folder: Path, manifest: Manifest, end: End) -> TargetResult:
+    """Adds manifest and report to `staging`, whose other files are complete, and puts it at `folder`."""
     manifest = replace(manifest, files=hash_files(staging))
     write_manifest(staging, manifest)
     write_html(manifest, staging / "report.html")
-    return manifest
+    publish(staging, folder)
+    return TargetResult(manifest.target, end, folder, manifest)
 
 
 def _missed_folder(final: Path) -> Path:

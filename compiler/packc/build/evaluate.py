@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 from packc.cache import Cache, cache_key
 from packc.candidate import Candidate
 from packc.errors import DataError, PackError
-from packc.ingest.fingerprint import hash_file
+from packc.ingest.fingerprint import fingerprint_files, hash_file
 from packc.ingest.ingest import Ingested
 from packc.jobs.bundle import read_result, write_bundle
 from packc.jobs.job import Job, JobResult
@@ -24,6 +24,7 @@ from packc.jobs.local import run_bundle
 from packc.measure.jobs import check_job, timing_job
 from packc.measure.measurement import Measurement
 from packc.measure.rounds import measure_bundles, summarize_runs
+from packc.package.artifact import artifact_files
 from packc.passes.lower import lower_graph
 from packc.plan import Rejection
 from packc.promises import describe_score
@@ -54,6 +55,7 @@ class Trial:
     latency_inputs: Path
     """Inputs to time, sample i belonging to cases[i]."""
     threads: int
+    """Of this machine, for whatever runs here."""
     device: str
     """Identity of this machine: a figure measured on one is not another's."""
     cache: Cache
@@ -65,11 +67,26 @@ class Checked:
 
     outcome: Outcome
     model_hash: str
+    """Of all files of the artifact; empty for a candidate that failed."""
     is_kept: bool
+
+
+class _TimingFailed(Exception):
+    """Carries the results of a run past the cache, because some candidate failed in it."""
+
+    def __init__(self, results: dict[str, Measurement | JobResult]) -> None:
+        super().__init__("a candidate failed while it was timed")
+        self.results = results
 
 
 def evaluate_candidates(candidates: Sequence[Candidate], trial: Trial) -> tuple[list[Outcome], list[Rejection]]:
     """One outcome for each candidate that got its turn within `[optimize] max_minutes`, and the others."""
+    checked, skipped = check_candidates(candidates, trial)
+    return time_candidates(checked, trial), skipped
+
+
+def check_candidates(candidates: Sequence[Candidate], trial: Trial) -> tuple[list[Checked], list[Rejection]]:
+    """Checks the candidates in order while `[optimize] max_minutes` last; the others come back as rejections."""
     checked: list[Checked] = []
     skipped: list[Rejection] = []
     for admitted in admit_in_time(candidates, trial.spec.optimize.max_minutes):
@@ -77,7 +94,7 @@ def evaluate_candidates(candidates: Sequence[Candidate], trial: Trial) -> tuple[
             skipped.append(admitted)
         else:
             checked.append(check_candidate(admitted, trial))
-    return time_candidates(checked, trial), skipped
+    return checked, skipped
 
 
 def check_candidate(candidate: Candidate, trial: Trial) -> Checked:
@@ -87,7 +104,7 @@ def check_candidate(candidate: Candidate, trial: Trial) -> Checked:
         lowered = lower_graph(trial.ingested.source, candidate.passes, trial.ingested.calibration, trial.cache)
         warnings = tuple(warning for report in lowered.reports for warning in report.warnings)
         outcome = replace(outcome, model=lowered.model, warnings=warnings)
-        model_hash = hash_file(lowered.model)
+        model_hash = fingerprint_files(artifact_files(lowered.model).values(), lowered.model.parent)
         folder = _run_check(candidate, lowered.model, model_hash, trial)
         answers, source = folder / "answers.npz", trial.ingested.source
         labels, names = trial.labels, source.info.labels
@@ -139,7 +156,10 @@ def _run_check(candidate: Candidate, model: Path, model_hash: str, trial: Trial)
 
 
 def _run_timing(kept: dict[str, Checked], trial: Trial) -> dict[str, Measurement | JobResult]:
-    """Times the candidates in interleaved rounds; the figures of one such run stay together in the cache."""
+    """Times the candidates in interleaved rounds; the figures of one such run stay together in the cache.
+
+    A run in which one failed is not kept: a lack of memory or a hang may be gone the next time.
+    """
     jobs: dict[str, Job] = {}
     for name, item in kept.items():
         candidate, model = item.outcome.candidate, item.outcome.model
@@ -157,10 +177,15 @@ def _run_timing(kept: dict[str, Checked], trial: Trial) -> dict[str, Measurement
             assert model is not None
             write_bundle(bundles[name], job, model, None, trial.latency_inputs, find_runtime(job.runtime).engine)
         results = measure_bundles(bundles, ROUNDS, JOB_TIMEOUT_S)
+        if any(isinstance(result, JobResult) for result in results.values()):
+            raise _TimingFailed(results)
         (folder / "results.json").write_bytes(adapter.dump_json(results))
 
     key = cache_key(jobs={name: _identify(job, kept[name].model_hash, trial) for name, job in jobs.items()})
-    folder = trial.cache.get_or_make("timing", key, make)
+    try:
+        folder = trial.cache.get_or_make("timing", key, make)
+    except _TimingFailed as failed:
+        return failed.results
     return adapter.validate_json((folder / "results.json").read_bytes())
 
 

@@ -11,19 +11,22 @@ import platform
 from pathlib import Path
 
 from packc.build.best import Packing, publish_best
-from packc.build.endings import BuildOptions, TargetResult, publish_jobs, publish_plan
+from packc.build.endings import BuildOptions, End, TargetResult, publish_jobs, publish_plan
 from packc.build.evaluate import Trial, evaluate_candidates
 from packc.build.inputs import BuildInputs
 from packc.cache import Cache, cache_key
 from packc.data.workload import make_latency_inputs, workload_cases
 from packc.errors import UsageError
+from packc.host import probe_host
 from packc.ingest.fingerprint import hash_file
 from packc.ingest.ingest import Ingested, ingest_model
-from packc.package.manifest import Manifest
-from packc.package.manifest_file import MANIFEST, check_files, read_manifest
+from packc.package.manifest import Manifest, State
+from packc.package.manifest_file import check_files, read_manifest
 from packc.package.pipelines.choice import choose_pipeline
 from packc.package.publish import staging_dir
 from packc.plan import make_plan
+from packc.server.client import check_url
+from packc.server.environment import require_server
 from packc.serving import plan_serving
 
 log = logging.getLogger(__name__)
@@ -35,15 +38,18 @@ def build_target(inputs: BuildInputs, final: Path, options: BuildOptions, cache:
     Raises PackError for what concerns the whole target: the model cannot be exported, no server is there, ...
     """
     spec, target = inputs.spec, inputs.target
-    if (current := _find_current(final, inputs.key)) is not None:
+    if (current := _find_current(final, inputs.key)) and _is_accepted(current, options):
         log.info("%s: nothing changed since the last build", spec.target)
-        return TargetResult(spec.target, "unchanged", final, current)
+        ends: dict[State, End] = {"planned": "planned", "built": "built"}
+        return TargetResult(spec.target, ends.get(current.state, "unchanged"), final, current)
     with staging_dir(final):
         pass  # says now, not after minutes of work, that nothing can be written there
     pipeline = choose_pipeline(spec.serve.pipeline, inputs.info)
     plan = make_plan(inputs.info, target, spec.optimize)
     if not plan.candidates:
         return publish_plan(inputs, plan, final)
+    if target.is_here and options.verify:
+        _check_server(options, cache)
     ingested = ingest_model(inputs.info, inputs.evaluation, inputs.calibration, cache)
     trial = _make_trial(inputs, ingested, cache)
     if not target.is_here:
@@ -56,17 +62,29 @@ def build_target(inputs: BuildInputs, final: Path, options: BuildOptions, cache:
 
 def _find_current(final: Path, key: str) -> Manifest | None:
     """The manifest of the package at `final` if it was built from the same inputs and is still whole."""
-    if not (final / MANIFEST).is_file():
-        return None
     try:
         manifest = read_manifest(final)
-    except UsageError:
+        return manifest if manifest.build_key == key and not check_files(final, manifest) else None
+    except (UsageError, OSError):  # there is none, or another build exchanges it at this moment
         return None
-    return manifest if manifest.build_key == key and not check_files(final, manifest) else None
+
+
+def _is_accepted(manifest: Manifest, options: BuildOptions) -> bool:
+    """Whether a build with these options may end with that package: one with a miss needs `allow_miss`."""
+    return manifest.verdict.met is not False or options.allow_miss
+
+
+def _check_server(options: BuildOptions, cache: Cache) -> None:
+    """Says now, not after minutes of work, that there is no server to verify with."""
+    for url in options.urls:
+        check_url(url)
+    if not options.urls:
+        require_server(cache)
 
 
 def _make_trial(inputs: BuildInputs, ingested: Ingested, cache: Cache) -> Trial:
     cases = workload_cases(inputs.spec, ingested.inputs, inputs.info)
+    machine = inputs.target if inputs.target.is_here else probe_host()
     key = cache_key(cases=[str(case) for case in cases], inputs=hash_file(ingested.inputs))
 
     def make(folder: Path) -> None:
@@ -79,7 +97,7 @@ def _make_trial(inputs: BuildInputs, ingested: Ingested, cache: Cache) -> Trial:
         labels=inputs.evaluation.labels,
         cases=cases,
         latency_inputs=cache.get_or_make("latency", key, make) / "latency.npz",
-        threads=inputs.target.units,
-        device=f"{platform.node()}: {inputs.target.name}",
+        threads=machine.units,
+        device=f"{platform.node()}: {machine.name}",
         cache=cache,
     )

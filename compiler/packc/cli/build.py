@@ -24,9 +24,9 @@ _EXIT_CODES: dict[End, int] = {
     "built": MissingError.exit_code,
     "planned": MissingError.exit_code,
 }
+"""Of a target; a TargetFailure has that of its error."""
 
-
-_SAY: dict[End, str] = {
+_CONTENTS: dict[End, str] = {
     "published": "package",
     "unchanged": "package (nothing changed)",
     "budget_missed": "nothing was published; report",
@@ -35,6 +35,7 @@ _SAY: dict[End, str] = {
     "built": "job bundles",
     "planned": "plan",
 }
+"""What the folder of a target holds."""
 
 _SEVERITY = (0, MissingError.exit_code, BudgetMissed.exit_code, QualityMissed.exit_code, UsageError.exit_code, 1)
 """Exit codes, the gravest last: with several targets the command ends with the gravest of theirs."""
@@ -82,7 +83,7 @@ def build(
             print_note(f"target {result.target}: {result.error.render()}")
         elif not as_json:
             print_report(result.manifest)
-            click.echo(f"\n{_SAY[result.end]}: {_shorten(result.folder)}")
+            click.echo(f"\n{_CONTENTS[result.end]}: {_shorten(result.folder)}")
     return max((_find_exit_code(result) for result in results), key=_SEVERITY.index)
 
 
@@ -93,8 +94,8 @@ def _find_exit_code(result: TargetResult | TargetFailure) -> int:
 def _describe(result: TargetResult | TargetFailure) -> dict[str, object]:
     """One target of the JSON document; paths are absolute, null where there is no such file."""
     if isinstance(result, TargetFailure):
-        record = {"name": result.target, "state": "failed", "met": None, "error": str(result.error)}
-        return record | {"repository": None, "manifest": None, "report": None}
+        nothing = dict.fromkeys(("met", "repository", "manifest", "report"))
+        return {"name": result.target, "state": "failed", **nothing}
     repository = result.folder / "model_repository"
     return {
         "name": result.target,

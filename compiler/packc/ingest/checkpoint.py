@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +17,14 @@ from packc.ingest.tasks import Modality, choose_task
 from packc.ingest.weights import read_weights
 from packc.spec.model import ModelSection, Pooling
 
+log = logging.getLogger(__name__)
+
 FINGERPRINT_SUFFIXES = frozenset({".json", ".safetensors", ".txt", ".model", ".py"})
 """The files that decide what a checkpoint computes."""
 
 LABELLED_TASKS = frozenset({"text-classification", "token-classification", "image-classification"})
+
+_LOWERS = re.compile(r'"lowercase"\s*:\s*true|"type"\s*:\s*"Lowercase"')
 
 _POOLING_MODES: dict[str, Pooling] = {
     "mean": "mean",
@@ -99,12 +105,25 @@ def read_sentence_modules(folder: Path) -> SentenceModules | None:
         )
     transformer = listed[0][1]
     settings = read_config(transformer / "sentence_bert_config.json")
+    _check_text_steps(folder, transformer, settings)
     return SentenceModules(
         transformer=transformer,
         pooling=_read_pooling(listed[1][1] / "config.json"),
         normalize=len(kinds) == 3,
         max_length=settings.get("max_seq_length"),
     )
+
+
+def _check_text_steps(folder: Path, transformer: Path, settings: Config) -> None:
+    """What sentence-transformers does to a text before its tokenizer sees it: refused, or told."""
+    tokenizer = transformer / "tokenizer.json"
+    if settings.get("do_lower_case") and tokenizer.is_file() and not _LOWERS.search(tokenizer.read_text("utf-8")):
+        raise SourceError(
+            f"{transformer / 'sentence_bert_config.json'} lowers the case of texts, which their tokenizer does not",
+            hint="add a Lowercase normalizer to tokenizer.json, and set do_lower_case to false",
+        )
+    if prompt := read_config(folder / "config_sentence_transformers.json").get("default_prompt_name"):
+        log.warning("%s puts its prompt %r before every text: clients must send it themselves", folder, prompt)
 
 
 def _read_pooling(path: Path) -> Pooling:

@@ -23,10 +23,10 @@ def inspect_source(model: ModelSection) -> SourceInfo:
     """
     path = Path(model.source).expanduser()
     if path.is_dir():
-        return inspect_checkpoint(path.resolve(), model)
+        return inspect_checkpoint(path.absolute(), model)
     if path.is_file():
         if path.suffix == ".onnx":
-            return inspect_onnx(path.resolve(), model)
+            return inspect_onnx(path.absolute(), model)
         if path.suffix in PICKLE_SUFFIXES:
             raise pickle_error(path)
         raise SourceError(f"{path} is a file that pack does not know", hint=f"give {SOURCE_KINDS}")

@@ -103,8 +103,7 @@ def _check_external_data(path: Path, proto: Any) -> list[Path]:
             continue
         fields = {entry.key: entry.value for entry in tensor.external_data}
         location = fields.get("location", "")
-        file = (path.parent / location).resolve()
-        if not location or not file.is_relative_to(path.parent.resolve()):
+        if not location or Path(location).is_absolute() or ".." in Path(location).parts:
             raise SourceError(
                 f"{path}: the data of {tensor.name!r} lie outside its folder: {location!r}",
                 hint="save the model again, its data beside it",

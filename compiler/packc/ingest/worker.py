@@ -41,6 +41,9 @@ from packc.samples import save_samples
 from packc.tensors import TensorSpec
 
 PR_SET_PDEATHSIG = 1
+PREFERRED_OUTPUTS = ("sentence_embedding", "logits", "start_logits")
+"""Of an .onnx file with several outputs, the one that clients want; else its first."""
+
 EVALUATION_SEED, CALIBRATION_SEED = 0, 1
 
 
@@ -61,8 +64,8 @@ def _ingest_onnx(request: Request) -> None:
     if request.answers is not None:
         _write_answers(request, reference, inputs, request.answers)
     if request.make_export:
-        exporter = _tool_versions("onnxruntime")
-        write_source(SourceModel(request.info, graph, inputs, outputs, outputs[0].name, 0.0, exporter))
+        answer = next((name for name in PREFERRED_OUTPUTS if name in reference.outputs), outputs[0].name)
+        write_source(SourceModel(request.info, graph, inputs, outputs, answer, 0.0, "given as .onnx"))
 
 
 def _ingest_torch(request: Request) -> None:

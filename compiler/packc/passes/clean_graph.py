@@ -28,12 +28,11 @@ class CleanGraph:
 
         before = len(model.graph)
         common.ShapeInferencePass()(model)
-        optimize(model)
         shape_optimization.rules.apply_to_model(model)
+        optimize(model)
         common.DeduplicateInitializersPass()(model)
         common.CommonSubexpressionEliminationPass()(model)
         common.ClearMetadataAndDocStringPass()(model)
-        optimize(model)
         removed = before - len(model.graph)
         return PassReport(self.name, modified=removed != 0, fused=removed)
 

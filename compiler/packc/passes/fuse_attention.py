@@ -36,7 +36,6 @@ class FuseAttention:
 
     def apply(self, model: ir.Model, context: PassContext) -> PassReport:
         from onnx_ir.passes import common
-        from onnxscript.optimizer import optimize
         from onnxscript.rewriter.ort_fusions.mha import fuse_mha1, fuse_mha2
         from onnxscript.rewriter.ort_fusions.mha_scale import fuse_mha_scale
         from onnxscript.rewriter.ort_fusions.sdpa import fuse_sdpa
@@ -52,7 +51,7 @@ class FuseAttention:
                 if node.op_type == "MultiHeadAttention" or (node.op_type, node.domain) == ("SDPA", FUSION_DOMAIN):
                     _standardize(model, node)
             model.opset_imports.pop(FUSION_DOMAIN, None)
-            optimize(model)
+            common.RemoveUnusedNodesPass()(model)
             common.CommonSubexpressionEliminationPass()(model)
         fused = count_operators(model, "Attention")
         expected = context.geometry.layers if context.geometry else None

@@ -43,6 +43,43 @@ def find_ffn_down(layers: list[LinearLayer], geometry: Geometry) -> list[LinearL
     return [layer for layer in layers if (layer.inputs, layer.outputs) == (geometry.ffn, geometry.hidden)]
 
 
+def find_gemms(model: ir.Model) -> list[ir.Node]:
+    """Gemm nodes that are a MatMul with constant weights and an Add."""
+    return [node for node in model.graph if node.op_type == "Gemm" and node.domain == "" and _is_plain(node)]
+
+
+def split_gemms(model: ir.Model) -> None:
+    """The Gemm nodes of `find_gemms` -> MatMul and Add, in place."""
+    import onnx_ir as ir
+
+    for node in find_gemms(model):
+        activation, weights, *bias = node.inputs
+        assert weights is not None
+        assert weights.const_value is not None
+        if node.attributes.get_int("transB", 0):
+            array = weights.const_value.numpy().T.copy()
+            weights = ir.Value(name=f"{weights.name}_{node.name}_transposed", const_value=ir.tensor(array))
+            weights.shape, weights.type = ir.Shape(array.shape), ir.TensorType(ir.DataType.FLOAT)
+            model.graph.register_initializer(weights)
+        tape = ir.tape.Tape()
+        result = tape.op("MatMul", [activation, weights])
+        if bias and bias[0] is not None:
+            result = tape.op("Add", [result, bias[0]])
+        for index, new in enumerate(tape.nodes):
+            new.name = f"{node.name}_{new.op_type.lower()}"
+            new.outputs[0].name = f"{node.name}_part_{index}"
+        old = node.outputs[0]
+        result.shape, result.type = old.shape, old.type
+        ir.convenience.replace_nodes_and_values(model.graph, node, [node], tape.nodes, [old], [result])
+
+
+def _is_plain(node: ir.Node) -> bool:
+    weights = node.inputs[1]
+    scales = [node.attributes.get_float(name, 1.0) for name in ("alpha", "beta")]
+    has_constant = weights is not None and weights.const_value is not None
+    return has_constant and scales == [1.0, 1.0] and not node.attributes.get_int("transA", 0)
+
+
 def find_excluded(model: ir.Model, context: PassContext) -> list[str]:
     """Names of the nodes that the option `exclude` keeps out of quantization; its one value is "ffn_down".
 

@@ -17,7 +17,6 @@ import numpy.typing as npt
 
 from packc.passes.graph_pass import PassContext, PassError, PassReport
 from packc.passes.linear_layers import LinearLayer, find_linear_layers
-from packc.passes.model_file import save_model
 from packc.samples import load_samples
 
 if TYPE_CHECKING:
@@ -65,18 +64,19 @@ class SmoothOutliers:
 
 def measure_channels(model: ir.Model, activations: list[ir.Value], context: PassContext) -> Mapping[str, Floats]:
     """Largest magnitude of each channel (last axis) of `activations` over the calibration samples, by name."""
+    import onnx_ir as ir
     import onnxruntime as ort
 
     graph = context.scratch / "measured.onnx"
     outputs = list(model.graph.outputs)
     extra = [value for value in activations if value not in outputs]
     model.graph.outputs.extend(extra)
-    save_model(model, graph)
+    ir.save(model, graph, external_data=f"{graph.name}.data")
     for value in extra:
         model.graph.outputs.remove(value)
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.add_session_config_entry("session.disable_prepacking", "1")
+    options.intra_op_num_threads = 1
     options.log_severity_level = 3
     session = ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
     names = [str(value.name) for value in activations]

@@ -77,21 +77,16 @@ RECIPES = (
         _has_geometry,
         (*FUSED, SMOOTH, PassStep("quantize_dynamic", {"exclude": "ffn_down"})),
     ),
-    Recipe(
-        "onnxruntime-int8-static",
-        "int8",
-        _has_geometry,
-        (*FUSED, SMOOTH, PassStep("quantize_static", {"exclude": "ffn_down"})),
-    ),
     Recipe("onnxruntime-int8-static", "int8", _is_other, (*CLEAN, PassStep("quantize_static"))),
     Recipe("onnxruntime-int8-dynamic", "int8", _is_unknown, (*CLEAN, PassStep("quantize_dynamic"))),
 )
 """In the order of a plan, the baseline first. Left out, as each loses quality or time and gains nothing: per-tensor or
-unsigned weights, S8 activations, a reduced range, and fixed ranges for every operator of a transformer."""
+unsigned weights, S8 activations, a reduced range, and fixed ranges for transformers: on all-MiniLM-L6-v2 a static
+graph keeps 76 % of the ten nearest neighbours, and without the FFN-down projections 95 % in the time of dynamic-ffn."""
 
 NO_KERNELS: Mapping[Precision, str] = {
     "bf16": "ONNX Runtime's CPU provider has no bf16 kernels (checked in 1.31)",
-    "fp16": "ONNX Runtime's CPU provider computes most fp16 operators in fp32 between casts: slower than fp32",
+    "fp16": "ONNX Runtime's CPU provider computes fp16 graphs in fp32 between casts: no faster (checked in 1.31)",
     "tf32": "ONNX Runtime's CPU provider has no tf32",
     "fp8": "ONNX Runtime's CPU provider has no fp8 kernels",
     "int4": "int4 weights are no faster than int8 on CPUs and lose more",

@@ -1,0 +1,268 @@
+"""A small world for tests of the build: a runtime whose candidates are as fast, as wrong and as broken as a test says.
+
+The model is a real ONNX file, specs, plans, jobs and packages are the real ones. Only the export, the graph passes and
+the server are stood in for, and the runtime's engine is a few lines of Python.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models import make_tiny_onnx
+from packc import runtimes
+from packc.build import best, evaluate, target
+from packc.build.endings import BuildOptions, TargetResult
+from packc.build.evaluate import Trial
+from packc.build.inputs import BuildInputs, gather_inputs
+from packc.build.target import build_target
+from packc.cache import Cache
+from packc.candidate import Candidate, OptionValue, PassStep, Rejection
+from packc.errors import PackError
+from packc.host import probe_host
+from packc.ingest.ingest import Ingested
+from packc.ingest.inspect import inspect_source
+from packc.ingest.source import SourceInfo, SourceModel
+from packc.jobs.job import Effort, Job
+from packc.package.manifest import ServedRecord
+from packc.passes.lower import Lowered, LoweringError
+from packc.plan import Plan, make_plan
+from packc.runtimes.onnxruntime import OnnxRuntime
+from packc.samples import RawSamples, save_samples
+from packc.server.verify import Verified
+from packc.spec.model import Spec, TargetSpec
+from packc.spec.read import read_spec
+from packc.spec.resolve import resolve_targets
+from packc.target import Target
+from packc.tensors import Precision, ShapeCase, TensorSpec
+
+ENGINE = """
+import os, time
+
+def load(model, options, threads):
+    if options["fault"] == "crash":
+        os.abort()
+    if options["fault"] == "raise":
+        raise RuntimeError("no kernel for Attention")
+    if options["fault"] == "hang" or options["fault"] == "hang when timed" and not os.path.exists("samples.npz"):
+        time.sleep(60)
+    return options
+
+def run(options, inputs):
+    time.sleep(options["ms"] / 1e3)
+    return {"scores": inputs["features"][:, :4] + options["error"]}
+
+def describe(options):
+    return {"stub": "1.0"}
+"""
+
+SPEC = """
+[model]
+name = "tiny"
+source = "tiny.onnx"
+
+[quality]
+metric = "max_error"
+min = 0.1
+"""
+
+HOST = """
+[targets.cpu]
+profile = "host"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How one candidate behaves."""
+
+    ms: float = 1.0
+    """Time of a call."""
+    error: float = 0.0
+    """What it adds to every answer; the spec's bound is 0.1."""
+    fault: str = ""
+    """"lowering", or of its job: "raise", "crash", "hang", "hang when timed"."""
+    precision: Precision = "fp32"
+
+
+class StubRuntime(OnnxRuntime):
+    """Offers the ways of the world as its candidates, on CPUs only."""
+
+    def __init__(self, engine: Path, ways: Mapping[str, Way]) -> None:
+        self.engine = engine  # type: ignore[misc]
+        self.ways = ways
+
+    def candidates(
+        self, info: SourceInfo, target: Target, precisions: tuple[Precision, ...]
+    ) -> tuple[tuple[Candidate, ...], tuple[Rejection, ...]]:
+        if target.kind != "cpu":
+            return super().candidates(info, target, precisions)
+        return tuple(make_candidate(name, way) for name, way in self.ways.items() if way.precision in precisions), ()
+
+    def job_options(self, candidate: Candidate, threads: int) -> Mapping[str, OptionValue]:
+        way = self.ways[candidate.id]
+        return {"ms": way.ms, "error": way.error, "fault": way.fault}
+
+    def versions(self) -> Mapping[str, str]:
+        return {"stub": "1.0"}
+
+
+def make_candidate(name: str, way: Way) -> Candidate:
+    steps = (PassStep("broken_pass"),) if way.fault == "lowering" else ()
+    return Candidate(name, "onnxruntime", way.precision, steps)
+
+
+@dataclass
+class World:
+    """What a test looks at and turns."""
+
+    folder: Path
+    ways: dict[str, Way]
+    cache: Cache
+    served_ms: dict[str, float] = field(default_factory=dict)
+    """Latency through the server by precision of the package; 5 where nothing is said."""
+    served: list[str] = field(default_factory=list)
+    """Precisions of the packages that went through the server."""
+    checks: list[str] = field(default_factory=list)
+    """Candidates whose check ran."""
+    timings: list[list[str]] = field(default_factory=list)
+    """Candidates of each timing that ran."""
+
+    @property
+    def final(self) -> Path:
+        return self.folder / "build" / "tiny" / "cpu"
+
+    @property
+    def missed(self) -> Path:
+        return self.final.with_name("cpu-missed")
+
+    def write_spec(self, *sections: str, targets: str = HOST) -> Path:
+        path = self.folder / "spec.toml"
+        path.write_text(SPEC + "\n".join(sections) + targets)
+        return path
+
+    def read(self, *sections: str) -> tuple[Spec, TargetSpec]:
+        spec = read_spec(self.write_spec(*sections))
+        return spec, resolve_targets(spec)[0]
+
+    def gather(self, *sections: str, target: Target | None = None, verify: bool = True) -> BuildInputs:
+        spec, target_spec = self.read(*sections)
+        return gather_inputs(target_spec, target or probe_host(), inspect_source(spec.model), verify=verify)
+
+    def build(
+        self, *sections: str, target: Target | None = None, options: BuildOptions = BuildOptions()
+    ) -> TargetResult:
+        """Builds the one target of a spec with these sections at `final`."""
+        inputs = self.gather(*sections, target=target, verify=options.verify)
+        return build_target(inputs, self.final, options, self.cache)
+
+    def ingest(self, info: SourceInfo | None = None) -> Ingested:
+        """What ingest would have made: 12 samples whose answers are the first four features."""
+        folder = self.folder / "ingested"
+        if not folder.is_dir():
+            folder.mkdir()
+            make_tiny_onnx(folder / "model.onnx")
+            rows = np.random.default_rng(0).standard_normal((12, 1, 8)).astype(np.float32)
+            save_samples(folder / "inputs.npz", [{"features": row} for row in rows])
+            save_samples(folder / "answers.npz", [{"scores": row[:, :4]} for row in rows])
+        return Ingested(
+            SourceModel(
+                info=info or inspect_source(self.read()[0].model),
+                graph=folder / "model.onnx",
+                inputs=(TensorSpec("features", "float32", ("batch", 8)),),
+                outputs=(TensorSpec("scores", "float32", ("batch", 4)),),
+                answer="scores",
+                parity_max_error=0.0,
+                exporter="by hand",
+            ),
+            folder / "inputs.npz",
+            folder / "answers.npz",
+            folder / "inputs.npz",
+        )
+
+    def make_trial(self, *sections: str, **changes: Any) -> Trial:
+        """A trial as `build_target` makes it, with some of its fields changed."""
+        trial = target._make_trial(self.gather(*sections), self.ingest(), self.cache)
+        return dataclasses.replace(trial, **changes)
+
+    def candidates(self) -> list[Candidate]:
+        return [make_candidate(name, way) for name, way in self.ways.items()]
+
+
+def install_world(patch: pytest.MonkeyPatch, folder: Path, ways: dict[str, Way] | None = None) -> World:
+    """Puts the stand-ins in place and returns what steers them; its cache and its output are below `folder`."""
+    make_tiny_onnx(folder / "tiny.onnx")
+    engine = folder / "stub_engine.py"
+    engine.write_text(ENGINE)
+    world = World(folder, {"base": Way()} if ways is None else ways, Cache(folder / "cache"))
+    runtime = StubRuntime(engine, world.ways)
+    patch.setenv("PACK_CACHE_DIR", str(folder / "cache"))
+    patch.setattr(runtimes, "RUNTIMES", (runtime,))
+
+    def plan(info: SourceInfo, of: Target, optimize: Any) -> Plan:
+        return make_plan(info, of, optimize, (runtime,))
+
+    patch.setattr(target, "make_plan", plan)
+    patch.setattr(target, "ingest_model", lambda info, *_: world.ingest(info))
+    patch.setattr(target, "require_server", lambda cache: None)
+    patch.setattr(best, "verify_package", lambda *args, **kwargs: _serve(world, *args, **kwargs))
+    patch.setattr(evaluate, "lower_graph", _lower)
+    patch.setattr(evaluate, "ROUNDS", 2)
+    _hasten(patch)
+    _count(patch, world)
+    return world
+
+
+def _lower(source: SourceModel, steps: Sequence[PassStep], *_: object) -> Lowered:
+    if steps:
+        raise LoweringError(f"{steps[0]}: expected 6 fusions, found 5")
+    return Lowered(source.graph, ())
+
+
+def _serve(world: World, package: Path, model: str, workload: Any, precision: str, **_: object) -> Verified:
+    if not (package / "model_repository" / model / "config.pbtxt").is_file():
+        raise PackError("there is no model to serve")
+    world.served.append(precision)
+    ms = world.served_ms.get(precision, 5.0)
+    return Verified(ServedRecord(ms, ms, 1e3 / ms, 1, 100, "triton stub", ms, 99.0, "http", None, 0.0), None)
+
+
+def _hasten(patch: pytest.MonkeyPatch) -> None:
+    """Jobs make three calls a case."""
+    quick = Effort(warmup=0, min_calls=3, min_seconds=0.0, max_seconds=0.2)
+
+    def hasten(make: Any) -> Any:
+        def made(*args: Any, **kwargs: Any) -> Job:
+            job: Job = make(*args, **kwargs)
+            return dataclasses.replace(job, efforts=(quick,) * len(job.cases))
+
+        return made
+
+    patch.setattr(evaluate, "check_job", hasten(evaluate.check_job))
+    patch.setattr(evaluate, "timing_job", hasten(evaluate.timing_job))
+
+
+def _count(patch: pytest.MonkeyPatch, world: World) -> None:
+    run_bundle, measure_bundles = evaluate.run_bundle, evaluate.measure_bundles
+
+    def run(folder: Path, timeout_s: float) -> Any:
+        world.checks.append(evaluate.TypeAdapter(Job).validate_json((folder / "job.json").read_bytes()).candidate)
+        return run_bundle(folder, timeout_s)
+
+    def measure(bundles: Mapping[str, Path], rounds: int, timeout_s: float) -> Any:
+        world.timings.append(list(bundles))
+        return measure_bundles(bundles, rounds, timeout_s)
+
+    patch.setattr(evaluate, "run_bundle", run)
+    patch.setattr(evaluate, "measure_bundles", measure)
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    """Path -> content of all files below `folder`."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
