@@ -1,12 +1,13 @@
 """A small world for tests of the build: a runtime whose candidates are as fast, as wrong and as broken as a test says.
 
-The model is a real ONNX file, specs, plans, jobs and packages are the real ones. Only the export, the graph passes and
-the server are stood in for, and the runtime's engine is a few lines of Python.
+The model is a real ONNX file, specs, plans, jobs and packages are the real ones. Only the export, the graph passes, the
+server and the page of the report are stood in for, and the runtime's engine is a few lines of Python.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 
 from models import make_tiny_onnx
 from packc import runtimes
-from packc.build import best, evaluate, target
+from packc.build import best, endings, evaluate, inputs, target
 from packc.build.endings import BuildOptions, TargetResult
 from packc.build.evaluate import Trial
 from packc.build.inputs import BuildInputs, gather_inputs
@@ -34,13 +35,13 @@ from packc.package.manifest import ServedRecord
 from packc.passes.lower import Lowered, LoweringError
 from packc.plan import Plan, make_plan
 from packc.runtimes.onnxruntime import OnnxRuntime
-from packc.samples import RawSamples, save_samples
+from packc.samples import save_samples
 from packc.server.verify import Verified
 from packc.spec.model import Spec, TargetSpec
 from packc.spec.read import read_spec
 from packc.spec.resolve import resolve_targets
 from packc.target import Target
-from packc.tensors import Precision, ShapeCase, TensorSpec
+from packc.tensors import Precision, TensorSpec
 
 ENGINE = """
 import os, time
@@ -61,6 +62,8 @@ def run(options, inputs):
 def describe(options):
     return {"stub": "1.0"}
 """
+
+DEFAULTS = BuildOptions()
 
 SPEC = """
 [model]
@@ -155,9 +158,7 @@ class World:
         spec, target_spec = self.read(*sections)
         return gather_inputs(target_spec, target or probe_host(), inspect_source(spec.model), verify=verify)
 
-    def build(
-        self, *sections: str, target: Target | None = None, options: BuildOptions = BuildOptions()
-    ) -> TargetResult:
+    def build(self, *sections: str, target: Target | None = None, options: BuildOptions = DEFAULTS) -> TargetResult:
         """Builds the one target of a spec with these sections at `final`."""
         inputs = self.gather(*sections, target=target, verify=options.verify)
         return build_target(inputs, self.final, options, self.cache)
@@ -195,14 +196,14 @@ class World:
         return [make_candidate(name, way) for name, way in self.ways.items()]
 
 
-def install_world(patch: pytest.MonkeyPatch, folder: Path, ways: dict[str, Way] | None = None) -> World:
-    """Puts the stand-ins in place and returns what steers them; its cache and its output are below `folder`."""
+def install_world(patch: pytest.MonkeyPatch, folder: Path, cache: Path | None = None) -> World:
+    """Puts the stand-ins in place and returns what steers them; its files are below `folder`, as is its cache."""
     make_tiny_onnx(folder / "tiny.onnx")
     engine = folder / "stub_engine.py"
     engine.write_text(ENGINE)
-    world = World(folder, {"base": Way()} if ways is None else ways, Cache(folder / "cache"))
+    world = World(folder, {"base": Way()}, Cache(cache or folder / "cache"))
     runtime = StubRuntime(engine, world.ways)
-    patch.setenv("PACK_CACHE_DIR", str(folder / "cache"))
+    patch.setenv("PACK_CACHE_DIR", str(world.cache.root))
     patch.setattr(runtimes, "RUNTIMES", (runtime,))
 
     def plan(info: SourceInfo, of: Target, optimize: Any) -> Plan:
@@ -213,7 +214,9 @@ def install_world(patch: pytest.MonkeyPatch, folder: Path, ways: dict[str, Way] 
     patch.setattr(target, "require_server", lambda cache: None)
     patch.setattr(best, "verify_package", lambda *args, **kwargs: _serve(world, *args, **kwargs))
     patch.setattr(evaluate, "lower_graph", _lower)
-    patch.setattr(evaluate, "ROUNDS", 2)
+    patch.setattr(evaluate, "ROUNDS", 1)
+    patch.setattr(endings, "write_html", lambda manifest, path: path.write_text("<!doctype html>"))
+    patch.setattr(inputs, "list_libraries", functools.cache(inputs.list_libraries))
     _hasten(patch)
     _count(patch, world)
     return world
@@ -261,6 +264,13 @@ def _count(patch: pytest.MonkeyPatch, world: World) -> None:
 
     patch.setattr(evaluate, "run_bundle", run)
     patch.setattr(evaluate, "measure_bundles", measure)
+
+
+def write_tensors(path: Path, seed: int = 0, count: int = 6) -> Path:
+    """`count` samples for the world's model."""
+    rng = np.random.default_rng(seed)
+    save_samples(path, [{"features": rng.standard_normal((1, 8)).astype(np.float32)} for _ in range(count)])
+    return path
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:

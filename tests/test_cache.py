@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from packc.cache import Cache, cache_key
+from packc.errors import UsageError
 
 MAKE_SLOWLY = """
 import sys, time
@@ -141,3 +142,17 @@ def test_keys_depend_on_the_parts_alone() -> None:
     assert cache_key(a=1) != cache_key(a="1")
     assert cache_key(path=Path("x")) == cache_key(path="x")
     assert len(cache_key()) == 32
+
+
+def test_a_root_that_cannot_be_written_is_said_plainly(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=r"the cache at .*file cannot be written: Not a directory") as caught:
+        put(Cache(tmp_path / "file"), "k")
+    assert caught.value.hint == "name a folder of yours with PACK_CACHE_DIR"
+
+
+@pytest.mark.parametrize("size", ["lots", "-1", "nan"])
+def test_a_cap_that_is_no_size_is_refused_at_once(size: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PACK_CACHE_GIB", size)
+    with pytest.raises(UsageError, match=f"PACK_CACHE_GIB is '{size}', which is not a size"):
+        Cache(tmp_path)

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from packc.runtimes import RUNTIMES
+
 PACKAGE = Path(__file__).resolve().parents[1] / "compiler" / "packc"
 
 IMPORT_ALL = """
@@ -43,14 +45,14 @@ CORE = {
     "typing_inspection",
 }
 
-STARTED_ELSEWHERE = {"packc.server.backends"}
-"""Code that runs in another environment: Triton's Python backend imports it, not pack."""
+STARTED_ELSEWHERE = ("packc.server.backends", *(f"packc.runtimes.{runtime.engine.stem}" for runtime in RUNTIMES))
+"""Code that runs in another environment: Triton's Python backend and job bundles import it, not pack."""
 
 
 def list_modules() -> list[str]:
     files = (path.relative_to(PACKAGE.parent).with_suffix("") for path in PACKAGE.rglob("*.py"))
     names = (".".join(path.parts).removesuffix(".__init__") for path in files)
-    return sorted(name for name in names if not name.startswith(tuple(STARTED_ELSEWHERE)))
+    return sorted(name for name in names if not name.startswith(STARTED_ELSEWHERE))
 
 
 def import_all(modules: list[str]) -> dict[str, str]:

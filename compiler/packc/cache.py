@@ -6,10 +6,12 @@ for each key lets two builds share one piece of work. The total size is capped; 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
 import logging
+import math
 import os
 import shutil
 import tempfile
@@ -17,6 +19,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
+
+from packc.errors import UsageError
 
 log = logging.getLogger(__name__)
 
@@ -41,10 +46,14 @@ def cache_key(**parts: object) -> str:
 
 
 class Cache:
-    """The store below `root`; the default is `$PACK_CACHE_DIR`, else `$XDG_CACHE_HOME/packc`, else `~/.cache/packc`."""
+    """The store below `root`; the default is `$PACK_CACHE_DIR`, else `$XDG_CACHE_HOME/packc`, else `~/.cache/packc`.
+
+    Raises UsageError when `$PACK_CACHE_GIB` is not a size, and in use when the store cannot be written.
+    """
 
     def __init__(self, root: Path | None = None) -> None:
         self.root = root or _default_root()
+        self.cap_gib = _default_cap_gib()
 
     def get_or_make(self, kind: str, key: str, make: Callable[[Path], None]) -> Path:
         """Folder of the entry; when it is missing, `make(folder)` fills a fresh one, which is then published.
@@ -85,9 +94,7 @@ class Cache:
 
         The default cap is `$PACK_CACHE_GIB`, else 20. Returns the removed entries.
         """
-        cap_bytes = (
-            cap_gib if cap_gib is not None else float(os.environ.get("PACK_CACHE_GIB", DEFAULT_CAP_GIB))
-        ) * 2**30
+        cap_bytes = (self.cap_gib if cap_gib is None else cap_gib) * 2**30
         for path in self.root.glob("*/.*-*"):
             if path.is_dir():
                 self._remove_abandoned(path)
@@ -111,9 +118,7 @@ class Cache:
 
     @contextmanager
     def _lock(self, kind: str, key: str, *, wait: bool = True) -> Iterator[bool]:
-        folder = self.root / kind
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / f".{key}.lock").open("w") as file:
+        with self._open_lock(self.root / kind, key) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -121,12 +126,35 @@ class Cache:
                 return
             yield True
 
+    def _open_lock(self, folder: Path, key: str) -> TextIO:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            return (folder / f".{key}.lock").open("w")
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise UsageError(
+                f"the cache at {self.root} cannot be written: {error.strerror}",
+                hint="name a folder of yours with PACK_CACHE_DIR",
+            ) from error
+
 
 def _default_root() -> Path:
     if chosen := os.environ.get("PACK_CACHE_DIR"):
         return Path(chosen)
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "packc"
+
+
+def _default_cap_gib() -> float:
+    chosen = os.environ.get("PACK_CACHE_GIB", "")
+    try:
+        cap_gib = float(chosen or DEFAULT_CAP_GIB)
+    except ValueError:
+        cap_gib = math.nan
+    if not cap_gib >= 0:
+        raise UsageError(f"PACK_CACHE_GIB is {chosen!r}, which is not a size", hint="give a number of GiB, such as 20")
+    return cap_gib
 
 
 def _size_bytes(folder: Path) -> int:

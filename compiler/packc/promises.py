@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from packc.measure.measurement import Measurement
-from packc.quality.gate import ERRORS, quality_bound
+from packc.quality.gate import quality_bound
 from packc.quality.score import QualityScore
-from packc.spec.model import BudgetSection, QualitySection
+from packc.spec.model import ERROR_METRICS, BudgetSection, QualitySection
 
 PromiseKey = Literal["latency_ms", "throughput_per_s", "size_mib", "memory_mib"]
 
@@ -75,7 +75,7 @@ def describe_bound(metric: str, section: QualitySection) -> str:
     bound = quality_bound(section, metric)
     if bound.kind == "max_drop":
         return f"at most {bound.value:g} worse than the source model"
-    return f"at most {bound.value:g}" if metric in ERRORS else f"at least {bound.value:g}"
+    return f"at most {bound.value:g}" if metric in ERROR_METRICS else f"at least {bound.value:g}"
 
 
 def format_figure(value: float) -> str:

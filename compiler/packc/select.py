@@ -15,9 +15,9 @@ from packc.candidate import Candidate
 from packc.measure.measurement import Latency, Measurement
 from packc.measure.statistics import needed_calls
 from packc.promises import describe_bound, describe_score, format_figure, list_promises, list_speed_promises
-from packc.quality.gate import ERRORS, judge_score, needed_samples
+from packc.quality.gate import judge_score, needed_samples
 from packc.quality.score import QualityScore
-from packc.spec.model import BudgetSection, Goal, TargetSpec
+from packc.spec.model import ERROR_METRICS, BudgetSection, Goal, TargetSpec
 
 Status = Literal["kept", "budget_missed", "quality_missed", "failed"]
 Missed = Literal["budget", "quality", "failed"] | None
@@ -278,7 +278,7 @@ def _goal_text(outcome: Outcome, goal: Goal) -> str:
 
 def _goodness(outcome: Outcome) -> float:
     score = _score(outcome)
-    return -score.value if score.metric in ERRORS else score.value
+    return -score.value if score.metric in ERROR_METRICS else score.value
 
 
 def _measured(outcome: Outcome) -> Measurement:

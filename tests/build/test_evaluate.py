@@ -25,16 +25,15 @@ def evaluate_all(world: World, *sections: str, **changes: object) -> dict[str, O
 
 def test_what_fails_becomes_an_outcome_and_the_others_go_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluate, "JOB_TIMEOUT_S", 2.0)
-    faults = ("lowering", "raise", "crash", "hang", "hang when timed")
-    world.ways.update({fault.replace(" ", "-"): Way(fault=fault) for fault in faults})
+    world.ways |= {fault: Way(fault=fault) for fault in ("lowering", "raise", "crash", "hang")}
     world.ways["last"] = Way()
     outcomes = evaluate_all(world)
-    assert list(outcomes) == ["base", "lowering", "raise", "crash", "hang", "hang-when-timed", "last"]
+    assert list(outcomes) == ["base", "lowering", "raise", "crash", "hang", "last"]
     failures = {name: outcome.failure for name, outcome in outcomes.items() if outcome.failure}
     assert failures["lowering"] == "broken_pass: expected 6 fusions, found 5"
     assert failures["raise"] == "RuntimeError: no kernel for Attention"
     assert "SIGABRT" in failures["crash"]
-    assert failures["hang"] == failures["hang-when-timed"] == "no result within 2 s"
+    assert failures["hang"] == "no result within 2 s"
     assert outcomes["lowering"].model is None
     for name in failures:
         assert outcomes[name].measurement is None
@@ -79,15 +78,13 @@ def test_finished_work_is_used_again(world: World) -> None:
     assert (world.checks, world.timings) == (["base"], [["base"]])
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [{"threads": 1}, {"device": "another machine"}, {"cases": (ShapeCase("typical", 2, None),)}],
-    ids=lambda changes: next(iter(changes)),
-)
-def test_other_circumstances_are_measured_anew(world: World, changes: dict[str, object]) -> None:
+def test_other_circumstances_are_measured_anew(world: World) -> None:
     evaluate_all(world, threads=2)
-    evaluate_all(world, **{"threads": 2, **changes})
+    evaluate_all(world, threads=1)
     assert (world.checks, world.timings) == (["base"] * 2, [["base"]] * 2)
+    for change in ({"device": "another machine"}, {"cases": (ShapeCase("typical", 2, None),)}):
+        check_candidate(world.candidates()[0], world.make_trial(**{"threads": 2, **change}))
+    assert world.checks == ["base"] * 4
 
 
 def test_other_inputs_are_measured_anew(world: World, tmp_path: Path) -> None:
@@ -101,33 +98,26 @@ def test_other_inputs_are_measured_anew(world: World, tmp_path: Path) -> None:
     assert world.checks == ["base"] * 3
 
 
-@pytest.mark.parametrize("changed", ["model.onnx", "model.onnx.data"])
-def test_another_model_is_measured_anew(
-    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, changed: str
-) -> None:
+def test_another_model_is_measured_anew(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """External weights count: the main file is the same whatever they are."""
     model = make_tiny_onnx(tmp_path / "lowered" / "model.onnx", external_data=True)
     monkeypatch.setattr(evaluate, "lower_graph", lambda *_: Lowered(model, ()))
     evaluate_all(world)
-    file = model.with_name(changed)
-    if changed == "model.onnx":
-        make_tiny_onnx(model, external_data=True, edit=lambda proto: setattr(proto, "producer_name", "another"))
-    else:
-        file.write_bytes(file.read_bytes()[::-1])
-    evaluate_all(world)
-    assert (world.checks, world.timings) == (["base"] * 2, [["base"]] * 2)
+    for file in (model.with_name("model.onnx.data"), model):
+        content = file.read_bytes()
+        file.unlink()
+        file.write_bytes(content.replace(b"matmul", b"MatMul") if file == model else content[::-1])
+        evaluate_all(world)
+    assert (world.checks, world.timings) == (["base"] * 3, [["base"]] * 3)
 
 
 def test_a_timing_in_which_one_failed_is_not_kept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluate, "JOB_TIMEOUT_S", 1.5)
+    monkeypatch.setattr(evaluate, "JOB_TIMEOUT_S", 2.0)
     world.ways["stuck"] = Way(fault="hang when timed")
     outcomes = evaluate_all(world)
-    assert outcomes["stuck"].failure == "no result within 1.5 s"
+    assert outcomes["stuck"].failure == "no result within 2 s"
     assert outcomes["base"].failure is None
-    assert not [entry for entry in world.cache.entries() if entry.kind == "timing"]
-    evaluate_all(world)
-    assert world.checks == ["base", "stuck"]
-    assert len(world.timings) == 2
+    assert {entry.kind for entry in world.cache.entries()} == {"check", "latency"}
 
 
 def test_only_as_many_as_the_time_allows(world: World) -> None:
@@ -135,4 +125,3 @@ def test_only_as_many_as_the_time_allows(world: World) -> None:
     outcomes, skipped = evaluate_candidates(world.candidates(), world.make_trial("[optimize]\nmax_minutes = 0.0001"))
     assert [outcome.candidate.id for outcome in outcomes] == ["base"]
     assert [(rejection.what, "max_minutes" in rejection.reason) for rejection in skipped] == [("late", True)]
-

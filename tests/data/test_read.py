@@ -35,8 +35,14 @@ def test_each_kind_of_model_reads_its_own(text_info: SourceInfo, tmp_path: Path)
 
 def test_another_kind_is_refused(text_info: SourceInfo, tmp_path: Path) -> None:
     (tmp_path / "eval.npz").write_bytes(b"")
-    with pytest.raises(DataError, match=r"the model reads text, so its data are \.jsonl or \.csv"):
+    with pytest.raises(DataError, match=r"the model reads text, so its data are a \.jsonl or \.csv file"):
         read_samples(tmp_path / "eval.npz", text_info)
+
+
+def test_a_folder_is_no_file_of_texts(text_info: SourceInfo, tmp_path: Path) -> None:
+    (tmp_path / "eval.jsonl").mkdir()
+    with pytest.raises(DataError, match=r"eval\.jsonl: the model reads text, so its data are a \.jsonl or \.csv file"):
+        read_samples(tmp_path / "eval.jsonl", text_info)
 
 
 def test_missing_file(text_info: SourceInfo, tmp_path: Path) -> None:
@@ -47,6 +53,6 @@ def test_missing_file(text_info: SourceInfo, tmp_path: Path) -> None:
 @pytest.mark.parametrize("label", ["maybe", 2])
 def test_labels_must_be_classes(label: object, text_info: SourceInfo, tmp_path: Path) -> None:
     rows = [{"text": "a", "label": "yes"}, {"text": "b", "label": label}]
-    with pytest.raises(DataError, match=f"1 labels are no class of the model: '{label}'") as caught:
+    with pytest.raises(DataError, match=f"1 label is no class of the model: '{label}'") as caught:
         read_samples(write_jsonl(tmp_path / "eval.jsonl", rows), text_info)
     assert "its classes are no, yes" in str(caught.value.diagnostics[0].hint)

@@ -36,7 +36,8 @@ def test_arrays_that_disagree(tmp_path: Path) -> None:
     ("arrays", "message"),
     [
         ({}, "is empty"),
-        ({"x": np.ones((0, 2))}, "x has 0"),
+        ({"x": np.ones((0, 2))}, "has no samples: its arrays are empty"),
+        ({"label": np.ones(2)}, "has labels and no inputs"),
         ({"0/x": np.ones(1), "2/x": np.ones(1)}, "sample 1 is missing"),
         ({"0/x": np.ones(1), "x": np.ones(1)}, "the key 'x' is of no sample"),
         ({"x": np.array([{}], dtype=object)}, "it holds pickled objects"),
@@ -51,7 +52,7 @@ def test_malformed(arrays: dict[str, np.ndarray], message: str, tmp_path: Path) 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"\x80\x04N."])
 def test_not_an_archive(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.npz").write_bytes(content)
-    with pytest.raises(DataError, match=r"is not readable as \.npz"):
+    with pytest.raises(DataError, match=r"is not readable as \.npz: it is no archive"):
         read_tensor_file(tmp_path / "a.npz")
 
 

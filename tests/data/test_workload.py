@@ -101,6 +101,12 @@ def test_token_tensors_of_exact_shape(inputs: Path, info: SourceInfo, tmp_path: 
     assert len({row.tobytes() for row in largest["input_ids"]}) > 1
 
 
+def test_a_sequence_says_nothing_about_tensors(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    info = look(make_tiny_onnx(tmp_path / "tiny.onnx"))
+    assert cases_of(WorkloadSection(sequence=Range(typical=8, max=16)), tmp_path, info)[0] == ("typical", 1, None)
+    assert "workload.sequence says nothing here" in caplog.text
+
+
 def test_very_short_sequences(inputs: Path, info: SourceInfo, tmp_path: Path) -> None:
     source = make_source(info, input_ids=("batch", "sequence"))
     make_latency_inputs((ShapeCase("typical", 2, 1),), inputs, source, tmp_path / "latency.npz")

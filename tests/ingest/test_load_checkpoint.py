@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from checkpoints import write_bert_folder
 from models import make_tiny_bert
 from packc.errors import SourceError
 from packc.ingest.inspect import inspect_source
@@ -57,6 +58,12 @@ def test_a_head_without_weights_is_refused(bert_info: SourceInfo) -> None:
     """Even when the config lies about the head, loading sees that its weights are missing."""
     with pytest.raises(SourceError, match=r"no weights for \d tensors of BertForSequenceClassification: classifier"):
         load_checkpoint(replace(bert_info, task="text-classification"))
+
+
+def test_a_model_type_that_transformers_does_not_know(tmp_path: Path) -> None:
+    folder = write_bert_folder(tmp_path / "bert", model_type="foobar")
+    with pytest.raises(SourceError, match=r"config\.json: transformers [\d.]+ does not know the model type 'foobar'"):
+        load_checkpoint(inspect_source(ModelSection(name="m", source=str(folder))))
 
 
 @pytest.mark.parametrize(

@@ -104,13 +104,21 @@ def test_tensors_that_do_not_fit(
         make_inputs(raw, tensors_info, (FEATURES,), 0)
 
 
-def test_many_bad_samples_are_counted(tensors_info: SourceInfo, tmp_path: Path) -> None:
+def test_samples_with_the_same_mistake_are_counted(tensors_info: SourceInfo, tmp_path: Path) -> None:
     save_samples(tmp_path / "calib.npz", [{"features": np.ones((1, 9), np.float32)}] * 25)
     with pytest.raises(DataError) as caught:
         make_inputs(RawSamples("calib.npz", tensors=tmp_path / "calib.npz"), tensors_info, (FEATURES,), 0)
-    messages = [diagnostic.message for diagnostic in caught.value.diagnostics]
-    assert len(messages) == 12
-    assert messages[-2:] == ["and 15 more", "the model takes features float32 ['batch', 8]"]
+    (diagnostic,) = caught.value.diagnostics
+    assert diagnostic.message == "calib.npz: sample 0 and 24 more: features has the shape [1, 9], not [1, 8]"
+    assert diagnostic.hint == "the model takes features float32 ['batch', 8]"
+
+
+def test_many_different_mistakes_are_cut_short(tensors_info: SourceInfo, tmp_path: Path) -> None:
+    save_samples(tmp_path / "calib.npz", [{"features": np.ones((1, 9 + i), np.float32)} for i in range(14)])
+    with pytest.raises(DataError) as caught:
+        make_inputs(RawSamples("calib.npz", tensors=tmp_path / "calib.npz"), tensors_info, (FEATURES,), 0)
+    assert len(caught.value.diagnostics) == 11
+    assert caught.value.diagnostics[-1].message == "and 4 more such mistakes"
 
 
 def test_drawn_samples_fit_and_differ_by_seed(tensors_info: SourceInfo) -> None:

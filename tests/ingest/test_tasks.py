@@ -36,6 +36,12 @@ def test_no_other_head_is_put_on(wanted: Task) -> None:
         choose_task("BertForMaskedLM", "text", wanted, is_sentence_encoder=False)
 
 
+@pytest.mark.parametrize("architecture", ["GPT2LMHeadModel", "LlamaForCausalLM", "BertForFooBar"])
+def test_unknown_architectures(architecture: str) -> None:
+    with pytest.raises(SourceError, match=f"cannot compile the architecture '{architecture}'"):
+        choose_task(architecture, "text", None, is_sentence_encoder=False)
+
+
 def test_class_that_loads_a_task() -> None:
     assert head_class("text-classification") == "AutoModelForSequenceClassification"
     assert head_class("sentence-similarity") == "AutoModel"

@@ -39,6 +39,16 @@ def test_external_data_travels_along_and_counts_in_the_size(tmp_path: Path) -> N
     write_bundle(tmp_path / "bundle", stub_job(cases=()), artifact / "model.onnx", None, None, engine)
     assert model_size_mib(tmp_path / "bundle") == 2.0
     assert (tmp_path / "bundle/model/model.onnx").samefile(artifact / "model.onnx")
+    assert (artifact / "weights" / "data.bin").stat().st_nlink == 1, "ONNX readers refuse linked external data"
+
+
+def test_a_bundle_that_is_to_stay_shares_nothing(tmp_path: Path) -> None:
+    model = tmp_path / "artifact" / "model.txt"
+    model.parent.mkdir()
+    model.write_text("2.0")
+    write_bundle(tmp_path / "bundle", stub_job(cases=()), model, None, model, model, linked=False)
+    assert model.stat().st_nlink == 1
+    assert (tmp_path / "bundle/latency.npz").read_text() == "2.0"
 
 
 def test_a_bundle_is_copied_where_links_do_not_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,7 +61,7 @@ def test_a_failed_build_leaves_the_last_good_package(tmp_path: Path) -> None:
 def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(PackError) as caught, staging_dir(Path("build/cpu")) as staging:
-        raise OSError(errno.ENOSPC, "No space left on device", "build/cpu/model.onnx")
+        raise OSError(errno.ENOSPC, "No space left on device", "cache/model.onnx")  # the file that was copied
     assert not staging.exists()
     assert caught.value.exit_code == 1
     assert names(tmp_path) == []
@@ -86,6 +86,11 @@ def test_places_that_cannot_be_taken(tmp_path: Path, monkeypatch: pytest.MonkeyP
         texts.append(caught.value.render())
     check_golden("package/errors/places.txt", "\n---\n".join(texts) + "\n")
     assert names(tmp_path) == ["file", "link", "mine"]
+
+
+def test_a_file_system_that_takes_no_folders() -> None:
+    with pytest.raises(UsageError, match="/proc is not writable"), staging_dir(Path("/proc/build/cpu")):
+        pass
 
 
 def test_not_writable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from packc.errors import PackError
+from packc.errors import DataError, PackError
 from packc.quality.answers import judged_outputs, read_pairs
 from packc.samples import save_samples
 
@@ -54,5 +54,5 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path, candidate: list[dict
 
 def test_a_broken_reference_is_not_blamed_on_the_candidate(tmp_path: Path) -> None:
     ours, theirs = write(tmp_path / "ours", {"y": [[np.inf]]}), write(tmp_path / "theirs", {"y": [[1]]})
-    with pytest.raises(PackError, match="the source's answer holds NaN or infinity"):
+    with pytest.raises(DataError, match="the source model's own answer holds NaN or infinity"):
         list(read_pairs(ours, theirs, "y"))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from packc.errors import DataError
-from packc.quality.metrics import default_metric, score_answers
+from packc.quality.metrics import check_samples, default_metric, score_answers
 from packc.samples import save_samples
 from packc.spec.model import MetricName, Task
 
@@ -130,6 +130,28 @@ def test_labels_that_do_not_fit(tmp_path: Path, labels: list[str], names: list[s
     with pytest.raises(DataError) as error:
         score_answers("accuracy", path, path, "y", labels, names)
     assert error.value.render() == text
+
+
+@pytest.mark.parametrize(
+    ("metric", "task", "samples", "labels", "message"),
+    [
+        ("neighbour_agreement", "sentence-similarity", 11, 0, "needs at least 12 evaluation samples, there are 11"),
+        ("spearman", "feature-extraction", 1, 0, "needs at least 12 evaluation samples, there are 1"),
+        ("accuracy", "text-classification", 20, 0, "a true label for each of the 20 samples, there are 0"),
+        ("accuracy", "sentence-similarity", 20, 20, "needs a classifier with one class a sample"),
+    ],
+)
+def test_what_cannot_be_judged_is_known_beforehand(
+    metric: MetricName, task: Task, samples: int, labels: int, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        check_samples(metric, task, samples, labels)
+
+
+def test_what_can_be_judged() -> None:
+    check_samples("neighbour_agreement", "sentence-similarity", 12, 0)
+    check_samples("accuracy", "image-classification", 3, 3)
+    check_samples("cosine", "tensors", 1, 0)
 
 
 def test_one_number_is_no_choice(tmp_path: Path) -> None:

@@ -89,6 +89,14 @@ def test_a_port_in_use_is_refused(tmp_path: Path) -> None:
     assert "0 for any free one" in (caught.value.hint or "")
 
 
+def test_a_port_that_is_asked_for_twice_is_refused(tmp_path: Path) -> None:
+    with (
+        pytest.raises(UsageError, match="port 18000 is asked for twice"),
+        start_server(make_server(tmp_path), tmp_path, ports=Ports(http=18000, grpc=18000)),
+    ):
+        pytest.fail("it started")
+
+
 def test_a_port_that_is_taken_meanwhile_is_tried_again(tmp_path: Path) -> None:
     once = (
         "marker = os.environ['STAND_IN'] + '/tried'\n"

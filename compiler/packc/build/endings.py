@@ -100,7 +100,7 @@ def publish_jobs(inputs: BuildInputs, plan: Plan, trial: Trial, final: Path) -> 
             options = runtime.job_options(outcome.candidate, threads)
             job = timing_job(outcome.candidate, outcome.model, options, threads, trial.cases, ROUNDS, percentile)
             folder = staging / "job" / outcome.candidate.id
-            write_bundle(folder, job, outcome.model, None, trial.latency_inputs, runtime.engine)
+            write_bundle(folder, job, outcome.model, None, trial.latency_inputs, runtime.engine, linked=False)
         return _take_place(staging, final, manifest, "built")
 
 

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from pydantic import TypeAdapter
 
@@ -18,7 +19,7 @@ from packc.candidate import Candidate
 from packc.errors import DataError, PackError
 from packc.ingest.fingerprint import fingerprint_files, hash_file
 from packc.ingest.ingest import Ingested
-from packc.jobs.bundle import read_result, write_bundle
+from packc.jobs.bundle import write_bundle
 from packc.jobs.job import Job, JobResult
 from packc.jobs.local import run_bundle
 from packc.measure.jobs import check_job, timing_job
@@ -114,7 +115,7 @@ def check_candidate(candidate: Candidate, trial: Trial) -> Checked:
     except PackError as error:
         log.info("%s: failed: %s", candidate.id, error)
         return Checked(replace(outcome, failure=str(error)), "", is_kept=False)
-    rough = summarize_runs(folder, [read_result(folder)])
+    rough = TypeAdapter(Measurement).validate_json((folder / "measurement.json").read_bytes())
     is_kept = judge_score(score, trial.spec.quality).kept
     log.info("%s: %s%s", candidate.id, describe_score(score), "" if is_kept else ": below the bound")
     outcome = replace(outcome, quality=score, measurement=rough, answers=answers)
@@ -139,17 +140,22 @@ def _with_timing(outcome: Outcome, result: Measurement | JobResult | None) -> Ou
 
 
 def _run_check(candidate: Candidate, model: Path, model_hash: str, trial: Trial) -> Path:
-    """The folder of a finished check bundle. Raises PackError with the candidate's failure."""
+    """A folder with answers.npz and a rough measurement.json. Raises PackError with the candidate's failure."""
     runtime = find_runtime(candidate.runtime)
     options = runtime.job_options(candidate, trial.threads)
     outputs = tuple(output.name for output in trial.ingested.source.outputs)
     job = check_job(candidate, model, options, trial.threads, trial.cases, outputs)
 
     def make(folder: Path) -> None:
-        write_bundle(folder, job, model, trial.ingested.inputs, trial.latency_inputs, runtime.engine)
-        result = run_bundle(folder, JOB_TIMEOUT_S)
-        if result.status != "ok":
-            raise PackError(result.failure or result.status)
+        with TemporaryDirectory(dir=folder) as scratch:
+            bundle = Path(scratch)
+            write_bundle(bundle, job, model, trial.ingested.inputs, trial.latency_inputs, runtime.engine)
+            result = run_bundle(bundle, JOB_TIMEOUT_S)
+            if result.status != "ok":
+                raise PackError(result.failure or result.status)
+            rough = summarize_runs(bundle, [result])
+            (folder / "measurement.json").write_bytes(TypeAdapter(Measurement).dump_json(rough))
+            (bundle / "answers.npz").rename(folder / "answers.npz")
 
     key = cache_key(job=_identify(job, model_hash, trial), samples=hash_file(trial.ingested.inputs))
     return trial.cache.get_or_make("check", key, make)
@@ -171,12 +177,13 @@ def _run_timing(kept: dict[str, Checked], trial: Trial) -> dict[str, Measurement
     adapter = TypeAdapter(dict[str, Measurement | JobResult])
 
     def make(folder: Path) -> None:
-        bundles = {name: folder / name for name in jobs}
-        for name, job in jobs.items():
-            model = kept[name].outcome.model
-            assert model is not None
-            write_bundle(bundles[name], job, model, None, trial.latency_inputs, find_runtime(job.runtime).engine)
-        results = measure_bundles(bundles, ROUNDS, JOB_TIMEOUT_S)
+        with TemporaryDirectory(dir=folder) as scratch:
+            bundles = {name: Path(scratch, name) for name in jobs}
+            for name, job in jobs.items():
+                model = kept[name].outcome.model
+                assert model is not None
+                write_bundle(bundles[name], job, model, None, trial.latency_inputs, find_runtime(job.runtime).engine)
+            results = measure_bundles(bundles, ROUNDS, JOB_TIMEOUT_S)
         if any(isinstance(result, JobResult) for result in results.values()):
             raise _TimingFailed(results)
         (folder / "results.json").write_bytes(adapter.dump_json(results))

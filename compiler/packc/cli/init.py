@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import click
@@ -43,8 +44,11 @@ def init(model: str, output: Path, name: str | None) -> None:
     try:
         with output.open("x", encoding="utf-8") as file:
             file.write(text)
-    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
-        raise UsageError(f"cannot write {output}: {error.strerror}") from None
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            output.unlink(missing_ok=True)
+            raise
+        raise UsageError(f"cannot write {output}: {error.strerror}", hint="name another file with -o") from None
     LOGGER.info("wrote %s: %s, target host; `pack build %s` is next", output, info.task, output)
 
 

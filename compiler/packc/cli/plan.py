@@ -17,7 +17,7 @@ from packc.target_profiles import find_target
 
 
 @click.command()
-@click.argument("spec", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.argument("spec", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def plan(spec: Path, as_json: bool) -> None:
     """Show the candidates that a build of SPEC would try for each target, without building."""

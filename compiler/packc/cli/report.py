@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import click
@@ -30,8 +31,10 @@ def report(folder: Path, page: Path | None, as_json: bool) -> None:
 
         try:
             write_html(manifest, page)
-        except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
-            raise UsageError(f"cannot write {page}: {error.strerror}") from None
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise UsageError(f"cannot write {page}: {error.strerror}", hint="name another file") from None
         LOGGER.info("wrote %s", page)
     if as_json:
         click.echo((folder / MANIFEST).read_text("utf-8"), nl=False)

@@ -22,13 +22,13 @@ def read_samples(path: Path, info: SourceInfo) -> RawSamples:
     if not path.exists():
         raise DataError(Diagnostic(f"there are no data at {path}", hint="paths are relative to the spec file"))
     if isinstance(info.preprocessing, TextPreprocessing):
-        _expect(path, path.suffix in (".jsonl", ".csv"), "text", ".jsonl or .csv")
+        _expect(path, path.suffix in (".jsonl", ".csv") and path.is_file(), "text", "a .jsonl or .csv file")
         samples = read_text_file(path)
     elif isinstance(info.preprocessing, ImagePreprocessing):
         _expect(path, path.is_dir(), "images", "a folder of image files")
         samples = read_image_folder(path)
     else:
-        _expect(path, path.suffix == ".npz", "tensors", ".npz")
+        _expect(path, path.suffix == ".npz" and path.is_file(), "tensors", "an .npz file")
         samples = read_tensor_file(path)
     _check_labels(samples, info)
     return samples
@@ -47,10 +47,11 @@ def _check_labels(samples: RawSamples, info: SourceInfo) -> None:
     unknown = sorted(set(samples.labels) - known)
     if unknown:
         shown = ", ".join(repr(label) for label in unknown[:5]) + (" ..." if len(unknown) > 5 else "")
+        what = "label is" if len(unknown) == 1 else "labels are"
         classes = ", ".join(info.labels[:10]) + (" ..." if len(info.labels) > 10 else "")
         raise DataError(
             Diagnostic(
-                f"{samples.origin}: {len(unknown)} labels are no class of the model: {shown}",
+                f"{samples.origin}: {len(unknown)} {what} no class of the model: {shown}",
                 hint=f"its classes are {classes}; an index from 0 to {len(info.labels) - 1} will do too",
             )
         )

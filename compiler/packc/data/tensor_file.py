@@ -31,10 +31,14 @@ def read_tensor_file(path: Path) -> RawSamples:
         _check_layout(path, list(arrays))
         return RawSamples(origin=str(path), tensors=path)
     labels = arrays.pop(LABEL, None)
+    if not arrays:
+        raise DataError(Diagnostic(f"{path} has labels and no inputs"))
     lengths = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
     if labels is not None:
         lengths[LABEL] = len(labels) if labels.ndim else 0
-    if len(set(lengths.values())) != 1 or not next(iter(lengths.values())):
+    if not any(lengths.values()):
+        raise DataError(Diagnostic(f"{path} has no samples: its arrays are empty"))
+    if len(set(lengths.values())) != 1:
         shown = ", ".join(f"{name} has {length}" for name, length in lengths.items())
         raise DataError(
             Diagnostic(
@@ -47,14 +51,15 @@ def read_tensor_file(path: Path) -> RawSamples:
 
 
 def _read_arrays(path: Path) -> dict[str, Array]:
+    hint = "write it with numpy.savez, numbers only"
+    if not zipfile.is_zipfile(path):
+        raise DataError(Diagnostic(f"{path} is not readable as .npz: it is no archive, or it is truncated", hint=hint))
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
     except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
         reason = "it holds pickled objects" if "allow_pickle" in str(error) else str(error)
-        raise DataError(
-            Diagnostic(f"{path} is not readable as .npz: {reason}", hint="write it with numpy.savez, numbers only")
-        ) from error
+        raise DataError(Diagnostic(f"{path} is not readable as .npz: {reason}", hint=hint)) from error
 
 
 def _check_layout(path: Path, keys: list[str]) -> None:

@@ -28,6 +28,8 @@ def workload_cases(spec: TargetSpec, inputs: Path, info: SourceInfo) -> tuple[Sh
     """
     batch, text = spec.workload.batch, info.preprocessing
     if not isinstance(text, TextPreprocessing):
+        if spec.workload.sequence:
+            log.warning("workload.sequence says nothing here: the model reads no text")
         return (ShapeCase("typical", batch.typical, None), ShapeCase("max", batch.max, None))
     sequence = spec.workload.sequence or _measure_lengths(spec, inputs, info, text)
     if sequence.max > text.max_length:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 from packc.errors import SourceError
+from packc.ingest.config import read_config
 from packc.ingest.reference import TRACE_BATCH, TorchReference
 from packc.ingest.source import ImagePreprocessing, SourceInfo, TextPreprocessing
 from packc.ingest.tasks import head_class
@@ -26,7 +28,8 @@ def load_checkpoint(info: SourceInfo) -> TorchReference:
     """The checkpoint with its head, or its encoder with pooling and normalisation in the module.
 
     Attention is written out as plain matrix products ("eager"), the form that fusions recognise.
-    Raises SourceError when weights are missing: a head is never initialised at random.
+    Raises SourceError for a model type that transformers does not know, and when weights are missing: a head is never
+    initialised at random.
     """
     import torch
 
@@ -63,7 +66,15 @@ def _load_weights(info: SourceInfo) -> Any:
 
     options: dict[str, Any] = {"trust_remote_code": info.trust_remote_code, "local_files_only": True}
     auto_class = getattr(transformers, head_class(info.task))
-    config = transformers.AutoConfig.from_pretrained(info.location, **options)
+    try:
+        config = transformers.AutoConfig.from_pretrained(info.location, **options)
+    except (ValueError, KeyError) as error:
+        file = Path(info.location, "config.json")
+        raise SourceError(
+            f"{file}: transformers {transformers.__version__} does not know the model type "
+            f"{read_config(file).get('model_type')!r}",
+            hint="export the model to .onnx, or give it as 'package.module:factory'",
+        ) from error
     model_class = getattr(auto_class, "_model_mapping").get(type(config), None)  # noqa: B009
     if inspect.isclass(model_class) and "add_pooling_layer" in inspect.signature(model_class.__init__).parameters:
         options["add_pooling_layer"] = False

@@ -28,6 +28,8 @@ DRAWN_AXIS = 16
 
 PIXEL_TOLERANCE = 1e-4
 
+SHOWN_MISTAKES = 10
+
 Inputs = list[dict[str, Array]]
 
 
@@ -109,16 +111,21 @@ def _check_tensors(path: Path, origin: str, specs: Sequence[TensorSpec]) -> Inpu
         samples = load_samples(path)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(Diagnostic(f"{origin} is not a samples file: {error}")) from error
-    mistakes = [
-        Diagnostic(f"{origin}: sample {i}: {mistake}")
-        for i, sample in enumerate(samples)
-        if (mistake := _find_mistake(sample, specs))
-    ]
+    mistakes: dict[str, list[int]] = {}
+    for i, sample in enumerate(samples):
+        if mistake := _find_mistake(sample, specs):
+            mistakes.setdefault(mistake, []).append(i)
     if mistakes:
         takes = ", ".join(f"{spec.name} {spec.dtype} {list(spec.shape)}" for spec in specs)
-        rest = [Diagnostic(f"and {len(mistakes) - 10} more")] if len(mistakes) > 10 else []
-        raise DataError(*mistakes[:10], *rest, Diagnostic(f"the model takes {takes}"))
+        found = [f"{origin}: {_name_samples(indices)}: {mistake}" for mistake, indices in mistakes.items()]
+        rest = [f"and {len(found) - SHOWN_MISTAKES} more such mistakes"] if len(found) > SHOWN_MISTAKES else []
+        *first, last = (*found[:SHOWN_MISTAKES], *rest)
+        raise DataError(*map(Diagnostic, first), Diagnostic(last, hint=f"the model takes {takes}"))
     return samples
+
+
+def _name_samples(indices: Sequence[int]) -> str:
+    return f"sample {indices[0]}" + (f" and {len(indices) - 1} more" if len(indices) > 1 else "")
 
 
 def _find_mistake(sample: dict[str, Array], specs: Sequence[TensorSpec]) -> str | None:

@@ -68,9 +68,11 @@ def load_header(path: Path) -> Any:
     try:
         proto = onnx.load(path, load_external_data=False)
     except (DecodeError, OSError) as error:
-        raise SourceError(f"{path} is not an ONNX file, or it is truncated: {error}") from error
+        raise SourceError(
+            f"{path} is not an ONNX file, or it is truncated: {error}", hint="fetch or export it again"
+        ) from error
     if not proto.graph.node or not proto.opset_import:
-        raise SourceError(f"{path} is not an ONNX file: it has no graph")
+        raise SourceError(f"{path} is not an ONNX file: it has no graph", hint="fetch or export it again")
     return proto
 
 

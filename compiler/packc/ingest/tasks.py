@@ -21,6 +21,9 @@ HEAD_TASKS: tuple[tuple[str, Task, Modality], ...] = (
 ENCODER_SUFFIXES = ("Model", "Encoder", "ForPreTraining")
 """Classes without a head of their own: what they compute is the hidden states."""
 
+DECODER_SUFFIX = "LMHeadModel"
+"""The older name of *ForCausalLM: no encoder, for all that it ends like one."""
+
 ENCODER_TASKS: dict[Modality, tuple[Task, ...]] = {
     "text": ("feature-extraction", "sentence-similarity"),
     "image": ("image-feature-extraction",),
@@ -35,7 +38,8 @@ def choose_task(architecture: str, modality: Modality, wanted: Task | None, *, i
     and for a task whose head has no weights in the checkpoint.
     """
     head = next(((task, kind) for suffix, task, kind in HEAD_TASKS if architecture.endswith(suffix)), None)
-    if head is None and not architecture.endswith(ENCODER_SUFFIXES):
+    is_encoder = architecture.endswith(ENCODER_SUFFIXES) and not architecture.endswith(DECODER_SUFFIX)
+    if head is None and not is_encoder:
         raise SourceError(
             f"cannot compile the architecture {architecture!r}: its task is not one that pack knows",
             hint="pack compiles encoders (*Model) and "

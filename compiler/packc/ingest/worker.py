@@ -75,11 +75,11 @@ def _ingest_torch(request: Request) -> None:
     graph = request.export / GRAPH_FILE
     answer = reference.outputs[0]
     probes = []
+    if request.answers is not None:
+        _write_answers(request, reference, reference.read_inputs(), request.answers)
     if request.make_export:
         export_module(reference, graph)
         probes = make_probes(reference, info)
-    if request.answers is not None:
-        _write_answers(request, reference, reference.read_inputs(), request.answers)
     del reference
     gc.collect()
     if request.make_export:

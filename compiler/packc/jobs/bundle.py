@@ -19,20 +19,31 @@ MODEL_FOLDER = "model"
 T = TypeVar("T")
 
 
-def write_bundle(folder: Path, job: Job, model: Path, samples: Path | None, latency: Path | None, engine: Path) -> None:
+def write_bundle(
+    folder: Path,
+    job: Job,
+    model: Path,
+    samples: Path | None,
+    latency: Path | None,
+    engine: Path,
+    *,
+    linked: bool = True,
+) -> None:
     """Fills `folder` (made when missing) with a bundle for `job`.
 
     `model` is the artifact's main file; every file of its folder belongs to the artifact and travels along (external
-    data, an engine's second file). Large files are hard links where the file system allows it, else copies.
-    `samples` is needed when the job answers, `latency` when it has cases.
+    data, an engine's second file). `samples` is needed when the job answers, `latency` when it has cases.
+    `linked`, for a bundle that does not outlive its run, makes hard links of what it can; external data are always
+    copied, as ONNX readers refuse data that have a second link.
     """
+    place = _link if linked else _copy
     folder.mkdir(parents=True, exist_ok=True)
     for file in sorted(model.parent.rglob("*")):
         if file.is_file():
-            _link(file, folder / MODEL_FOLDER / file.relative_to(model.parent))
+            (place if file == model else _copy)(file, folder / MODEL_FOLDER / file.relative_to(model.parent))
     for name, source in (("samples.npz", samples), ("latency.npz", latency)):
         if source is not None:
-            _link(source, folder / name)
+            place(source, folder / name)
     shutil.copyfile(engine, folder / "engine.py")
     shutil.copyfile(runner.__file__, folder / "run.py")
     (folder / "job.json").write_bytes(TypeAdapter(Job).dump_json(job, indent=1))
@@ -66,6 +77,12 @@ def _read(path: Path, adapter: TypeAdapter[T]) -> T:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise PackError(f"{path}: malformed at {place or 'the top'}: {first['msg']}") from None
+
+
+def _copy(source: Path, destination: Path) -> None:
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    destination.unlink(missing_ok=True)
+    shutil.copyfile(source, destination)
 
 
 def _link(source: Path, destination: Path) -> None:

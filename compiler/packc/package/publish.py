@@ -180,14 +180,14 @@ def _sync(path: Path) -> None:
 
 
 def _explain(error: OSError, place: Path) -> PackError:
-    where = error.filename or place
-    if error.errno in _FULL:
+    if error.errno in _FULL:  # error.filename may be the file that was copied
         return PackError(
-            f"the disk is full: {where} could not be written; nothing was published",
+            f"the disk is full: {place} could not be written; nothing was published",
             hint="free some space, or choose another --out; `pack cache gc` frees what the cache keeps",
         )
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return UsageError(f"{where} is not writable", hint="choose another --out, or change its permissions")
-    if error.errno in (errno.ENOTDIR, errno.EEXIST):
-        return UsageError(f"{where} is not a folder", hint="choose another --out")
+    standing = next((path for path in (place, *place.parents) if path.exists()), place)
+    if not standing.is_dir():
+        return UsageError(f"{standing} is not a folder", hint="choose another --out")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT):  # ENOENT: /proc and its like
+        return UsageError(f"{standing} is not writable", hint="choose another --out, or change its permissions")
     return PackError(f"{place} could not be written: {error}")

@@ -112,13 +112,11 @@ def _standardize(model: ir.Model, node: ir.Node) -> None:
 
 def _spread_mask(tape: ir.tape.Tape, mask: ir.Value, query: ir.Value, sequence_axis: int) -> ir.Value:
     """`mask` with one row a query: the standard broadcasts that axis, ONNX Runtime's kernel does not."""
-    import onnx_ir as ir
-
     if mask.shape is not None and query.shape is not None and len(mask.shape) > 1:
         rows, length = mask.shape[-2], query.shape[sequence_axis]
         if rows == length and rows != 1:
             return mask
-    one = tape.initializer(ir.tensor([1], dtype=ir.DataType.INT64, name=f"{mask.name}_one"))
+    one = tape.op("Constant", [], attributes={"value_ints": [1]})
     length_value = tape.op("Shape", [query], attributes={"start": sequence_axis, "end": sequence_axis + 1})
     shape = tape.op("Concat", [length_value, one], attributes={"axis": 0})
     return tape.op("Expand", [mask, shape])

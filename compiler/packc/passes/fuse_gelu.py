@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from packc.passes.graph_pass import PassContext, PassError, PassReport, count_operators
@@ -34,6 +35,7 @@ class FuseGelu:
         before = count_operators(model, "Gelu")
         fuse_erfgelu(model)
         fuse_gelu(model)
+        _fuse_halved_input(model)
         raise_opset(model, GELU_OPSET)
         for node in list(model.graph):
             if node.domain == MICROSOFT and node.op_type in APPROXIMATIONS and len(node.inputs) == 1:
@@ -45,6 +47,20 @@ class FuseGelu:
     def ensures(self, model: ir.Model, context: PassContext) -> None:
         if count_operators(model, "Gelu") and model.opset_imports[""] < GELU_OPSET:
             raise PassError(f"{self.name}: Gelu needs opset {GELU_OPSET}, the graph has {model.opset_imports['']}")
+
+
+def _fuse_halved_input(model: ir.Model) -> None:
+    """(x / 2) (1 + tanh(...)), as transformers writes `gelu_new`: a form that the library's rules do not know."""
+    from onnxscript.rewriter import pattern
+
+    def halved(op, x):  # type: ignore[no-untyped-def]
+        inner = op.Mul(math.sqrt(2 / math.pi), op.Add(x, op.Mul(0.044715, op.Pow(x, 3.0))))
+        return op.Mul(op.Mul(0.5, x), op.Add(op.Tanh(inner), 1.0))
+
+    def fused(op, x):  # type: ignore[no-untyped-def]
+        return op.FastGelu(x, _domain=MICROSOFT)
+
+    pattern.RewriteRuleSet([pattern.RewriteRule(halved, fused)], commute=True).apply_to_model(model)
 
 
 def _standardize(model: ir.Model, node: ir.Node) -> None:

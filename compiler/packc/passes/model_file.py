@@ -14,10 +14,13 @@ MODEL_FILE = "model.onnx"
 
 
 def load_model(path: Path) -> ir.Model:
-    """The model at `path`; external data stay on disk, mapped into memory."""
+    """The model at `path`, every node and value with a name of its own; external data stay on disk, mapped."""
     import onnx_ir as ir
+    from onnx_ir.passes.common import NameFixPass
 
-    return ir.load(path)
+    model = ir.load(path)
+    NameFixPass()(model)
+    return model
 
 
 def save_model(model: ir.Model, path: Path) -> bool:

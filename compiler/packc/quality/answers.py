@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.npyio import NpzFile
 
-from packc.errors import PackError
+from packc.errors import DataError, Diagnostic, PackError
 
 Values = npt.NDArray[np.float64]
 Pair = tuple[Values, Values]
@@ -27,7 +27,8 @@ def judged_outputs(output: str, available: tuple[str, ...]) -> tuple[str, ...]:
 def read_pairs(reference: Path, candidate: Path, output: str) -> Iterator[tuple[Pair, ...]]:
     """Of each sample, in order, the (reference, candidate) answers of every judged output.
 
-    Raises PackError when samples or outputs are missing, shapes differ, or an answer holds NaN or infinity.
+    Raises PackError when samples or outputs are missing, shapes differ, or the candidate's answer holds NaN or
+    infinity; DataError when the source model's own does.
     """
     with np.load(reference, allow_pickle=False) as ours, np.load(candidate, allow_pickle=False) as theirs:
         expected, found = _outputs_of(ours), _outputs_of(theirs)
@@ -57,7 +58,9 @@ def _check_pair(reference: npt.NDArray[Any], candidate: npt.NDArray[Any], where:
         raise PackError(
             f"output {where}: the candidate's shape is {list(candidate.shape)}, the source's {list(reference.shape)}"
         )
-    for who, values in (("source", reference), ("candidate", candidate)):
-        if not np.isfinite(values).all():
-            raise PackError(f"output {where}: the {who}'s answer holds NaN or infinity")
+    if not np.isfinite(reference).all():
+        message = f"output {where}: the source model's own answer holds NaN or infinity"
+        raise DataError(Diagnostic(message, hint="look for NaN in that sample; if it has none, the model is broken"))
+    if not np.isfinite(candidate).all():
+        raise PackError(f"output {where}: the candidate's answer holds NaN or infinity")
     return reference.astype(np.float64), candidate.astype(np.float64)

@@ -8,10 +8,8 @@ from typing import Literal
 
 from packc.quality.bootstrap import Z
 from packc.quality.score import QualityScore
-from packc.spec.model import MetricName, QualitySection
+from packc.spec.model import ERROR_METRICS, MetricName, QualitySection
 
-ERRORS = ("max_error", "mean_error")
-"""Metrics that are better when smaller."""
 SHARES = ("top1_agreement", "accuracy")
 """Metrics whose samples are right or wrong, so that few samples prove little even when all are right."""
 ROUNDING = 1e-9
@@ -70,7 +68,7 @@ def judge_score(score: QualityScore, section: QualitySection) -> Judgement:
     `max_drop` is judged on the worst drop, whose interval compares candidate and source model on the same samples.
     """
     bound = quality_bound(section, score.metric)
-    sign = -1.0 if score.metric in ERRORS else 1.0
+    sign = -1.0 if score.metric in ERROR_METRICS else 1.0
     if bound.kind == "min":
         measured, limit = (score.high if sign < 0 else score.low), bound.value
     else:

@@ -12,7 +12,7 @@ from packc.errors import DataError, Diagnostic
 from packc.quality.answers import Pair, read_pairs
 from packc.quality.bootstrap import Interval, max_interval, mean_interval, paired_drop_interval, wilson_interval
 from packc.quality.score import QualityScore
-from packc.quality.similarity import score_neighbours, score_spearman
+from packc.quality.similarity import check_count, score_neighbours, score_spearman
 from packc.spec.model import MetricName, Task
 
 Values = npt.NDArray[np.float64]
@@ -30,9 +30,25 @@ DEFAULT_METRICS: dict[Task, MetricName] = {
 }
 
 
+ACCURACY_TASKS: tuple[Task, ...] = ("text-classification", "image-classification", "tensors")
+"""Tasks whose answer can be one class a sample."""
+
+
 def default_metric(task: Task) -> MetricName:
     """The metric that judges `task` when the spec names none."""
     return DEFAULT_METRICS[task]
+
+
+def check_samples(metric: MetricName, task: Task, samples: int, labels: int) -> None:
+    """Raises DataError when `metric` cannot judge so many evaluation samples and labels: before anything is built."""
+    if metric in ("neighbour_agreement", "spearman"):
+        check_count(metric, samples)
+    if metric == "accuracy":
+        if task not in ACCURACY_TASKS:
+            message = f"accuracy needs a classifier with one class a sample, the model's task is {task}"
+            hint = f'choose metric = "{default_metric(task)}"'
+            raise DataError(Diagnostic(message, hint=hint))
+        _check_labels(samples, labels)
 
 
 def score_answers(
@@ -92,9 +108,7 @@ def _error(metric: str, value: float, interval: Interval, samples: int) -> Quali
 def _score_accuracy(
     samples: Sequence[tuple[Pair, ...]], labels: Sequence[str], class_names: Sequence[str]
 ) -> QualityScore:
-    if len(labels) != len(samples):
-        message = f"accuracy needs a true label for each of the {len(samples)} samples, there are {len(labels)}"
-        raise DataError(Diagnostic(message, hint='add "label" to the samples, or choose metric = "top1_agreement"'))
+    _check_labels(len(samples), len(labels))
     truth = np.array([_label_index(label, i, class_names) for i, label in enumerate(labels)])
     before = np.array([_single_decision(sample[0][0]) for sample in samples]) == truth
     after = np.array([_single_decision(sample[0][1]) for sample in samples]) == truth
@@ -102,6 +116,12 @@ def _score_accuracy(
     low, high = wilson_interval(share, len(after))
     _, worst_drop = paired_drop_interval(before, after)
     return QualityScore("accuracy", share, low, high, len(after), float(before.mean()), worst_drop)
+
+
+def _check_labels(samples: int, labels: int) -> None:
+    if labels != samples:
+        message = f"accuracy needs a true label for each of the {samples} samples, there are {labels}"
+        raise DataError(Diagnostic(message, hint='add "label" to the samples, or choose metric = "top1_agreement"'))
 
 
 def _label_index(label: str, sample: int, class_names: Sequence[str]) -> int:

@@ -25,7 +25,7 @@ def score_neighbours(reference: Values, candidate: Values) -> QualityScore:
     the others, so that chance alone never agrees on more. Ties in the reference may be broken either way. The
     interval is the bootstrap over samples as queries.
     """
-    n = _check_count("neighbour_agreement", len(reference))
+    n = check_count("neighbour_agreement", len(reference))
     k = min(NEIGHBOURS, (n - 1) // 4)
     shares = np.concatenate(
         [
@@ -43,7 +43,7 @@ def score_spearman(reference: Values, candidate: Values) -> QualityScore:
     Above 500 samples, 500 evenly spaced ones are ranked. The interval is the bootstrap over samples (not pairs, which
     are not independent); ranks are those of the whole set, which on embeddings moves its ends by less than 0.003.
     """
-    n = _check_count("spearman", len(reference))
+    n = check_count("spearman", len(reference))
     kept = np.unique(np.linspace(0, n - 1, min(n, MOST_RANKED)).astype(int))
     upper = np.triu_indices(len(kept), 1)
     ranks = [
@@ -101,7 +101,8 @@ def _correlation(covariance: Values, variance_x: Values, variance_y: Values) -> 
     return np.asarray(np.clip(np.divide(covariance, scale, out=np.zeros_like(scale), where=scale > 0), -1, 1))
 
 
-def _check_count(metric: str, n: int) -> int:
+def check_count(metric: str, n: int) -> int:
+    """`n`, when so many samples are enough to tell neighbours and ranks from chance. Raises DataError."""
     if n < LEAST_SAMPLES:
         raise DataError(
             Diagnostic(

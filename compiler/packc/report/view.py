@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from packc.package.manifest import CandidateRecord, Manifest, QualityRecord, ServedRecord
-from packc.quality.gate import ERRORS
 from packc.report.figures import MISSING, show_quality
+from packc.spec.model import ERROR_METRICS
 
 Standing = Literal["chosen", "kept", "over budget", "below quality", "not judged", "failed"]
 STANDINGS: tuple[Standing, ...] = ("chosen", "kept", "over budget", "below quality", "not judged", "failed")
@@ -88,7 +88,7 @@ def find_broken(manifest: Manifest) -> frozenset[str]:
 
 def is_error_metric(metric: str) -> bool:
     """Whether a smaller value of `metric` is better."""
-    return metric in ERRORS
+    return metric in ERROR_METRICS
 
 
 def worst_end(quality: QualityRecord) -> float:

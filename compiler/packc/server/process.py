@@ -93,12 +93,10 @@ def start_server(
     The repository is not written to. `response_cache` gives models that ask for one a cache; without, they answer
     anew each time. `graceful` lets requests in flight finish at exit, which takes Triton seconds; explicit control is
     always graceful, since only Triton itself can tell the /tmp/folder* of files that were pushed to it from others'.
-    Raises UsageError when a port that was asked for is taken, ServerStopped with Triton's own reason when a model does
-    not load or the server is not ready within `ready_timeout_s`.
+    Raises UsageError when a port that was asked for is taken or asked for twice, ServerStopped with Triton's own reason
+    when a model does not load or the server is not ready within `ready_timeout_s`.
     """
-    for port in (ports.http, ports.grpc, ports.metrics):
-        if port and not _is_free(port):
-            raise _port_error(port)
+    _check_ports([port for port in (ports.http, ports.grpc, ports.metrics) if port])
     scratch, alive = _make_scratch()
     process: subprocess.Popen[bytes] | None = None
     try:
@@ -259,6 +257,14 @@ def _pick_ports(wanted: Ports) -> Ports:
                 probe.bind(("127.0.0.1", 0))
             picked.append(port or int(probe.getsockname()[1]))
     return Ports(*picked)
+
+
+def _check_ports(wanted: list[int]) -> None:
+    if doubled := [port for port in wanted if wanted.count(port) > 1]:
+        raise UsageError(f"port {doubled[0]} is asked for twice", hint="HTTP, gRPC and metrics each need their own")
+    for port in wanted:
+        if not _is_free(port):
+            raise _port_error(port)
 
 
 def _port_error(port: int) -> UsageError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from packc.tensors import Precision
 
@@ -35,10 +35,14 @@ MetricName = Literal[
     "mean_error",
 ]
 
+ERROR_METRICS: tuple[MetricName, ...] = ("max_error", "mean_error")
+"""Metrics that are better when smaller; no other exceeds 1."""
+
 Goal = Literal["latency", "throughput", "size", "cost"]
 Pipeline = Literal["auto", "text", "image", "none"]
 Pooling = Literal["mean", "cls", "max", "none"]
 
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 Bound = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
 
@@ -126,7 +130,7 @@ class QualitySection(Section):
     """[quality]: the promise about answers, judged at the lower end of the metric's 95 % interval."""
 
     metric: MetricName | None = Field(default=None, description="By task when it is left out.")
-    min: float | None = Field(default=None, description="The metric must reach this (errors: stay at or below).")
+    min: Finite | None = Field(default=None, description="The metric must reach this (errors: stay at or below).")
     max_drop: Bound | None = Field(default=None, description="The metric may fall this far below the source model's.")
     data: str | None = Field(default=None, description="Evaluation samples.")
 
@@ -135,6 +139,20 @@ class QualitySection(Section):
         if self.min is not None and self.max_drop is not None:
             raise ValueError("give `min` or `max_drop`, not both")
         return self
+
+
+def _check_reach(quality: QualitySection) -> QualitySection:
+    """Refuses a bound that no candidate can reach; not the section's own matter: an override may hold one key alone."""
+    if quality.min is not None:
+        metric = quality.metric or "the metric"
+        if quality.metric in ERROR_METRICS and quality.min < 0:
+            raise ValueError(f"min ({quality.min:g}) is below 0, the least that {metric} can be")
+        if quality.metric not in ERROR_METRICS and quality.min > 1:
+            raise ValueError(f"min ({quality.min:g}) is above 1, the most that {metric} can be")
+    return quality
+
+
+WholeQuality = Annotated[QualitySection, AfterValidator(_check_reach)]
 
 
 class CalibrationSection(Section):
@@ -184,7 +202,7 @@ class Spec(Section):
     model: ModelSection = Field(description='Needs `name = "..."` and `source = "..."`.')
     workload: WorkloadSection = WorkloadSection()
     budget: BudgetSection = BudgetSection()
-    quality: QualitySection = QualitySection()
+    quality: WholeQuality = QualitySection()
     calibration: CalibrationSection = CalibrationSection()
     optimize: OptimizeSection = OptimizeSection()
     serve: ServeSection = ServeSection()
@@ -201,7 +219,7 @@ class TargetSpec(Section):
     model: ModelSection
     workload: WorkloadSection
     budget: BudgetSection
-    quality: QualitySection
+    quality: WholeQuality
     calibration: CalibrationSection
     optimize: OptimizeSection
     serve: ServeSection

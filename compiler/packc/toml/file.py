@@ -84,7 +84,8 @@ def _read_text(path: Path, error: type[DiagnosedError]) -> str:
     except IsADirectoryError:
         raise error(Diagnostic(f"{path} is a folder, not a TOML file", hint=_hint_missing(path))) from None
     except UnicodeDecodeError as failure:
-        raise error(Diagnostic(f"{path} is not text in UTF-8 (byte {failure.start})")) from None
+        line = failure.object.count(b"\n", 0, failure.start) + 1
+        raise error(Diagnostic(f"{path}:{line} is not text in UTF-8", hint="save it as UTF-8")) from None
     except (OSError, ValueError) as failure:
         raise error(Diagnostic(f"{path} cannot be read: {failure}")) from None
 

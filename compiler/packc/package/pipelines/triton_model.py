@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +11,7 @@ from typing import Any
 from packc.package.model_config import VERSION, print_config
 
 FileContent = str | bytes | Path
-"""What a file holds, or the file that it is a link or copy of."""
+"""What a file holds, or the file that it is a copy of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,10 @@ def version_path(file: str) -> str:
 
 
 def write_models(models: tuple[TritonModel, ...], repository: Path) -> None:
-    """Writes each model's folder below `repository`, which may not exist yet. Large files are linked, not copied."""
+    """Writes each model's folder below `repository`, which may not exist yet.
+
+    Files are copied, never linked: whoever changes a package must not change what the cache holds.
+    """
     for model in models:
         folder = repository / model.name
         (folder / str(VERSION)).mkdir(parents=True)
@@ -45,16 +46,6 @@ def write_models(models: tuple[TritonModel, ...], repository: Path) -> None:
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
             if isinstance(content, Path):
-                link_or_copy(content, target)
+                shutil.copyfile(content, target)
             else:
                 target.write_bytes(content.encode() if isinstance(content, str) else content)
-
-
-def link_or_copy(source: Path, target: Path) -> None:
-    """Makes `target` the same file as `source` where the file system can, else a copy of it."""
-    try:
-        os.link(source.resolve(), target)
-    except OSError as error:
-        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
-            raise
-        shutil.copyfile(source, target)

@@ -1,0 +1,155 @@
+"""What is published when the server has the last word."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from build_world import Way, World, make_candidate
+from packc.build import best
+from packc.build.best import Packing, publish_best
+from packc.build.endings import BuildOptions, TargetResult
+from packc.errors import PackError
+from packc.measure.measurement import Latency, Measurement
+from packc.quality.score import QualityScore
+from packc.select import Outcome
+from packc.serving import ServingPlan
+from packc.tensors import Precision, ShapeCase
+
+BUDGET = "[budget]\nlatency_ms = 50"
+
+
+def make_outcome(world: World, precision: Precision, ms: float, error: float) -> Outcome:
+    """A measured candidate named after its precision, whose answers are off by `error`."""
+    way = world.ways[precision] = Way(ms, error, precision=precision)
+    latency = Latency(ShapeCase("typical", 1, None), ms, ms, ms, 1e3 / ms, 300, False, (ms,) * 300)
+    ingested = world.ingest()
+    return Outcome(
+        make_candidate(precision, way),
+        model=ingested.source.graph,
+        measurement=Measurement((latency,), 0.1, 100.0, 1.0, 1, "some CPU", ()),
+        quality=QualityScore("max_error", error, error, error, 12, 0.0, error),
+        failure=None,
+        warnings=(),
+        answers=ingested.answers,
+    )
+
+
+def publish(world: World, outcomes: Sequence[Outcome], *sections: str, **options: bool) -> TargetResult:
+    trial = world.make_trial(*sections)
+    inputs = world.gather(*sections)
+    packing = Packing(
+        inputs,
+        trial,
+        inputs.make_findings(outcomes, ()),
+        ServingPlan(1, 1, 8, 0, ()),
+        "none",
+        BuildOptions(**options),  # type: ignore[arg-type]
+    )
+    return publish_best(packing, world.final)
+
+
+@pytest.fixture
+def pair(world: World) -> list[Outcome]:
+    """fp32 is slower and exact, so it is chosen where the goal is size (they are of one size); int8 is faster."""
+    return [make_outcome(world, "fp32", 20.0, 0.0), make_outcome(world, "int8", 5.0, 0.05)]
+
+
+SMALLEST = "[optimize]\ngoal = 'size'"
+
+
+def test_the_served_figure_decides(world: World, pair: list[Outcome]) -> None:
+    world.served_ms = {"int8": 10.0}
+    result = publish(world, pair, BUDGET)
+    assert (result.end, result.folder, result.manifest.state) == ("published", world.final, "verified")
+    assert world.served == ["int8"]
+    assert result.manifest.verdict.chosen == "int8"
+    assert result.manifest.verdict.reasons[0].startswith("budget met: p99 10 ms of 50 ms")
+    assert "served" in result.manifest.verdict.reasons[0]
+    assert result.manifest.served is not None
+    assert result.manifest.served.latency_ms == 10.0
+    assert (world.final / "model_repository/tiny/1/model.onnx").is_file()
+
+
+def test_a_faster_one_has_its_turn_when_the_budget_is_missed_as_served(world: World, pair: list[Outcome]) -> None:
+    world.served_ms = {"fp32": 70.0, "int8": 30.0}
+    result = publish(world, pair, BUDGET, SMALLEST)
+    assert world.served == ["fp32", "int8"]
+    assert (result.end, result.manifest.verdict.chosen, result.manifest.verdict.met) == ("published", "int8", True)
+    assert [candidate.id for candidate in result.manifest.candidates] == ["fp32", "int8"]
+
+
+def test_a_slower_one_is_not_tried(world: World, pair: list[Outcome]) -> None:
+    world.served_ms = {"int8": 70.0}
+    assert publish(world, pair, BUDGET).end == "budget_missed"
+    assert world.served == ["int8"]
+
+
+def test_a_refused_one_is_never_tried(world: World, pair: list[Outcome]) -> None:
+    """The rough figures of a candidate below the quality bound do not bring it back."""
+    world.served_ms = {"int8": 70.0}
+    for allow_miss in (False, True):
+        refused = make_outcome(world, "int4", 1.0, 0.9)
+        result = publish(world, [*pair, refused], BUDGET, allow_miss=allow_miss)
+        assert result.end == ("published" if allow_miss else "budget_missed")
+        assert {miss.candidate for miss in result.manifest.verdict.nearest} == {"int8"}
+    assert world.served == ["int8", "int8"]
+
+
+def test_when_all_miss_as_served_the_nearest_are_named(world: World, pair: list[Outcome]) -> None:
+    world.served_ms = {"fp32": 60.0, "int8": 75.0}
+    result = publish(world, pair, BUDGET, SMALLEST)
+    assert (result.end, result.folder) == ("budget_missed", world.missed)
+    assert not world.final.exists()
+    verdict = result.manifest.verdict
+    assert (verdict.met, verdict.chosen) == (False, None)
+    assert verdict.reasons[0].startswith("budget missed: p99 60 ms of 50 ms, 20 % over")
+    assert verdict.reasons[-2].startswith("nearest: fp32: budget missed: p99 60 ms")
+    assert verdict.reasons[-1].startswith("nearest: int8: budget missed: p99 75 ms")
+    assert [(miss.candidate, miss.measured) for miss in verdict.nearest] == [("fp32", 60.0), ("int8", 75.0)]
+    assert result.manifest.served is not None
+    assert result.manifest.served.latency_ms == 60.0
+
+
+def test_allow_miss_publishes_the_nearest_as_served(world: World, pair: list[Outcome]) -> None:
+    world.served_ms = {"fp32": 60.0, "int8": 75.0}
+    result = publish(world, pair, BUDGET, SMALLEST, allow_miss=True)
+    assert (result.end, result.folder, result.manifest.state) == ("published", world.final, "verified")
+    assert (result.manifest.verdict.met, result.manifest.verdict.chosen) == (False, "fp32")
+    assert [miss.measured for miss in result.manifest.verdict.nearest] == [60.0]
+    assert (world.final / "model_repository/tiny/config.pbtxt").is_file()
+
+
+def test_allow_miss_takes_the_selections_nearest_through_the_server(world: World, pair: list[Outcome]) -> None:
+    result = publish(world, pair, "[budget]\nlatency_ms = 1", allow_miss=True)
+    assert (result.end, result.manifest.state, world.served) == ("published", "verified", ["int8"])
+    assert (result.manifest.verdict.met, result.manifest.verdict.chosen) == (False, "int8")
+    assert result.manifest.verdict.nearest[0].measured == 5.0
+
+
+def test_nothing_is_packaged_when_no_candidate_keeps_its_promises(world: World, pair: list[Outcome]) -> None:
+    result = publish(world, pair, "[budget]\nlatency_ms = 1")
+    assert (result.end, result.manifest.state, world.served) == ("budget_missed", "measured", [])
+    assert sorted(path.name for path in world.final.parent.iterdir()) == ["cpu-missed"]
+
+
+def test_without_a_server_the_measured_figure_decides(world: World, pair: list[Outcome]) -> None:
+    result = publish(world, pair, BUDGET, verify=False)
+    assert (result.end, result.manifest.state, world.served) == ("published", "measured", [])
+    assert result.manifest.served is None
+
+
+def test_a_server_that_fails_leaves_nothing(world: World, pair: list[Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise PackError("the server stopped")
+
+    monkeypatch.setattr(best, "verify_package", fail)
+    with pytest.raises(PackError, match="the server stopped"):
+        publish(world, pair)
+    assert not _list_all(world.folder / "build")
+
+
+def _list_all(folder: Path) -> list[Path]:
+    return list(folder.rglob("*"))

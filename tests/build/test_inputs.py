@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from build_world import World, write_tensors
+from packc import __version__
+from packc.build import inputs
+from packc.build.inputs import digest_samples, gather_inputs, limit_samples, list_versions
+from packc.errors import DataError
+from packc.host import probe_host
+from packc.ingest.inspect import inspect_source
+from packc.samples import RawSamples
+
+
+def test_without_data_samples_are_generated_and_say_so(world: World) -> None:
+    found = world.gather()
+    assert found.evaluation.is_generated
+    assert found.calibration == found.evaluation
+    assert found.traffic is None
+    assert found.metric == "max_error"
+    assert found.make_findings((), ()).quality_data == "generated"
+
+
+def test_the_specs_data_are_read(world: World) -> None:
+    for i, name in enumerate(("eval", "calib", "traffic")):
+        write_tensors(world.folder / f"{name}.npz", seed=i)
+    found = world.gather('data = "eval.npz"', '[calibration]\ndata = "calib.npz"', '[workload]\ndata = "traffic.npz"')
+    assert found.evaluation.tensors == world.folder / "eval.npz"
+    assert found.calibration.tensors == world.folder / "calib.npz"
+    assert found.traffic is not None
+    assert found.traffic.tensors == world.folder / "traffic.npz"
+
+
+def test_calibration_falls_back_on_the_traffic(world: World) -> None:
+    write_tensors(world.folder / "traffic.npz")
+    found = world.gather('[workload]\ndata = "traffic.npz"')
+    assert found.calibration == found.traffic
+    assert found.evaluation.is_generated
+
+
+def test_missing_data_are_an_error(world: World) -> None:
+    data = write_tensors(world.folder / "eval.npz")
+    spec, target = world.read('data = "eval.npz"')
+    data.unlink()
+    with pytest.raises(DataError, match="there are no data at"):
+        gather_inputs(target, probe_host(), inspect_source(spec.model), verify=True)
+
+
+def test_the_metric_is_the_tasks_when_the_spec_names_none(world: World) -> None:
+    path = world.write_spec()
+    path.write_text(path.read_text().replace('metric = "max_error"', ""))
+    found = world.gather()
+    quality = found.spec.quality.model_copy(update={"metric": None})
+    spec = found.spec.model_copy(update={"quality": quality})
+    assert dataclasses.replace(found, spec=spec).metric == "cosine"
+
+
+def test_the_key_is_that_of_everything_that_matters(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write_tensors(world.folder / "eval.npz")
+    section = 'data = "eval.npz"'
+    keys = [world.gather(section).key]
+    assert world.gather(section).key == keys[0]
+    keys.append(world.gather(section, "[budget]\nlatency_ms = 10").key)
+    keys.append(world.gather(section, target=dataclasses.replace(probe_host(), units=77)).key)
+    keys.append(world.gather(section, verify=False).key)
+    write_tensors(data, seed=1)
+    keys.append(world.gather(section).key)
+    model = world.folder / "tiny.onnx"
+    model.write_bytes(model.read_bytes().replace(b"matmul", b"MatMul"))
+    keys.append(world.gather(section).key)
+    monkeypatch.setattr(inputs, "__version__", "next")
+    keys.append(world.gather(section).key)
+    monkeypatch.setattr(inputs.platform, "node", lambda: "another machine")
+    keys.append(world.gather(section).key)
+    assert len(set(keys)) == len(keys)
+
+
+def test_the_versions_are_of_what_is_installed() -> None:
+    versions = list_versions()
+    assert versions["packc"] == __version__
+    assert versions["numpy"] == np.__version__
+    assert "onnxruntime" in versions
+    assert all(versions.values())
+
+
+def test_limit_samples() -> None:
+    samples = RawSamples("a.jsonl", texts=("a", "b", "c"), labels=("0", "1", "0"))
+    assert limit_samples(samples, 2) == RawSamples("a.jsonl", texts=("a", "b"), labels=("0", "1"))
+    assert limit_samples(samples, 5) == samples
+
+
+def test_a_digest_is_of_content(tmp_path: Path) -> None:
+    image = tmp_path / "a.png"
+    image.write_bytes(b"a")
+    samples = RawSamples("folder", images=(image,), labels=("cat",))
+    before = digest_samples(samples)
+    assert digest_samples(dataclasses.replace(samples, origin="elsewhere")) == before
+    assert digest_samples(dataclasses.replace(samples, labels=("dog",))) != before
+    image.write_bytes(b"b")
+    assert digest_samples(samples) != before

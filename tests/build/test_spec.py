@@ -1,0 +1,115 @@
+"""All targets of a spec, and pack.lock."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from build_world import HOST, World, write_tensors
+from packc.build import spec as build_spec_module
+from packc.build.endings import BuildOptions, TargetResult
+from packc.build.spec import TargetFailure, build_spec
+from packc.build.target import build_target
+from packc.errors import MissingError, SourceError, TargetError
+from packc.package.manifest_file import read_manifest
+from packc.spec.read import read_spec
+
+TWO = HOST + '\n[targets.edge]\nprofile = "jetson-orin-nano-8gb"\n'
+
+
+def build(world: World, *sections: str, targets: str = HOST, only: tuple[str, ...] = ()) -> dict[str, Any]:
+    path = world.write_spec(*sections, targets=targets)
+    options = BuildOptions(verify=False)
+    results = build_spec(read_spec(path), path, world.folder / "build", options, world.cache, only)
+    return {result.target: result for result in results}
+
+
+def read_lock(world: World) -> dict[str, Any]:
+    return json.loads((world.folder / "build/tiny/pack.lock").read_text())
+
+
+def hash_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_the_lock_says_what_the_build_was_made_of(world: World) -> None:
+    data = write_tensors(world.folder / "calib.npz", count=12)
+    results = build(world, '[calibration]\ndata = "calib.npz"', targets=TWO)
+    lock = read_lock(world)
+    assert (lock["schema"], lock["model"]) == (1, "tiny")
+    inputs = {item["role"]: item for item in lock["inputs"]}
+    assert list(inputs) == ["spec", "model", "calibration data"]
+    assert inputs["spec"]["sha256"] == hash_of(world.folder / "spec.toml")
+    assert inputs["model"]["location"] == str(world.folder / "tiny.onnx")
+    assert inputs["calibration data"] == {
+        "role": "calibration data",
+        "location": str(data),
+        "revision": None,
+        "sha256": hash_of(data),
+    }
+    assert {"packc", "python", "onnxruntime"} <= set(lock["versions"])
+    cpu, edge = lock["targets"]
+    manifest = read_manifest(world.final)
+    assert (cpu["target"], cpu["profile"], cpu["candidate"], cpu["runtime"], cpu["precision"]) == (
+        "cpu", "host", "base", "onnxruntime", "fp32",
+    )  # fmt: skip
+    assert (cpu["build_key"], cpu["files"]) == (manifest.build_key, manifest.files)
+    assert manifest.serving is not None
+    assert (cpu["instances"], cpu["threads"]) == (manifest.serving.instances, manifest.serving.threads)
+    assert (edge["target"], edge["candidate"], edge["threads"], edge["files"]) == ("edge", None, None, {})
+    assert [result.end for result in results.values()] == ["published", "planned"]
+
+
+def test_an_unchanged_build_leaves_the_lock_as_it_was(world: World) -> None:
+    build(world)
+    before = read_lock(world)
+    assert build(world)["cpu"].end == "unchanged"
+    assert read_lock(world) == before
+
+
+def test_nothing_published_means_no_candidate_in_the_lock(world: World) -> None:
+    assert build(world, "[budget]\nlatency_ms = 0.0001")["cpu"].end == "budget_missed"
+    (target,) = read_lock(world)["targets"]
+    assert (target["candidate"], target["files"]) == (None, {})
+
+
+def test_a_target_that_cannot_be_built_costs_only_itself(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail_edge(inputs: Any, *rest: Any) -> TargetResult:
+        if inputs.spec.target == "edge":
+            raise MissingError("no such device")
+        return build_target(inputs, *rest)
+
+    monkeypatch.setattr(build_spec_module, "build_target", fail_edge)
+    results = build(world, targets='[targets.edge]\nprofile = "host"\n' + HOST)
+    assert list(results) == ["edge", "cpu"]
+    assert isinstance(results["edge"], TargetFailure)
+    assert results["edge"].error.exit_code == 5
+    assert results["cpu"].end == "published"
+    assert [target["target"] for target in read_lock(world)["targets"]] == ["cpu"]
+
+
+def test_no_lock_when_no_target_could_be_built(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise MissingError("no such device")
+
+    monkeypatch.setattr(build_spec_module, "build_target", fail)
+    assert isinstance(build(world)["cpu"], TargetFailure)
+    assert not (world.folder / "build").exists()
+
+
+def test_only_the_targets_that_were_asked_for(world: World) -> None:
+    assert list(build(world, targets=TWO, only=("edge",))) == ["edge"]
+    assert not world.final.exists()
+
+
+def test_what_concerns_all_targets_is_raised(world: World) -> None:
+    with pytest.raises(TargetError, match="unknown target"):
+        build(world, targets='[targets.cpu]\nprofile = "no-such-device"\n')
+    (world.folder / "tiny.onnx").write_bytes(b"not a model")
+    with pytest.raises(SourceError):
+        build(world)
+    assert not (world.folder / "build").exists()

@@ -1,0 +1,170 @@
+"""One target, from its inputs to what lies on disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from build_world import Way, World, snapshot
+from packc.build import target
+from packc.build.endings import BuildOptions
+from packc.errors import DataError, Diagnostic, MissingError, TargetError, UsageError
+from packc.package.manifest_file import check_files, read_manifest
+from packc.target_profiles import find_target
+
+UNVERIFIED = BuildOptions(verify=False)
+TIGHT = "[budget]\nlatency_ms = 0.0001"
+
+
+def test_from_a_spec_to_a_package(world: World) -> None:
+    world.ways |= {"wrong": Way(error=0.5), "broken": Way(fault="crash")}
+    result = world.build("[budget]\nlatency_ms = 5000")
+    assert (result.end, result.folder, result.target) == ("published", world.final, "cpu")
+    manifest = read_manifest(world.final)
+    assert manifest == result.manifest
+    assert (manifest.state, manifest.verdict.met, manifest.verdict.chosen) == ("verified", True, "base")
+    assert {c.id: c.status for c in manifest.candidates} == {
+        "base": "kept",
+        "wrong": "quality_missed",
+        "broken": "failed",
+    }
+    assert manifest.served is not None
+    assert manifest.serving is not None
+    assert check_files(world.final, manifest) == []
+    assert {"README.md", "report.html", "sbom.cdx.json", "golden", "model_repository"} <= {
+        path.name for path in world.final.iterdir()
+    }
+
+
+def test_an_unchanged_build_does_nothing(world: World) -> None:
+    world.build()
+    before = snapshot(world.final)
+    assert world.build().end == "unchanged"
+    assert snapshot(world.final) == before
+    assert (world.checks, world.timings, world.served) == (["base"], [["base"]], ["fp32"])
+
+
+def test_a_tampered_package_is_built_again_as_it_was(world: World) -> None:
+    """A change in place, even: no file of the package is a link into the cache."""
+    world.build()
+    before = snapshot(world.final)
+    for file in ("model_repository/tiny/1/model.onnx", "README.md"):
+        with (world.final / file).open("r+b") as stream:
+            stream.write(b"!!")
+        assert world.build().end == "published"
+        assert snapshot(world.final)[file] == before[file]
+    assert (world.checks, world.timings) == (["base"], [["base"]]), "all of it was in the cache"
+
+
+def test_a_manifest_that_cannot_be_read_is_no_obstacle(world: World) -> None:
+    world.build()
+    for text in ("{}", "not json"):
+        (world.final / "manifest.json").write_text(text)
+        assert world.build().end == "published"
+
+
+def test_a_package_that_vanishes_while_it_is_looked_at_is_built_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def vanish(*_: object) -> None:
+        raise FileNotFoundError("model.onnx")
+
+    world.build()
+    monkeypatch.setattr(target, "check_files", vanish)
+    assert world.build().end == "published"
+
+
+def test_a_miss_leaves_the_good_package_and_success_removes_its_record(world: World) -> None:
+    world.build()
+    before = snapshot(world.final)
+    missed = world.build(TIGHT)
+    assert (missed.end, missed.folder) == ("budget_missed", world.missed)
+    assert snapshot(world.final) == before
+    assert sorted(snapshot(world.missed)) == ["manifest.json", "report.html"]
+    assert world.build("[budget]\nlatency_ms = 5000").end == "published"
+    assert sorted(path.name for path in world.final.parent.iterdir()) == ["cpu"]
+
+
+def test_a_package_with_a_miss_needs_allow_miss_every_time(world: World) -> None:
+    allowing = BuildOptions(allow_miss=True)
+    published = world.build(TIGHT, options=allowing)
+    assert (published.end, published.manifest.verdict.met) == ("published", False)
+    assert read_manifest(world.final).verdict.nearest
+    assert world.build(TIGHT, options=allowing).end == "unchanged"
+    assert world.build(TIGHT).end == "budget_missed"
+    assert read_manifest(world.final).verdict.met is False
+
+
+def test_quality_missed_and_failed(world: World) -> None:
+    world.ways["base"] = Way(error=0.5)
+    assert world.build().end == "quality_missed"
+    world.ways["base"] = Way(fault="raise")
+    failed = world.build()
+    assert failed.end == "failed"
+    assert any("no kernel for Attention" in reason for reason in failed.manifest.verdict.reasons)
+
+
+def test_faulty_data_end_the_build(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise DataError(Diagnostic("line 3: no text"))
+
+    monkeypatch.setattr(target, "ingest_model", refuse)
+    with pytest.raises(DataError, match="line 3"):
+        world.build()
+    assert not (world.folder / "build").exists()
+
+
+def test_a_precision_that_the_target_lacks(world: World) -> None:
+    genoa = find_target("cpu-amd-genoa", world.folder)
+    with pytest.raises(TargetError, match="has no fp16"):
+        world.build('[optimize]\nprecisions = ["fp16"]', target=genoa)
+
+
+def test_a_missing_server_is_said_before_any_work(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(_: object) -> None:
+        raise MissingError("there is no Triton server here")
+
+    monkeypatch.setattr(target, "require_server", none)
+    with pytest.raises(MissingError):
+        world.build()
+    assert world.checks == []
+    with pytest.raises(UsageError, match="not the address"):
+        world.build(options=BuildOptions(urls=("localhost",)))
+    assert world.checks == []
+    assert world.build(options=BuildOptions(urls=("http://here:8000",))).end == "published"
+    assert world.build(options=UNVERIFIED).manifest.state == "measured"
+
+
+def test_a_place_that_cannot_be_taken_is_said_before_any_work(world: World) -> None:
+    world.final.mkdir(parents=True)
+    (world.final / "thesis.txt").touch()
+    with pytest.raises(UsageError, match="not a package"):
+        world.build()
+    assert world.checks == []
+
+
+def test_a_device_elsewhere_gets_jobs_that_were_checked_here(world: World) -> None:
+    genoa = find_target("cpu-amd-genoa", world.folder)
+    result = world.build(target=genoa)
+    assert (result.end, result.manifest.state) == ("built", "built")
+    assert result.manifest.environment["device"] == genoa.name
+    assert json.loads((world.final / "job/base/job.json").read_text())["threads"] == 96
+    assert (world.checks, world.timings, world.served) == (["base"], [], [])
+    assert world.build(target=genoa).end == "built", "and nothing was done again"
+    assert world.checks == ["base"]
+
+
+def test_what_was_checked_here_counts_for_another_device(world: World, tmp_path: Path) -> None:
+    world.build(options=UNVERIFIED)
+    world.build(target=find_target("cpu-amd-genoa", world.folder))
+    assert world.checks == ["base"]
+
+
+def test_a_device_that_nothing_compiles_for_gets_a_plan(world: World) -> None:
+    jetson = find_target("jetson-orin-nano-8gb", world.folder)
+    for _ in range(2):
+        result = world.build(target=jetson)
+        assert (result.end, result.manifest.state, result.manifest.verdict.met) == ("planned", "planned", None)
+    assert world.checks == []

@@ -1,0 +1,74 @@
+"""`pack plan`: what a build would try; nothing is built."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from build_world import HOST, SPEC
+from models import make_tiny_onnx
+from packc.cli.main import run
+
+TARGETS = HOST + '\n[targets.edge]\nprofile = "jetson-orin-nano-8gb"\n'
+
+
+@pytest.fixture
+def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PACK_CACHE_DIR", str(tmp_path / "cache"))
+    make_tiny_onnx(tmp_path / "tiny.onnx")
+    path = tmp_path / "spec.toml"
+    path.write_text(SPEC + TARGETS)
+    return path
+
+
+def test_candidates_and_what_is_not_tried(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["plan", str(spec)]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("tiny: tensors, ")
+    assert "\ncpu: " in out
+    assert "(this machine)\nCANDIDATE " in out
+    assert "onnxruntime-fp32 " in out
+    assert "elsewhere: nothing is measured here" in out
+    edge = out.split("\nedge: ")[1]
+    assert "CANDIDATE" not in edge
+    assert "not tried: onnxruntime: this runtime compiles for CPUs" in edge
+    assert not (spec.parent / "build").exists()
+
+
+def test_json_is_one_document(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["plan", str(spec), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert list(document) == ["schema", "model", "targets"]
+    assert (document["schema"], document["model"]) == (1, "tiny")
+    cpu, edge = document["targets"]
+    assert list(cpu) == list(edge) == ["name", "profile", "is_here", "candidates", "rejected"]
+    assert (cpu["name"], cpu["profile"], cpu["is_here"]) == ("cpu", "host", True)
+    assert cpu["candidates"][0] == {
+        "id": "onnxruntime-fp32",
+        "runtime": "onnxruntime",
+        "precision": "fp32",
+        "passes": [],
+    }
+    assert (edge["name"], edge["is_here"], edge["candidates"]) == ("edge", False, [])
+    assert all(rejection["what"] and rejection["reason"] for rejection in edge["rejected"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("jetson-orin-nano-8gb", "jetson-orin-nano", "jetson-orin-nano-8gb"),
+        ("[targets.cpu]", '[optimize]\nprecisions = ["fp8"]\n[targets.cpu]', "has no fp8"),
+        ('source = "tiny.onnx"', 'source = "other.onnx"', "other.onnx"),
+    ],
+    ids=["profile", "precision", "model"],
+)
+def test_mistakes_are_2(spec: Path, capsys: pytest.CaptureFixture[str], old: str, new: str, said: str) -> None:
+    spec.write_text(spec.read_text().replace(old, new))
+    assert run(["plan", str(spec)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err
+    assert "error: " in err
