@@ -119,7 +119,7 @@ def select(outcomes: Sequence[Outcome], spec: TargetSpec, generated: bool) -> Ve
         status: [outcome for outcome in outcomes if classify(outcome, spec) == status] for status in STATUSES
     }
     if of["kept"]:
-        return _choose(of["kept"], spec, caveats)
+        return _choose(of["kept"], outcomes, spec, caveats)
     failures = tuple(f"{o.candidate.id} failed: {o.failure or 'it was not measured'}" for o in of["failed"])
     if of["budget_missed"]:
         return _miss_budget(of["budget_missed"], spec, failures + caveats)
@@ -169,7 +169,9 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _choose(kept: Sequence[Outcome], spec: TargetSpec, caveats: tuple[str, ...]) -> Verdict:
+def _choose(
+    kept: Sequence[Outcome], outcomes: Sequence[Outcome], spec: TargetSpec, caveats: tuple[str, ...]
+) -> Verdict:
     goal = spec.optimize.goal
     ranked = sorted(kept, key=lambda outcome: _goal_figure(outcome, goal))
     equal = [o for o in ranked if _goal_figure(o, goal) <= _goal_figure(ranked[0], goal) * SAME]
@@ -182,6 +184,7 @@ def _choose(kept: Sequence[Outcome], spec: TargetSpec, caveats: tuple[str, ...])
             *_describe_budget(measurement, spec.budget),
             f"quality kept: {describe_score(_score(best))}, bound {describe_bound(_score(best).metric, spec.quality)}",
             _describe_choice(best, ranked, goal),
+            *_describe_gain(best, outcomes),
             *_list_doubts(measurement.latencies[0], spec.budget),
             *caveats,
         ),
@@ -237,6 +240,16 @@ def _describe_choice(best: Outcome, ranked: Sequence[Outcome], goal: Goal) -> st
         return f"{text}: as good as {rival} within 2 %, with the better answers"
     rival = f"{ranked[1].candidate.id} ({_goal_text(ranked[1], goal)})"
     return f"{SUPERLATIVES[goal]} of {len(ranked)} that keep every promise: {text}, then {rival}"
+
+
+def _describe_gain(best: Outcome, outcomes: Sequence[Outcome]) -> list[str]:
+    """How much faster than the model as exported, timed in turns with it; nothing where that was not timed."""
+    exported = next((o for o in outcomes if not o.candidate.passes and o.measurement is not None), None)
+    if exported is None or exported is best:
+        return []
+    before_ms, after_ms = _measured(exported).latencies[0].p50_ms, _measured(best).latencies[0].p50_ms
+    figures = f"p50 {format_figure(after_ms)} ms against {format_figure(before_ms)} ms"
+    return [f"{before_ms / after_ms:.1f} x the speed of {exported.candidate.id}, the model as exported: {figures}"]
 
 
 def _list_doubts(latency: Latency, budget: BudgetSection) -> list[str]:

@@ -35,7 +35,7 @@ def test_arrays_become_tuples(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"\xff\xfe", "is not text in UTF-8 (byte 0)"), (b"a = ", "not valid TOML: invalid value")],
+    [(b"\xff\xfe", ":1 is not text in UTF-8"), (b"a = ", "not valid TOML: invalid value")],
 )
 def test_unreadable_content_raises_the_given_error(tmp_path: Path, content: bytes, message: str) -> None:
     with pytest.raises(ProfileError) as failure:

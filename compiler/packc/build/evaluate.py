@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 
 from pydantic import TypeAdapter
 
+from packc import __version__
 from packc.cache import Cache, cache_key
 from packc.candidate import Candidate
 from packc.errors import DataError, PackError
@@ -197,13 +198,13 @@ def _run_timing(kept: dict[str, Checked], trial: Trial) -> dict[str, Measurement
 
 
 def _identify(job: Job, model_hash: str, trial: Trial) -> dict[str, object]:
-    """What a measurement's figures depend on: job, model, runtime's version and adapter, inputs, machine."""
+    """What a measurement's figures depend on: job, model, versions, the runtime's adapter, inputs, machine."""
     runtime = find_runtime(job.runtime)
     return {
         "job": TypeAdapter(Job).dump_python(job, mode="json"),
         "model": model_hash,
         "engine": hash_file(runtime.engine),
-        "versions": runtime.versions(),
+        "versions": {"packc": __version__, **runtime.versions()},
         "latency_inputs": hash_file(trial.latency_inputs),
         "device": trial.device,
     }

@@ -36,9 +36,8 @@ def read_text_file(path: Path) -> RawSamples:
         content = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            Diagnostic(f"{path}:{line} is not UTF-8 text: {error.reason}", hint="save it as UTF-8")
-        ) from error
+        message = f"{path}:{line} is not UTF-8 text: {error.reason}"
+        raise DataError(Diagnostic(message, hint="save it as UTF-8")) from error
     parse = _read_csv if path.suffix == ".csv" else _read_jsonl
     parsed = list(parse(path, content))
     if not parsed:
