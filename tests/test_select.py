@@ -28,7 +28,7 @@ def outcome(
     noisy: bool = False,
     calls: int = 300,
 ) -> Outcome:
-    """A candidate (called "fp32": the model as exported) whose calls all take `p50_ms`, except that every 50th takes three times that."""
+    """A candidate whose calls take `p50_ms`, every 50th three times that; "fp32" is the model as exported."""
     times_ms = tuple(p50_ms * (3 if i % 50 == 49 else 1) for i in range(calls))
     case = ShapeCase("typical", 1, 32)
     throughput = per_s or 1e3 / p50_ms

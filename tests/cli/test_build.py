@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from build_world import HOST, SPEC, Way, World, install_world
+from driver_world import HOST, SPEC, Way, World, install_world
 from models import make_tiny_onnx
-from packc.build import spec as build_spec_module
-from packc.build import target
-from packc.build.target import build_target
 from packc.cli.main import run
+from packc.driver import spec as build_spec_module
+from packc.driver import target
+from packc.driver.target import build_target
 from packc.errors import MissingError, PackError, UsageError
 from packc.package.manifest_file import check_files, read_manifest
 from packc.server import environment
@@ -105,7 +105,7 @@ def test_a_missed_promise(
     assert (cpu["state"], cpu["met"], cpu["repository"]) == (state, False, None)
     assert Path(cpu["report"]).parent == world.missed
     assert build(world, sections=sections) == code
-    assert capsys.readouterr().out.endswith("\nnothing was published; report: build/tiny/cpu-missed\n")
+    assert capsys.readouterr().out.endswith("\nnothing was published; report: build/tiny/cpu.missed\n")
 
 
 def test_allow_miss(world: World, capsys: pytest.CaptureFixture[str]) -> None:
@@ -146,7 +146,7 @@ def test_two_targets_of_which_one_fails(
     assert list(cpu) == list(edge) == KEYS
     assert (cpu["state"], cpu["met"]) == ("verified", True)
     assert edge == {"name": "edge", "state": "failed"} | dict.fromkeys(KEYS[2:])
-    assert "target edge: error: the export crashed\n\nhint: free memory" in err
+    assert "target edge could not be built:\nerror: the export crashed\n\nhint: free memory" in err
     assert build(world, targets=HOST + EDGE) == 1
     out, err = capsys.readouterr()
     assert "package (nothing changed): build/tiny/cpu" in out
@@ -212,7 +212,7 @@ def test_without_a_server_it_ends_with_5_and_a_hint(
     assert build(world, "--json") == 5
     document, err = read_document(capsys)
     assert document["targets"][0]["state"] == "failed"
-    assert "target cpu: error: there is no Triton server here" in err
+    assert "target cpu could not be built:\nerror: there is no Triton server here" in err
     assert "\n\nhint: `pack doctor --install server`" in err
     assert build(world, "--no-verify") == 0
 
@@ -223,7 +223,7 @@ def test_ctrl_c_is_130_and_leaves_nothing(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("packc.build.best.verify_package", interrupt)
+    monkeypatch.setattr("packc.driver.best.verify_package", interrupt)
     assert build(world) == 130
     out, err = capsys.readouterr()
     assert out == ""
@@ -292,7 +292,7 @@ def test_a_build_killed_while_it_publishes(world: World, monkeypatch: pytest.Mon
     world.write_spec("[budget]\nlatency_ms = 5000")
     child = os.fork()
     if child == 0:
-        monkeypatch.setattr("packc.build.endings.write_html", lambda *_: time.sleep(60))
+        monkeypatch.setattr("packc.driver.endings.write_html", lambda *_: time.sleep(60))
         run(["build", "spec.toml"])
         os._exit(0)
     staging = wait_for(lambda: [p for p in world.final.parent.glob(".cpu.staging-*") if (p / "manifest.json").exists()])

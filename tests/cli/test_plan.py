@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from build_world import HOST, SPEC
+from driver_world import HOST, SPEC
 from models import make_tiny_onnx
 from packc.cli.main import run
 

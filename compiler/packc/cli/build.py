@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from packc.build.endings import BuildOptions, End, TargetResult
-from packc.build.spec import TargetFailure, build_spec
 from packc.cache import Cache
 from packc.cli.console import print_json, print_note
+from packc.driver.endings import BuildOptions, End, TargetResult
+from packc.driver.spec import TargetFailure, build_spec
 from packc.errors import BudgetMissed, MissingError, PackError, QualityMissed, UsageError
 from packc.package.manifest_file import MANIFEST
 from packc.report.terminal import print_report
@@ -42,7 +42,7 @@ _SEVERITY = (0, MissingError.exit_code, BudgetMissed.exit_code, QualityMissed.ex
 
 
 @click.command()
-@click.argument("spec", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.argument("spec", type=click.Path(path_type=Path))
 @click.option(
     "--out",
     "-o",
@@ -80,7 +80,8 @@ def build(
         print_json({"schema": 1, "model": model.model.name, "targets": [_describe(result) for result in results]})
     for result in results:
         if isinstance(result, TargetFailure):
-            print_note(f"target {result.target}: {result.error.render()}")
+            print_note(f"target {result.target} could not be built:")
+            print_note(result.error.render())
         elif not as_json:
             print_report(result.manifest)
             click.echo(f"\n{_CONTENTS[result.end]}: {_shorten(result.folder)}")

@@ -20,7 +20,7 @@ def find_package(path: Path) -> Path:
     for folder in (path, path.resolve().parent if path.resolve().name == _REPOSITORY else path):
         if (folder / MANIFEST).is_file():
             return folder
-    below = sorted(folder.parent for folder in path.glob(f"*/{MANIFEST}"))
+    below = sorted(file.parent for file in path.glob(f"*/{MANIFEST}") if "." not in file.parent.name)
     if len(below) == 1:
         return below[0]
     if below:

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from packc.build.verdict import Findings, record_findings
 from packc.candidate import Candidate, PassStep, Rejection
+from packc.driver.verdict import Findings, record_findings
 from packc.measure.measurement import Latency, Measurement
 from packc.package.manifest import Manifest, MissRecord, RejectedRecord, ServingRecord
 from packc.quality.score import QualityScore

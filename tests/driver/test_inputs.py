@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from build_world import World, write_tensors
+from driver_world import World, write_tensors
 from packc import __version__
-from packc.build import inputs
-from packc.build.inputs import digest_samples, gather_inputs, limit_samples, list_versions
+from packc.driver import inputs
+from packc.driver.inputs import digest_samples, gather_inputs, limit_samples, list_versions
 from packc.errors import DataError
 from packc.host import probe_host
 from packc.ingest.inspect import inspect_source
@@ -52,11 +52,9 @@ def test_missing_data_are_an_error(world: World) -> None:
 
 def test_the_metric_is_the_tasks_when_the_spec_names_none(world: World) -> None:
     path = world.write_spec()
-    path.write_text(path.read_text().replace('metric = "max_error"', ""))
-    found = world.gather()
-    quality = found.spec.quality.model_copy(update={"metric": None})
-    spec = found.spec.model_copy(update={"quality": quality})
-    assert dataclasses.replace(found, spec=spec).metric == "cosine"
+    (spec,) = resolve_targets(read_spec(path))
+    spec = spec.model_copy(update={"quality": spec.quality.model_copy(update={"metric": None})})
+    assert gather_inputs(spec, probe_host(), inspect_source(spec.model), verify=True).metric == "cosine"
 
 
 def test_the_key_is_that_of_everything_that_matters(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

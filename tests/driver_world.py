@@ -18,13 +18,13 @@ import pytest
 
 from models import make_tiny_onnx
 from packc import runtimes
-from packc.build import best, endings, evaluate, inputs, target
-from packc.build.endings import BuildOptions, TargetResult
-from packc.build.evaluate import Trial
-from packc.build.inputs import BuildInputs, gather_inputs
-from packc.build.target import build_target
 from packc.cache import Cache
 from packc.candidate import Candidate, OptionValue, PassStep, Rejection
+from packc.driver import best, endings, evaluate, inputs, target
+from packc.driver.endings import BuildOptions, TargetResult
+from packc.driver.evaluate import Trial
+from packc.driver.inputs import BuildInputs, gather_inputs
+from packc.driver.target import build_target
 from packc.errors import PackError
 from packc.host import probe_host
 from packc.ingest.ingest import Ingested
@@ -143,7 +143,7 @@ class World:
 
     @property
     def missed(self) -> Path:
-        return self.final.with_name("cpu-missed")
+        return self.final.with_name("cpu.missed")
 
     def write_spec(self, *sections: str, targets: str = HOST) -> Path:
         path = self.folder / "spec.toml"
@@ -189,7 +189,7 @@ class World:
 
     def make_trial(self, *sections: str, **changes: Any) -> Trial:
         """A trial as `build_target` makes it, with some of its fields changed."""
-        trial = target._make_trial(self.gather(*sections), self.ingest(), self.cache)
+        trial = target.make_trial(self.gather(*sections), self.ingest(), self.cache)
         return dataclasses.replace(trial, **changes)
 
     def candidates(self) -> list[Candidate]:

@@ -9,16 +9,16 @@ from importlib import metadata
 from pathlib import Path
 
 from packc import __version__
-from packc.build.verdict import Findings
 from packc.cache import cache_key
 from packc.data.generate import generate_samples
 from packc.data.read import read_samples
+from packc.driver.verdict import Findings
 from packc.extras import list_libraries
 from packc.ingest.fingerprint import hash_file
 from packc.ingest.source import SourceInfo
 from packc.plan import Rejection
-from packc.quality.metrics import default_metric
-from packc.samples import RawSamples
+from packc.quality.metrics import check_samples, default_metric
+from packc.samples import RawSamples, load_samples
 from packc.select import Outcome
 from packc.spec.model import MetricName, TargetSpec
 from packc.target import Target
@@ -35,13 +35,10 @@ class BuildInputs:
     calibration: RawSamples
     traffic: RawSamples | None
     """Real requests for the load test; None where the spec names none."""
+    metric: MetricName
+    """What quality is judged by: the spec's metric, or the task's."""
     key: str
     """Digest of all of this and of the tools' versions."""
-
-    @property
-    def metric(self) -> MetricName:
-        """What quality is judged by: the spec's metric, or the task's."""
-        return self.spec.quality.metric or default_metric(self.info.task)
 
     def make_findings(self, outcomes: Sequence[Outcome], rejected: Sequence[Rejection]) -> Findings:
         """What came of the candidates, with the circumstances under which it did."""
@@ -50,11 +47,17 @@ class BuildInputs:
 
 
 def gather_inputs(spec: TargetSpec, target: Target, info: SourceInfo, *, verify: bool) -> BuildInputs:
-    """Reads the spec's data. Without `[quality] data`, the samples are generated, and say so."""
+    """Reads the spec's data. Without `[quality] data`, the samples are generated, and say so.
+
+    Raises DataError when the data are malformed, or too few for the metric that judges them.
+    """
     traffic = read_samples(Path(spec.workload.data), info) if spec.workload.data else None
     evaluation = (
         read_samples(Path(spec.quality.data), info) if spec.quality.data else generate_samples(info, spec.workload)
     )
+    metric = spec.quality.metric or default_metric(info.task)
+    if count := count_samples(evaluation):
+        check_samples(metric, info.task, count, len(evaluation.labels))
     calibration = read_samples(Path(spec.calibration.data), info) if spec.calibration.data else traffic or evaluation
     calibration = limit_samples(calibration, spec.calibration.samples)
     key = cache_key(
@@ -66,7 +69,7 @@ def gather_inputs(spec: TargetSpec, target: Target, info: SourceInfo, *, verify:
         machine=platform.node(),
         verify=verify,
     )
-    return BuildInputs(spec, target, info, evaluation, calibration, traffic, key)
+    return BuildInputs(spec, target, info, evaluation, calibration, traffic, metric, key)
 
 
 def list_versions() -> dict[str, str]:
@@ -78,6 +81,13 @@ def list_versions() -> dict[str, str]:
 def limit_samples(samples: RawSamples, count: int) -> RawSamples:
     """The first `count` of them; a tensor file is taken whole."""
     return replace(samples, texts=samples.texts[:count], images=samples.images[:count], labels=samples.labels[:count])
+
+
+def count_samples(samples: RawSamples) -> int:
+    """How many there are; 0 where they are still to be generated from the graph's inputs."""
+    if samples.tensors is not None:
+        return len(load_samples(samples.tensors))
+    return len(samples.texts or samples.images)
 
 
 def digest_samples(samples: RawSamples) -> str:

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from build_world import HOST, World, write_tensors
-from packc.build import spec as build_spec_module
-from packc.build.endings import BuildOptions, TargetResult
-from packc.build.spec import TargetFailure, build_spec
-from packc.build.target import build_target
+from driver_world import HOST, World, write_tensors
+from packc.driver import spec as build_spec_module
+from packc.driver.endings import BuildOptions, TargetResult
+from packc.driver.spec import TargetFailure, build_spec
+from packc.driver.target import build_target
 from packc.errors import MissingError, SourceError, TargetError
 from packc.package.manifest_file import read_manifest
 from packc.spec.read import read_spec

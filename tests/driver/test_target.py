@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from build_world import Way, World, snapshot
-from packc.build import target
-from packc.build.endings import BuildOptions
+from driver_world import Way, World, snapshot
+from packc.driver import target
+from packc.driver.endings import BuildOptions
 from packc.errors import DataError, Diagnostic, MissingError, TargetError, UsageError
 from packc.package.manifest_file import check_files, read_manifest
 from packc.target_profiles import find_target
@@ -133,7 +133,9 @@ def test_a_missing_server_is_said_before_any_work(world: World, monkeypatch: pyt
     with pytest.raises(UsageError, match="not the address"):
         world.build(options=BuildOptions(urls=("localhost",)))
     assert world.checks == []
-    assert world.build(options=BuildOptions(urls=("http://here:8000",))).end == "published"
+    with pytest.raises(MissingError, match=r"127\.0\.0\.1:1 "):
+        world.build(options=BuildOptions(urls=("http://127.0.0.1:1",)))
+    assert world.checks == []
     assert world.build(options=UNVERIFIED).manifest.state == "measured"
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from build_world import World, install_world
+from driver_world import World, install_world
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from packc.build.endings import BuildOptions, TargetResult, publish_miss, publish_package
-from packc.build.evaluate import Trial
-from packc.build.inputs import BuildInputs, list_versions
-from packc.build.verdict import Findings, record_findings
+from packc.driver.endings import BuildOptions, TargetResult, publish_miss, publish_package
+from packc.driver.evaluate import Trial
+from packc.driver.inputs import BuildInputs, list_versions
+from packc.driver.verdict import Findings, record_findings
 from packc.package.golden import make_golden
 from packc.package.manifest import Manifest, ServedRecord, State
 from packc.package.pipelines.choice import ChosenPipeline

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from build_world import Way, World, snapshot
-from packc.build.endings import publish_jobs, publish_miss, publish_package, publish_plan
-from packc.build.inputs import BuildInputs
-from packc.build.verdict import record_findings
+from driver_world import Way, World, snapshot
 from packc.candidate import Rejection
+from packc.driver.endings import publish_jobs, publish_miss, publish_package, publish_plan
+from packc.driver.inputs import BuildInputs
+from packc.driver.verdict import record_findings
 from packc.package.manifest_file import check_files, read_manifest
 from packc.package.publish import staging_dir
 from packc.plan import Plan

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from build_world import Way, World, make_candidate
-from packc.build import best
-from packc.build.best import Packing, publish_best
-from packc.build.endings import BuildOptions, TargetResult
+from driver_world import Way, World, make_candidate
+from packc.driver import best
+from packc.driver.best import Packing, publish_best
+from packc.driver.endings import BuildOptions, TargetResult
 from packc.errors import PackError
 from packc.measure.measurement import Latency, Measurement
 from packc.quality.score import QualityScore
@@ -132,7 +132,7 @@ def test_allow_miss_takes_the_selections_nearest_through_the_server(world: World
 def test_nothing_is_packaged_when_no_candidate_keeps_its_promises(world: World, pair: list[Outcome]) -> None:
     result = publish(world, pair, "[budget]\nlatency_ms = 1")
     assert (result.end, result.manifest.state, world.served) == ("budget_missed", "measured", [])
-    assert sorted(path.name for path in world.final.parent.iterdir()) == ["cpu-missed"]
+    assert sorted(path.name for path in world.final.parent.iterdir()) == ["cpu.missed"]
 
 
 def test_without_a_server_the_measured_figure_decides(world: World, pair: list[Outcome]) -> None:

@@ -1,7 +1,7 @@
 """The ways in which a target's build ends, and what each leaves on disk.
 
 published      the package, at the target's folder
-missed         manifest.json and report.html, beside it at `<target>-missed`; the last good package stays
+missed         manifest.json and report.html, beside it at `<target>.missed`; the last good package stays
 built          job bundles to run on the device that is elsewhere, at the target's folder
 planned        manifest.json and report.html: nothing can be built here for this target
 """
@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from packc.build.evaluate import ROUNDS, Trial, check_candidates
-from packc.build.inputs import BuildInputs
-from packc.build.verdict import record_findings
+from packc.driver.evaluate import ROUNDS, Trial, check_candidates
+from packc.driver.inputs import BuildInputs
+from packc.driver.verdict import record_findings
 from packc.jobs.bundle import write_bundle
 from packc.measure.jobs import timing_job
 from packc.package.manifest import Manifest
@@ -125,4 +125,4 @@ def _publish(staging: Path, folder: Path, manifest: Manifest, end: End) -> Targe
 
 
 def _missed_folder(final: Path) -> Path:
-    return final.with_name(f"{final.name}-missed")
+    return final.with_name(f"{final.name}.missed")

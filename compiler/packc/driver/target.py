@@ -10,13 +10,13 @@ import logging
 import platform
 from pathlib import Path
 
-from packc.build.best import Packing, publish_best
-from packc.build.endings import BuildOptions, End, TargetResult, publish_jobs, publish_plan
-from packc.build.evaluate import Trial, evaluate_candidates
-from packc.build.inputs import BuildInputs
 from packc.cache import Cache, cache_key
 from packc.data.workload import make_latency_inputs, workload_cases
-from packc.errors import UsageError
+from packc.driver.best import Packing, publish_best
+from packc.driver.endings import BuildOptions, End, TargetResult, publish_jobs, publish_plan
+from packc.driver.evaluate import Trial, evaluate_candidates
+from packc.driver.inputs import BuildInputs
+from packc.errors import MissingError, UsageError
 from packc.host import probe_host
 from packc.ingest.fingerprint import hash_file
 from packc.ingest.ingest import Ingested, ingest_model
@@ -25,7 +25,7 @@ from packc.package.manifest_file import check_files, read_manifest
 from packc.package.pipelines.choice import choose_pipeline
 from packc.package.publish import staging_dir
 from packc.plan import make_plan
-from packc.server.client import check_url
+from packc.server.client import RequestFailed, connect
 from packc.server.environment import require_server
 from packc.serving import plan_serving
 
@@ -51,7 +51,7 @@ def build_target(inputs: BuildInputs, final: Path, options: BuildOptions, cache:
     if target.is_here and options.verify:
         _check_server(options, cache)
     ingested = ingest_model(inputs.info, inputs.evaluation, inputs.calibration, cache)
-    trial = _make_trial(inputs, ingested, cache)
+    trial = make_trial(inputs, ingested, cache)
     if not target.is_here:
         return publish_jobs(inputs, plan, trial, final)
     outcomes, skipped = evaluate_candidates(plan.candidates, trial)
@@ -77,12 +77,17 @@ def _is_accepted(manifest: Manifest, options: BuildOptions) -> bool:
 def _check_server(options: BuildOptions, cache: Cache) -> None:
     """Says now, not after minutes of work, that there is no server to verify with."""
     for url in options.urls:
-        check_url(url)
+        try:
+            with connect(url) as client:
+                client.server_version()
+        except RequestFailed as error:
+            raise MissingError(f"no Triton server answers at {url} ({error.reason})") from error
     if not options.urls:
         require_server(cache)
 
 
-def _make_trial(inputs: BuildInputs, ingested: Ingested, cache: Cache) -> Trial:
+def make_trial(inputs: BuildInputs, ingested: Ingested, cache: Cache) -> Trial:
+    """What the candidates are tried on: the ingested model and data, at the workload's shapes, on this machine."""
     cases = workload_cases(inputs.spec, ingested.inputs, inputs.info)
     machine = inputs.target if inputs.target.is_here else probe_host()
     key = cache_key(cases=[str(case) for case in cases], inputs=hash_file(ingested.inputs))

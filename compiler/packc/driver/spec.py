@@ -7,15 +7,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from packc.build.endings import BuildOptions, TargetResult
-from packc.build.inputs import gather_inputs, list_versions
-from packc.build.target import build_target
 from packc.cache import Cache
-from packc.errors import PackError
+from packc.driver.endings import BuildOptions, TargetResult
+from packc.driver.inputs import gather_inputs, list_versions
+from packc.driver.target import build_target
+from packc.errors import PackError, UsageError
 from packc.ingest.fingerprint import hash_file
 from packc.ingest.inspect import inspect_source
+from packc.ingest.source import SourceInfo
 from packc.package.lock import LockedInput, LockedTarget, PackLock, write_lock
 from packc.package.manifest import Manifest
+from packc.package.manifest_file import read_manifest
 from packc.spec.model import Spec, TargetSpec
 from packc.spec.resolve import resolve_targets
 from packc.target_profiles import find_target
@@ -49,24 +51,33 @@ def build_spec(
             results.append(build_target(inputs, folder / target.target, options, cache))
         except PackError as error:
             results.append(TargetFailure(target.target, error))
-    finished = [result for result in results if isinstance(result, TargetResult)]
-    if finished:
-        write_lock(folder, _make_lock(spec, spec_path, info.location, info.fingerprint, chosen, finished))
+    manifests = {result.target: result.manifest for result in results if isinstance(result, TargetResult)}
+    if manifests:
+        manifests |= {
+            name: found for name in spec.targets if name not in manifests if (found := _recall(folder / name))
+        }
+        built = [manifests[name] for name in spec.targets if name in manifests]
+        write_lock(folder, _make_lock(spec, spec_path, info, built))
     cache.collect_garbage()
     return results
 
 
-def _make_lock(
-    spec: Spec,
-    spec_path: Path,
-    location: str,
-    fingerprint: str,
-    targets: Sequence[TargetSpec],
-    results: Sequence[TargetResult],
-) -> PackLock:
-    model = LockedInput("model", location, spec.model.revision, fingerprint)
-    inputs = (LockedInput("spec", str(spec_path), None, hash_file(spec_path)), model, *_lock_data(targets))
-    return PackLock(spec.model.name, inputs, list_versions(), tuple(_lock_target(r.manifest) for r in results))
+def _recall(package: Path) -> Manifest | None:
+    """The manifest that an earlier build left for a target which this one passed over."""
+    try:
+        return read_manifest(package)
+    except UsageError:
+        return None
+
+
+def _make_lock(spec: Spec, spec_path: Path, info: SourceInfo, manifests: Sequence[Manifest]) -> PackLock:
+    model = LockedInput("model", info.location, info.revision, info.fingerprint)
+    inputs = (
+        LockedInput("spec", str(spec_path), None, hash_file(spec_path)),
+        model,
+        *_lock_data(resolve_targets(spec)),
+    )
+    return PackLock(spec.model.name, inputs, list_versions(), tuple(_lock_target(manifest) for manifest in manifests))
 
 
 def _lock_data(targets: Sequence[TargetSpec]) -> Iterator[LockedInput]:

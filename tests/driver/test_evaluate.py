@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from build_world import Way, World
+from driver_world import Way, World
 from models import make_tiny_onnx
-from packc.build import evaluate
-from packc.build.evaluate import check_candidate, evaluate_candidates
+from packc.driver import evaluate
+from packc.driver.evaluate import check_candidate, evaluate_candidates
 from packc.errors import DataError, Diagnostic
 from packc.passes.lower import Lowered
 from packc.select import Outcome
