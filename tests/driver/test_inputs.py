@@ -14,6 +14,8 @@ from packc.errors import DataError
 from packc.host import probe_host
 from packc.ingest.inspect import inspect_source
 from packc.samples import RawSamples
+from packc.spec.read import read_spec
+from packc.spec.resolve import resolve_targets
 
 
 def test_without_data_samples_are_generated_and_say_so(world: World) -> None:

@@ -133,7 +133,7 @@ def test_a_missing_server_is_said_before_any_work(world: World, monkeypatch: pyt
     with pytest.raises(UsageError, match="not the address"):
         world.build(options=BuildOptions(urls=("localhost",)))
     assert world.checks == []
-    with pytest.raises(MissingError, match=r"127\.0\.0\.1:1 "):
+    with pytest.raises(MissingError, match="no server answers at http"):
         world.build(options=BuildOptions(urls=("http://127.0.0.1:1",)))
     assert world.checks == []
     assert world.build(options=UNVERIFIED).manifest.state == "measured"

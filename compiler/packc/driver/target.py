@@ -16,7 +16,7 @@ from packc.driver.best import Packing, publish_best
 from packc.driver.endings import BuildOptions, End, TargetResult, publish_jobs, publish_plan
 from packc.driver.evaluate import Trial, evaluate_candidates
 from packc.driver.inputs import BuildInputs
-from packc.errors import MissingError, UsageError
+from packc.errors import UsageError
 from packc.host import probe_host
 from packc.ingest.fingerprint import hash_file
 from packc.ingest.ingest import Ingested, ingest_model
@@ -25,7 +25,7 @@ from packc.package.manifest_file import check_files, read_manifest
 from packc.package.pipelines.choice import choose_pipeline
 from packc.package.publish import staging_dir
 from packc.plan import make_plan
-from packc.server.client import RequestFailed, connect
+from packc.server.client import connect
 from packc.server.environment import require_server
 from packc.serving import plan_serving
 
@@ -77,11 +77,8 @@ def _is_accepted(manifest: Manifest, options: BuildOptions) -> bool:
 def _check_server(options: BuildOptions, cache: Cache) -> None:
     """Says now, not after minutes of work, that there is no server to verify with."""
     for url in options.urls:
-        try:
-            with connect(url) as client:
-                client.server_version()
-        except RequestFailed as error:
-            raise MissingError(f"no Triton server answers at {url} ({error.reason})") from error
+        with connect(url) as client:
+            client.server_version()
     if not options.urls:
         require_server(cache)
 
