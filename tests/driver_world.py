@@ -254,13 +254,13 @@ def _hasten(patch: pytest.MonkeyPatch) -> None:
 def _count(patch: pytest.MonkeyPatch, world: World) -> None:
     run_bundle, measure_bundles = evaluate.run_bundle, evaluate.measure_bundles
 
-    def run(folder: Path, timeout_s: float) -> Any:
+    def run(folder: Path, timeout_s: float, **options: Any) -> Any:
         world.checks.append(evaluate.TypeAdapter(Job).validate_json((folder / "job.json").read_bytes()).candidate)
-        return run_bundle(folder, timeout_s)
+        return run_bundle(folder, timeout_s, **options)
 
-    def measure(bundles: Mapping[str, Path], rounds: int, timeout_s: float) -> Any:
+    def measure(bundles: Mapping[str, Path], rounds: int, timeout_s: float, **options: Any) -> Any:
         world.timings.append(list(bundles))
-        return measure_bundles(bundles, rounds, timeout_s)
+        return measure_bundles(bundles, rounds, timeout_s, **options)
 
     patch.setattr(evaluate, "run_bundle", run)
     patch.setattr(evaluate, "measure_bundles", measure)

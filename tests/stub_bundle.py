@@ -56,6 +56,6 @@ def stub_bundle(folder: Path, engine: str = DOUBLING, job: Job | None = None, fa
     if len(job.cases) == 1:
         save_samples(latency, [{"x": np.ones((1, 4), np.float32)}])
     write_bundle(
-        folder / "bundle", job, artifact / "model.txt", folder / "samples.npz", latency, folder / "engine_source.py"
+        folder / "bundle", job, (artifact / "model.txt",), folder / "samples.npz", latency, folder / "engine_source.py"
     )
     return folder / "bundle"

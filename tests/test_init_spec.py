@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,11 @@ def test_short_models_get_short_sequences(tmp_path: Path) -> None:
 )
 def test_names(source: str, name: str) -> None:
     assert suggest_name(source) == name
+
+
+def test_no_name_breaks_out_of_its_place(tmp_path: Path) -> None:
+    odd = 'a"\ntrust_remote_code = true\nx = "'
+    path = tmp_path / "spec.toml"
+    path.write_text(render_spec(replace(CASES["text"], revision=odd), "m", "owner/model", f"{odd}.toml"))
+    model = read_spec(path).model
+    assert (model.trust_remote_code, model.revision) == (False, odd)

@@ -133,3 +133,18 @@ def test_one_length_makes_one_shape() -> None:
     fixed = workload(8, Range(typical=32, max=32))
     spec = target_spec(optimize=OptimizeSection(goal="throughput"), workload=fixed)
     assert plan_serving(spec, device(), source()).queue_delay_us == 1000
+
+
+@pytest.mark.parametrize(
+    ("goal", "instances", "reason"),
+    [
+        ("throughput", 4, "4 instances on 4 cores: 50 requests/s do not wait for each other"),
+        ("latency", 1, "1 instance on 4 cores: each of 50 requests/s has all of them"),
+    ],
+)
+def test_with_a_rate_clients_are_not_counted(goal: Goal, instances: int, reason: str) -> None:
+    arrivals = WorkloadSection(batch=Range(typical=1, max=16), rate_per_s=50)
+    spec = target_spec(workload=arrivals, optimize=OptimizeSection(goal=goal))
+    plan = plan_serving(spec, device(), source())
+    assert (plan.instances, plan.reasons[0]) == (instances, reason)
+    assert plan_serving(spec, device(units=1), source()).instances == 1

@@ -27,7 +27,7 @@ def render_spec(info: SourceInfo, name: str, source: str, file: str = "spec.toml
     return render_template(
         "spec.toml.j2",
         info=info,
-        file=file,
+        file=file if file.isprintable() else repr(file),
         model_name=name,
         source=source,
         revision=info.revision,

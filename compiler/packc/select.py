@@ -49,6 +49,8 @@ class Outcome:
     """Visible remarks of the passes: a fusion that was expected and did not happen."""
     answers: Path | None = None
     """Samples file of its answers to the evaluation samples; None when it gave none."""
+    served_misses: tuple[Miss, ...] = ()
+    """Promises that it broke when a server answered through it, whatever was measured without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,8 @@ def classify(outcome: Outcome, spec: TargetSpec) -> Status:
         return "quality_missed"
     if outcome.measurement is None:
         return "failed"
+    if any(miss.promise == "quality" for miss in outcome.served_misses):
+        return "quality_missed"
     return "budget_missed" if find_misses(outcome, spec) else "kept"
 
 
@@ -102,24 +106,33 @@ def find_misses(outcome: Outcome, spec: TargetSpec) -> tuple[Miss, ...]:
             return (Miss(outcome.candidate.id, "quality", judgement.measured, judgement.bound),)
     if outcome.measurement is None:
         return ()
-    return tuple(
+    return outcome.served_misses or tuple(
         Miss(outcome.candidate.id, promise.key, promise.measured, promise.bound)
         for promise in list_promises(outcome.measurement, spec.budget)
         if not promise.is_kept
     )
 
 
-def select(outcomes: Sequence[Outcome], spec: TargetSpec, generated: bool) -> Verdict:
+def leave_to_server(spec: TargetSpec) -> TargetSpec:
+    """The spec without what only a server can tell: throughput, of many clients and all instances."""
+    return spec.model_copy(update={"budget": spec.budget.model_copy(update={"throughput_per_s": 0.0})})
+
+
+def select(
+    outcomes: Sequence[Outcome], spec: TargetSpec, generated: bool, rivals: Sequence[Outcome] | None = None
+) -> Verdict:
     """The best by `[optimize] goal` among the candidates that keep every promise, else the three nearest.
 
-    `generated`: quality was judged on generated inputs, which the verdict says.
+    `generated`: quality was judged on generated inputs, which the verdict says. `rivals`: those of `outcomes` that are
+    left to choose from once others were tried through the server.
     """
     caveats = ("quality was judged on generated inputs only",) if generated else ()
     of: dict[Status, list[Outcome]] = {
-        status: [outcome for outcome in outcomes if classify(outcome, spec) == status] for status in STATUSES
+        status: [outcome for outcome in (outcomes if rivals is None else rivals) if classify(outcome, spec) == status]
+        for status in STATUSES
     }
     if of["kept"]:
-        return _choose(of["kept"], outcomes, spec, caveats)
+        return _choose(of["kept"], outcomes, spec, caveats, "that keep every promise" if rivals is None else "left")
     failures = tuple(f"{o.candidate.id} failed: {o.failure or 'it was not measured'}" for o in of["failed"])
     if of["budget_missed"]:
         return _miss_budget(of["budget_missed"], spec, failures + caveats)
@@ -135,11 +148,15 @@ def judge_served(
     latency_ms: float,
     throughput_per_s: float,
     quality: QualityScore | None,
+    *,
+    requests: int,
+    noisy: bool,
 ) -> Verdict:
     """The verdict once a real server has answered: what clients get decides, not what was measured without it.
 
-    `latency_ms` is at the budget's percentile, under the workload; `quality` of the answers through the server, None
-    where the metric cannot be had from them. A verdict without a choice stays as it is, and so does a miss.
+    `latency_ms` is at the budget's percentile, under the workload, of so many `requests`; `quality` of the answers
+    through the server, None where the metric cannot be had from them. A verdict without a choice stays as it is, and
+    so does a miss.
     """
     if verdict.chosen is None or not verdict.met:
         return verdict
@@ -161,6 +178,10 @@ def judge_served(
         if not judgement.kept:
             misses.insert(0, Miss(verdict.chosen, "quality", judgement.measured, judgement.bound))
             missed = "quality"
+    if noisy:
+        reasons.append("latency drifted while the server was measured: other work shared the machine")
+    if spec.budget.latency_ms and requests < needed_calls(spec.budget.percentile):
+        reasons.append(f"p{spec.budget.percentile:g} as served rests on {_count(requests, 'request')} only")
     before = tuple(re.sub("^(budget met|quality kept): ", "without the server: ", reason) for reason in verdict.reasons)
     return replace(verdict, met=not misses, reasons=(*reasons, *before), misses=tuple(misses), missed=missed)
 
@@ -170,8 +191,9 @@ def _count(number: int, noun: str) -> str:
 
 
 def _choose(
-    kept: Sequence[Outcome], outcomes: Sequence[Outcome], spec: TargetSpec, caveats: tuple[str, ...]
+    kept: Sequence[Outcome], outcomes: Sequence[Outcome], spec: TargetSpec, caveats: tuple[str, ...], scope: str
 ) -> Verdict:
+    """`scope` says what the kept ones are, in the plural."""
     goal = spec.optimize.goal
     ranked = sorted(kept, key=lambda outcome: _goal_figure(outcome, goal))
     equal = [o for o in ranked if _goal_figure(o, goal) <= _goal_figure(ranked[0], goal) * SAME]
@@ -183,7 +205,7 @@ def _choose(
         reasons=(
             *_describe_budget(measurement, spec.budget),
             f"quality kept: {describe_score(_score(best))}, bound {describe_bound(_score(best).metric, spec.quality)}",
-            _describe_choice(best, ranked, goal),
+            _describe_choice(best, ranked, goal, scope),
             *_describe_gain(best, outcomes),
             *_list_doubts(measurement.latencies[0], spec.budget),
             *caveats,
@@ -231,15 +253,15 @@ def _describe_budget(measurement: Measurement, budget: BudgetSection) -> list[st
     return reasons or ["no budget was set"]
 
 
-def _describe_choice(best: Outcome, ranked: Sequence[Outcome], goal: Goal) -> str:
+def _describe_choice(best: Outcome, ranked: Sequence[Outcome], goal: Goal, scope: str) -> str:
     text = _goal_text(best, goal)
     if len(ranked) == 1:
-        return f"the only candidate that keeps every promise: {text}"
+        return f"the only candidate {scope.replace('keep', 'keeps')}: {text}"
     if best is not ranked[0]:
         rival = f"{ranked[0].candidate.id} ({_goal_text(ranked[0], goal)})"
         return f"{text}: as good as {rival} within 2 %, with the better answers"
     rival = f"{ranked[1].candidate.id} ({_goal_text(ranked[1], goal)})"
-    return f"{SUPERLATIVES[goal]} of {len(ranked)} that keep every promise: {text}, then {rival}"
+    return f"{SUPERLATIVES[goal]} of {len(ranked)} {scope}: {text}, then {rival}"
 
 
 def _describe_gain(best: Outcome, outcomes: Sequence[Outcome]) -> list[str]:

@@ -42,16 +42,18 @@ def plan_serving(spec: TargetSpec, target: Target, source: SourceModel) -> Servi
     else:
         instances, threads, why_instances = 1, 1, "1 instance: the device runs one call at a time"
     max_batch_size, why_batch = _choose_batch(spec.workload, source)
-    queue_delay_us, why_delay = _choose_delay(spec, source, instances, max_batch_size)
+    clients = _count_clients(spec, target)
+    queue_delay_us, why_delay = _choose_delay(spec, source, clients, instances, max_batch_size)
     return ServingPlan(instances, threads, max_batch_size, queue_delay_us, (why_instances, why_batch, *why_delay))
 
 
 def _count_instances(spec: TargetSpec, target: Target, source: SourceModel) -> tuple[int, str]:
-    cores, clients = target.units, spec.workload.concurrency
-    if clients == 1:
+    cores, clients, rate = target.units, _count_clients(spec, target), spec.workload.rate_per_s
+    if clients == 1 and not rate:
         return 1, f"1 instance on {_cores(cores)}: one client at a time"
     if clients < 2 * cores and spec.optimize.goal == "latency":
-        return 1, f"1 instance on {_cores(cores)}: {clients} clients would not keep more of them busy"
+        few = f"{clients} clients would not keep more of them busy"
+        return 1, f"1 instance on {_cores(cores)}: {f'each of {rate:g} requests/s has all of them' if rate else few}"
     if spec.budget.memory_mib:
         return 1, f"1 instance on {_cores(cores)}: each further one would add to the memory that is bounded"
     instances = min(clients, cores)
@@ -60,7 +62,13 @@ def _count_instances(spec: TargetSpec, target: Target, source: SourceModel) -> t
         if instances * source.info.weights_mib > room_mib:
             instances = max(1, int(room_mib // source.info.weights_mib))
             return instances, f"{_instances(instances)}: as many as fit {MEMORY_SHARE:.0%} of the memory"
-    return instances, f"{_instances(instances)} on {_cores(cores)}: {clients} clients keep all of them busy"
+    why = f"{rate:g} requests/s do not wait for each other" if rate else f"{clients} clients keep all of them busy"
+    return instances, f"{_instances(instances)} on {_cores(cores)}: {why}"
+
+
+def _count_clients(spec: TargetSpec, target: Target) -> int:
+    """Requests in flight at once. With a rate nobody knows; as many as there are cores make good use of them."""
+    return target.units if spec.workload.rate_per_s else spec.workload.concurrency
 
 
 def _choose_batch(workload: WorkloadSection, source: SourceModel) -> tuple[int, str]:
@@ -71,9 +79,9 @@ def _choose_batch(workload: WorkloadSection, source: SourceModel) -> tuple[int, 
 
 
 def _choose_delay(
-    spec: TargetSpec, source: SourceModel, instances: int, max_batch_size: int
+    spec: TargetSpec, source: SourceModel, clients: int, instances: int, max_batch_size: int
 ) -> tuple[int, tuple[str, ...]]:
-    if max_batch_size <= 1 or spec.workload.concurrency <= instances:
+    if max_batch_size <= 1 or clients <= instances:
         return 0, ()
     if spec.optimize.goal != "throughput":
         return 0, ("no queue delay: requests that wait already are batched, none waits for others",)

@@ -8,10 +8,10 @@ import pytest
 
 from checkpoints import write_bert_folder, write_vit_folder
 from models import make_tiny_onnx, write_jsonl, write_smooth_images
-from packc.data.read import read_samples
+from packc.data.read import mark_pairs, read_samples
 from packc.errors import DataError
 from packc.ingest.inspect import inspect_source
-from packc.ingest.source import SourceInfo
+from packc.ingest.source import SourceInfo, TextPreprocessing
 from packc.spec.model import ModelSection
 
 
@@ -56,3 +56,10 @@ def test_labels_must_be_classes(label: object, text_info: SourceInfo, tmp_path: 
     with pytest.raises(DataError, match=f"1 label is no class of the model: '{label}'") as caught:
         read_samples(write_jsonl(tmp_path / "eval.jsonl", rows), text_info)
     assert "its classes are no, yes" in str(caught.value.diagnostics[0].hint)
+
+
+def test_texts_are_pairs_when_the_data_hold_some(text_info: SourceInfo, tmp_path: Path) -> None:
+    plain = read_samples(write_jsonl(tmp_path / "a.jsonl", [{"text": "a\tb"}]), text_info)
+    pairs = read_samples(write_jsonl(tmp_path / "b.jsonl", [{"text": "a"}, {"text": "a", "text_pair": "b"}]), text_info)
+    found = [mark_pairs(text_info, *samples).preprocessing for samples in ((plain, None), (plain, pairs))]
+    assert [how.pairs for how in found if isinstance(how, TextPreprocessing)] == [False, True]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,10 +10,11 @@ import pytest
 
 from checkpoints import write_bert_folder, write_vit_folder
 from models import make_sentences, make_tiny_onnx, write_jsonl, write_tokenizer
+from packc.data import workload
 from packc.data.workload import make_latency_inputs, workload_cases
 from packc.ingest.inspect import inspect_source
 from packc.ingest.source import SourceInfo, SourceModel, TextPreprocessing
-from packc.samples import load_samples, save_samples
+from packc.samples import Array, iter_samples, load_samples, save_samples
 from packc.spec.model import ModelSection, Range, WorkloadSection
 from packc.tensors import Dim, ShapeCase, TensorSpec
 from target_spec import target_spec
@@ -120,6 +122,21 @@ def test_tensors_are_stacked_over_and_over(tmp_path: Path) -> None:
     make_latency_inputs((ShapeCase("max", 4, None),), tmp_path / "inputs.npz", source, tmp_path / "latency.npz")
     (sample,) = load_samples(tmp_path / "latency.npz")
     assert sample["features"][:, 0].tolist() == [0, 1, 2, 0]
+
+
+def test_no_more_samples_are_read_than_the_largest_case_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = make_source(look(make_tiny_onnx(tmp_path / "tiny.onnx")), features=("batch", 8))
+    save_samples(tmp_path / "inputs.npz", [{"features": np.full((1, 8), i, np.float32)} for i in range(50)])
+    read: list[int] = []
+
+    def count(path: Path) -> Iterator[dict[str, Array]]:
+        for sample in iter_samples(path):
+            read.append(int(sample["features"][0, 0]))
+            yield sample
+
+    monkeypatch.setattr(workload, "iter_samples", count)
+    make_latency_inputs((ShapeCase("max", 3, None),), tmp_path / "inputs.npz", source, tmp_path / "latency.npz")
+    assert read == [0, 1, 2]
 
 
 def test_a_model_without_batch_gets_its_own_shape(tmp_path: Path) -> None:

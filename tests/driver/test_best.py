@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from driver_world import Way, World, make_candidate
+from driver_world import Way, World, make_candidate, write_tensors
+from packc.candidate import PassStep
 from packc.driver import best
 from packc.driver.best import Packing, publish_best
 from packc.driver.endings import BuildOptions, TargetResult
@@ -15,6 +17,7 @@ from packc.errors import PackError
 from packc.measure.measurement import Latency, Measurement
 from packc.quality.score import QualityScore
 from packc.select import Outcome
+from packc.server.replay import GoldenMismatch
 from packc.serving import ServingPlan
 from packc.tensors import Precision, ShapeCase
 
@@ -43,7 +46,7 @@ def publish(world: World, outcomes: Sequence[Outcome], *sections: str, **options
     packing = Packing(
         inputs,
         trial,
-        inputs.make_findings(outcomes, ()),
+        replace(inputs.make_findings(outcomes, ()), verify=options.get("verify", True)),
         ServingPlan(1, 1, 8, 0, ()),
         "none",
         BuildOptions(**options),  # type: ignore[arg-type]
@@ -78,7 +81,10 @@ def test_a_faster_one_has_its_turn_when_the_budget_is_missed_as_served(world: Wo
     result = publish(world, pair, BUDGET, SMALLEST)
     assert world.served == ["fp32", "int8"]
     assert (result.end, result.manifest.verdict.chosen, result.manifest.verdict.met) == ("published", "int8", True)
-    assert [candidate.id for candidate in result.manifest.candidates] == ["fp32", "int8"]
+    assert {c.id: c.status for c in result.manifest.candidates} == {"fp32": "budget_missed", "int8": "kept"}
+    reasons = result.manifest.verdict.reasons
+    assert "the only candidate left: 1 MiB" in reasons
+    assert reasons[-1] == "also tried: fp32: budget missed: p99 70 ms of 50 ms, 40 % over (fp32 served, 1 client)"
 
 
 def test_a_slower_one_is_not_tried(world: World, pair: list[Outcome]) -> None:
@@ -153,3 +159,64 @@ def test_a_server_that_fails_leaves_nothing(world: World, pair: list[Outcome], m
 
 def _list_all(folder: Path) -> list[Path]:
     return list(folder.rglob("*"))
+
+
+def break_serving(monkeypatch: pytest.MonkeyPatch, *broken: str) -> None:
+    serve = best.verify_package
+
+    def fail(package: Path, model: str, workload: object, precision: str, **options: object) -> object:
+        if precision in broken:
+            raise GoldenMismatch("2 of 9 golden requests\n  are answered otherwise")
+        return serve(package, model, workload, precision, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(best, "verify_package", fail)
+
+
+@pytest.mark.parametrize("allow_miss", [False, True])
+def test_one_that_cannot_be_served_costs_only_itself(
+    world: World, pair: list[Outcome], monkeypatch: pytest.MonkeyPatch, allow_miss: bool
+) -> None:
+    break_serving(monkeypatch, "int8")
+    result = publish(world, pair, BUDGET, allow_miss=allow_miss)
+    assert (result.end, result.manifest.verdict.chosen, result.manifest.verdict.met) == ("published", "fp32", True)
+    reason = "int8 failed as served: 2 of 9 golden requests are answered otherwise"
+    assert result.manifest.verdict.reasons[-1] == f"also tried: {reason}"
+    assert {c.id: c.status for c in result.manifest.candidates} == {"fp32": "kept", "int8": "failed"}
+
+
+@pytest.mark.parametrize("allow_miss", [False, True])
+def test_when_none_can_be_served_nothing_is_published(
+    world: World, pair: list[Outcome], monkeypatch: pytest.MonkeyPatch, allow_miss: bool
+) -> None:
+    break_serving(monkeypatch, "int8", "fp32")
+    result = publish(world, pair, BUDGET, allow_miss=allow_miss)
+    assert (result.end, result.folder, result.manifest.state) == ("failed", world.missed, "measured")
+    assert [reason[:21] for reason in result.manifest.verdict.reasons] == [
+        "int8 failed as served", "fp32 failed as served",
+    ]  # fmt: skip
+    assert not world.final.exists()
+
+
+def test_throughput_is_what_the_server_says(world: World, pair: list[Outcome]) -> None:
+    """Measured, int8 answers 200 samples a second; the stand-in server answers 1000 / its milliseconds."""
+    world.served_ms = {"int8": 2.0}
+    floor = "[budget]\nthroughput_per_s = 400"
+    result = publish(world, pair, floor)
+    assert (result.end, result.manifest.verdict.met) == ("published", True)
+    assert {c.status for c in result.manifest.candidates} == {"kept"}
+    assert result.manifest.promises.throughput_per_s == 400
+    assert publish(world, pair, floor, verify=False).end == "budget_missed"
+    world.served_ms = {"int8": 5.0}
+    assert publish(world, pair, floor).end == "budget_missed"
+
+
+def test_quality_judged_on_calibration_data_is_said(world: World, pair: list[Outcome]) -> None:
+    write_tensors(world.folder / "eval.npz")
+    write_tensors(world.folder / "calib.npz", seed=1)
+    calibrated = replace(pair[1].candidate, passes=(PassStep("quantize_static"),))
+    outcomes = [pair[0], replace(pair[1], candidate=calibrated)]
+    caveat = "quality was judged on the samples that quantization was calibrated on"
+    own = '[calibration]\ndata = "calib.npz"'
+    for sections, is_said in ((('data = "eval.npz"',), True), (('data = "eval.npz"', own), False), ((), False)):
+        reasons = publish(world, outcomes, *sections).manifest.verdict.reasons
+        assert (caveat in reasons) == is_said

@@ -125,3 +125,13 @@ def test_there_are_no_jobs_when_no_candidate_is_good_enough(
     assert export_jobs(world, elsewhere) == (end, world.missed)
     assert not world.final.exists()
     assert read_manifest(world.missed).verdict.met is False
+
+
+def test_a_plan_or_jobs_stand_beside_the_good_package(world: World, elsewhere: BuildInputs) -> None:
+    publish_good(world, elsewhere)
+    before = snapshot(world.final)
+    assert publish_plan(elsewhere, Plan((), ()), world.final).folder == world.missed
+    assert read_manifest(world.missed).state == "planned"
+    assert export_jobs(world, elsewhere) == ("built", world.missed)
+    assert (world.missed / "job" / "base").is_dir()
+    assert snapshot(world.final) == before

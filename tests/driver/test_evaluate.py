@@ -125,3 +125,37 @@ def test_only_as_many_as_the_time_allows(world: World) -> None:
     outcomes, skipped = evaluate_candidates(world.candidates(), world.make_trial("[optimize]\nmax_minutes = 0.0001"))
     assert [outcome.candidate.id for outcome in outcomes] == ["base"]
     assert [(rejection.what, "max_minutes" in rejection.reason) for rejection in skipped] == [("late", True)]
+
+
+def test_noisy_figures_are_used_but_not_kept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("packc.measure.rounds.is_noisy", lambda _: True)
+    for _ in range(2):
+        measurement = evaluate_all(world)["base"].measurement
+        assert measurement is not None
+        assert measurement.latencies[0].noisy
+    assert (world.checks, world.timings) == (["base"], [["base"]] * 2)
+
+
+def test_another_runner_measures_anew(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    evaluate_all(world)
+    changed = tmp_path / "runner.py"
+    changed.write_text(Path(str(evaluate.runner.__file__)).read_text() + "\n# changed\n")
+    monkeypatch.setattr(evaluate.runner, "__file__", str(changed))
+    evaluate_all(world)
+    assert (world.checks, world.timings) == (["base"] * 2, [["base"]] * 2)
+
+
+def test_memory_beyond_the_limit_is_a_candidates_failure(world: World) -> None:
+    world.ways["base"] = Way(ms=50.0)
+    failure = evaluate_all(world, memory_limit_mib=1.0)["base"].failure
+    assert failure is not None
+    assert "above the limit of 1 MiB" in failure
+    assert (world.make_trial().memory_limit_mib or 0) > 1.0
+
+
+def test_what_else_lies_in_the_artifacts_folder_has_no_size(world: World) -> None:
+    graph = world.ingest().source.graph
+    (graph.parent / "reports.json").write_bytes(b" " * 2**20)
+    measurement = evaluate_all(world)["base"].measurement
+    assert measurement is not None
+    assert measurement.size_mib == pytest.approx(graph.stat().st_size / 2**20)

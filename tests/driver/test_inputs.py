@@ -13,7 +13,7 @@ from packc.driver.inputs import digest_samples, gather_inputs, limit_samples, li
 from packc.errors import DataError
 from packc.host import probe_host
 from packc.ingest.inspect import inspect_source
-from packc.samples import RawSamples
+from packc.samples import RawSamples, load_samples, save_samples
 from packc.spec.read import read_spec
 from packc.spec.resolve import resolve_targets
 
@@ -91,6 +91,16 @@ def test_limit_samples() -> None:
     samples = RawSamples("a.jsonl", texts=("a", "b", "c"), labels=("0", "1", "0"))
     assert limit_samples(samples, 2) == RawSamples("a.jsonl", texts=("a", "b"), labels=("0", "1"))
     assert limit_samples(samples, 5) == samples
+
+
+def test_limit_samples_of_a_tensor_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PACK_CACHE_DIR", str(tmp_path / "cache"))
+    save_samples(tmp_path / "a.npz", [{"x": np.full((1, 2), i)} for i in range(3)])
+    samples = RawSamples("a.npz", tensors=tmp_path / "a.npz")
+    kept = limit_samples(samples, 2).tensors
+    assert kept is not None
+    assert [int(sample["x"][0, 0]) for sample in load_samples(kept)] == [0, 1]
+    assert limit_samples(samples, 3) == samples
 
 
 def test_a_digest_is_of_content(tmp_path: Path) -> None:

@@ -113,3 +113,25 @@ def test_what_concerns_all_targets_is_raised(world: World) -> None:
     with pytest.raises(SourceError):
         build(world)
     assert not (world.folder / "build").exists()
+
+
+def test_a_missed_build_leaves_the_lock_of_the_package_that_stays(world: World) -> None:
+    build(world)
+    before = read_lock(world)["targets"]
+    assert before[0]["candidate"] == "base"
+    assert build(world, "[budget]\nlatency_ms = 0.0001")["cpu"].end == "budget_missed"
+    assert read_lock(world)["targets"] == before
+
+
+def test_a_bug_in_one_target_costs_only_that_target(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stumble(inputs: Any, *rest: Any) -> TargetResult:
+        if inputs.spec.target == "edge":
+            raise KeyError("input_ids")
+        return build_target(inputs, *rest)
+
+    monkeypatch.setattr(build_spec_module, "build_target", stumble)
+    results = build(world, targets=HOST + '[targets.edge]\nprofile = "host"\n')
+    assert results["cpu"].end == "published"
+    assert results["edge"].error.exit_code == 1
+    assert "KeyError('input_ids')" in str(results["edge"].error)
+    assert [target["target"] for target in read_lock(world)["targets"]] == ["cpu"]

@@ -170,3 +170,10 @@ def test_a_device_that_nothing_compiles_for_gets_a_plan(world: World) -> None:
         result = world.build(target=jetson)
         assert (result.end, result.manifest.state, result.manifest.verdict.met) == ("planned", "planned", None)
     assert world.checks == []
+
+
+def test_throughput_is_left_to_the_server(world: World) -> None:
+    world.served_ms = {"fp32": 0.001}
+    floor = "[budget]\nthroughput_per_s = 100_000"
+    assert world.build(floor).end == "published"
+    assert world.build(floor, options=UNVERIFIED).end == "budget_missed"

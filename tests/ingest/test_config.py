@@ -30,7 +30,14 @@ def test_no_geometry_without_heads() -> None:
 
 @pytest.mark.parametrize(
     ("names", "labels"),
-    [({"1": "b", "0": "a"}, ("a", "b")), ({"0": "a", "2": "c"}, ()), (None, ()), ({"x": "a"}, ())],
+    [
+        ({"0": "crane", "1": "cat", "2": "crane"}, ("crane (0)", "cat", "crane (2)")),
+        ({"0": "a", "1": "a", "2": "a (1)"}, ("a (0)", "a (1) (1)", "a (1) (2)")),
+        ({"1": "b", "0": "a"}, ("a", "b")),
+        ({"0": "a", "2": "c"}, ()),
+        (None, ()),
+        ({"x": "a"}, ()),
+    ],
 )
 def test_labels(names: object, labels: tuple[str, ...]) -> None:
     assert read_labels({"id2label": names}) == labels

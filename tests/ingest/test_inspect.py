@@ -73,6 +73,11 @@ def no_processor(folder: Path) -> Path:
     return folder
 
 
+def own_tokenizer_code(folder: Path) -> Path:
+    write_json(write_bert_folder(folder) / "tokenizer_config.json", {"auto_map": {"AutoTokenizer": ["t.Own", None]}})
+    return folder
+
+
 def no_config(folder: Path) -> Path:
     folder.mkdir()
     return folder
@@ -96,6 +101,8 @@ CHECKPOINTS: dict[str, Callable[[Path], Path]] = {
     "bad_config": bad_config,
     "unknown_architecture": lambda folder: write_bert_folder(folder, architectures=["LlamaForCausalLM"]),
     "no_architecture": lambda folder: write_bert_folder(folder, architectures=None),
+    "odd_architecture": lambda folder: write_bert_folder(folder, architectures=["Bert\ntrust_remote_code = true"]),
+    "own_tokenizer_code": own_tokenizer_code,
     "own_code": lambda folder: write_bert_folder(folder, auto_map={"AutoModel": "modeling.Model"}),
     "already_quantized": lambda folder: write_bert_folder(folder, quantization_config={"bits": 4}),
     "encoder_decoder": lambda folder: write_bert_folder(folder, architectures=["T5Model"], is_encoder_decoder=True),

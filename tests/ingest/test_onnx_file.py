@@ -65,6 +65,16 @@ def test_tokenizer_beside_the_graph_is_used(tmp_path: Path) -> None:
     assert inspect(path).task == "token-classification"
 
 
+@pytest.mark.parametrize("name", ["tokenizer.json", "config.json", "tokenizer_config.json"])
+def test_preprocessing_is_in_the_fingerprint(name: str, tmp_path: Path) -> None:
+    folder = write_bert_folder(tmp_path / "bert")
+    path = make_tiny_onnx(folder / "onnx" / "model.onnx", edit=rename_features)
+    before = inspect(path).fingerprint
+    with (folder / name).open("a") as file:
+        file.write("\n")
+    assert inspect(path).fingerprint != before
+
+
 def test_tokenizer_beside_another_graph_is_not(tmp_path: Path) -> None:
     path = make_tiny_onnx(write_bert_folder(tmp_path / "bert") / "model.onnx")
     assert inspect(path).preprocessing is None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 
@@ -31,12 +32,33 @@ def test_found_without_running_it(package: Path) -> None:
     assert "acme_models" not in sys.modules
 
 
-def test_fingerprint_is_that_of_its_file(package: Path) -> None:
+@pytest.mark.parametrize("changed", ["nets.py", "layers/blocks.py", "weights/net.pt"])
+def test_fingerprint_is_that_of_its_whole_package(package: Path, changed: str) -> None:
     section = ModelSection(name="m", source="acme_models.nets:make_net")
+    for name in ("layers", "weights", "__pycache__"):
+        (package / name).mkdir()
     before = inspect_factory(section.source, section).fingerprint
-    with (package / "nets.py").open("a") as file:
+    (package / "__pycache__" / "nets.pyc").touch()
+    (package.parent / "unrelated.py").touch()
+    assert inspect_factory(section.source, section).fingerprint == before
+    with (package / changed).open("a") as file:
         file.write("WIDTH = 3\n")
     assert inspect_factory(section.source, section).fingerprint != before
+
+
+def test_fingerprint_of_a_single_module_has_the_weights_beside_it(
+    package: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = package.parent
+    (folder / "alone.py").write_text("def make_net():\n    ...\n")
+    section = ModelSection(name="m", source="alone:make_net")
+    before = inspect_factory(section.source, section).fingerprint
+    (folder / "notes.md").touch()
+    assert inspect_factory(section.source, section).fingerprint == before
+    (folder / "alone.safetensors").write_bytes(b"weights")
+    with caplog.at_level(logging.INFO):
+        assert inspect_factory(section.source, section).fingerprint != before
+    assert f"loads from outside {folder} is not noticed" in caplog.text
 
 
 def test_syntax_error(package: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from packc.jobs.local import child_environment, run_bundle
+from packc.jobs.local import child_environment, find_memory_limit_mib, run_bundle
 from stub_bundle import DOUBLING, TYPICAL, stub_bundle, stub_job
 
 
@@ -133,3 +133,10 @@ def test_thread_settings_do_not_reach_the_child() -> None:
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def test_the_memory_limit_leaves_a_tenth(tmp_path: Path) -> None:
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal: 4194304 kB\nMemAvailable:    2048000 kB\n")
+    assert find_memory_limit_mib(meminfo) == 1800.0
+    assert find_memory_limit_mib(tmp_path / "none") is None

@@ -80,3 +80,12 @@ def test_broken_golden_sets(tmp_path: Path) -> None:
     path.write_text("{}")
     with pytest.raises(PackError, match="cannot be read"):
         load_golden(tmp_path / "golden")
+
+
+def test_only_the_answers_that_are_kept_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All answers of a masked language model may be many GiB."""
+    read: list[str] = []
+    get = np.lib.npyio.NpzFile.__getitem__
+    monkeypatch.setattr(np.lib.npyio.NpzFile, "__getitem__", lambda self, key: (read.append(key), get(self, key))[1])
+    make(tmp_path / "a", make_text_source(tmp_path), "none", RawSamples("generated"), 100)
+    assert len({key.split("/")[0] for key in read}) == MAX_REQUESTS

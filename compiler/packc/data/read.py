@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from packc.data.image_folder import read_image_folder
@@ -32,6 +33,15 @@ def read_samples(path: Path, info: SourceInfo) -> RawSamples:
         samples = read_tensor_file(path)
     _check_labels(samples, info)
     return samples
+
+
+def mark_pairs(info: SourceInfo, *samples: RawSamples | None) -> SourceInfo:
+    """`info`, its texts told to be pairs when any of the samples is one: only then does a tab separate two texts."""
+    text = info.preprocessing
+    if not isinstance(text, TextPreprocessing):
+        return info
+    pairs = any("\t" in sample for part in samples if part for sample in part.texts)
+    return replace(info, preprocessing=replace(text, pairs=pairs))
 
 
 def _expect(path: Path, fits: bool, kind: str, form: str) -> None:

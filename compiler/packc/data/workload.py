@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from packc.data.read import read_samples
 from packc.ingest.source import SourceInfo, SourceModel, TextPreprocessing
-from packc.samples import Array, load_samples, save_samples
+from packc.samples import Array, iter_samples, save_samples
 from packc.spec.model import Range, TargetSpec
 from packc.tensors import ShapeCase, TensorSpec
 
@@ -48,7 +49,7 @@ def _measure_lengths(spec: TargetSpec, inputs: Path, info: SourceInfo, text: Tex
     if spec.workload.data:
         lengths = count_tokens(read_samples(Path(spec.workload.data), info).texts, text)
     else:
-        lengths = [sample[text.inputs[0]].shape[1] for sample in load_samples(inputs)]
+        lengths = [sample[text.inputs[0]].shape[1] for sample in iter_samples(inputs)]
     typical, largest = (_round_up(float(np.percentile(lengths, q)), text.max_length) for q in (50, 99))
     return Range(typical=typical, max=largest)
 
@@ -58,14 +59,13 @@ def _round_up(length: float, limit: int) -> int:
 
 
 def count_tokens(texts: Sequence[str], how: TextPreprocessing) -> list[int]:
-    """Length of each text in tokens, special tokens included, cut at the model's limit; a tab separates a pair."""
+    """Length of each text in tokens, special tokens included, cut at the model's limit."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(how.tokenizer))
     tokenizer.no_padding()
     tokenizer.enable_truncation(how.max_length)
-    pairs = [tuple(text.split("\t", 1)) if "\t" in text else text for text in texts]
-    return [len(encoding.ids) for encoding in tokenizer.encode_batch(pairs)]
+    return [len(tokenizer.encode(*how.split(text)).ids) for text in texts]
 
 
 def make_latency_inputs(cases: Sequence[ShapeCase], inputs: Path, source: SourceModel, out: Path) -> None:
@@ -73,11 +73,12 @@ def make_latency_inputs(cases: Sequence[ShapeCase], inputs: Path, source: Source
 
     Token rows are cut from the samples in `inputs` laid end to end; other tensors are stacked, over and over.
     """
-    samples = load_samples(inputs)
-    save_samples(out, [_make_case(case, samples, source) for case in cases])
+    save_samples(out, (_make_case(case, inputs, source) for case in cases))
 
 
-def _make_case(case: ShapeCase, samples: Sequence[dict[str, Array]], source: SourceModel) -> dict[str, Array]:
+def _make_case(case: ShapeCase, inputs: Path, source: SourceModel) -> dict[str, Array]:
+    """Made of no more samples than the case could take: one a row, or one a token."""
+    samples = list(islice(iter_samples(inputs), case.batch * (case.sequence or 1)))
     made: dict[str, Array] = {}
     for spec in source.inputs:
         arrays = [sample[spec.name] for sample in samples]

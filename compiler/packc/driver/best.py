@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,9 +17,14 @@ from packc.package.manifest import Manifest, ServedRecord, State
 from packc.package.pipelines.choice import ChosenPipeline
 from packc.package.publish import staging_dir
 from packc.package.write import write_package
+from packc.passes import find_pass
 from packc.runtimes import find_runtime
 from packc.samples import load_samples
 from packc.select import NEAREST, Outcome, Verdict, classify, judge_served, select
+from packc.server.client import RequestFailed
+from packc.server.load import ServerFailed
+from packc.server.process import ServerStopped
+from packc.server.replay import GoldenMismatch
 from packc.server.verify import Evaluation, read_workload, verify_package
 from packc.serving import ServingPlan
 from packc.spec.model import TargetSpec
@@ -45,51 +51,69 @@ class Attempt:
     """A candidate that was packaged, and the verdict on it as the server's figures leave it."""
 
     outcome: Outcome
+    """With what it broke, or how it failed, through the server."""
     verdict: Verdict
     served: ServedRecord | None
-    """None where no server was asked."""
+    """None where no server was asked, and where none could answer."""
+
+    @property
+    def has_failed(self) -> bool:
+        return self.outcome.failure is not None
 
     @property
     def distance(self) -> float:
         """How far off its worst promise is, as a ratio."""
+        if self.has_failed:
+            return float("inf")
         return max((miss.ratio for miss in self.verdict.misses), default=1.0)
 
 
 def publish_best(packing: Packing, final: Path) -> TargetResult:
     """Packages the selection's choice; if it breaks a promise as served, those that may keep it have their turn.
 
-    When none keeps every promise nothing is published, or, with `allow_miss`, the one that comes nearest.
+    One that the server cannot load, or whose golden answers differ, costs only itself. When none keeps every promise
+    nothing is published, or, with `allow_miss`, the one that comes nearest.
     """
     rivals = packing.findings.outcomes
     attempts: list[Attempt] = []
-    while True:
-        verdict = _choose(rivals, packing)
-        if verdict.chosen is None:
-            return publish_miss(verdict, record_findings(packing.findings, "measured", verdict), final)
+    while (verdict := _choose(rivals, packing, attempts)).chosen is not None:
         chosen = next(outcome for outcome in rivals if outcome.candidate.id == verdict.chosen)
         with staging_dir(final) as staging:
             _write(packing, chosen, staging)
             attempt = _judge(packing, chosen, verdict, staging)
             if attempt.verdict.met:
-                return publish_package(staging, final, _record(packing, attempt))
+                return publish_package(staging, final, _record(packing, _remember(attempt, attempts), attempts))
+        log.info("%s", _describe_attempt(attempt))
         attempts.append(attempt)
-        rivals = _list_rivals(rivals, attempt, packing.inputs.spec)
-        if not rivals:
-            return _publish_nearest(packing, attempts, final)
-        log.info("%s: %s; trying another candidate", chosen.candidate.id, _describe_miss(attempt))
+        others = [outcome for outcome in rivals if outcome is not chosen]
+        rivals = _list_rivals(others, attempt, packing.findings.local_spec)
+    if attempts:
+        return _publish_nearest(packing, attempts, final)
+    return publish_miss(verdict, record_findings(packing.findings, "measured", verdict), final)
 
 
-def _choose(outcomes: Sequence[Outcome], packing: Packing) -> Verdict:
+def _choose(rivals: Sequence[Outcome], packing: Packing, attempts: Sequence[Attempt]) -> Verdict:
     """The selection's verdict; with `allow_miss` it chooses the nearest where nothing keeps every promise."""
-    verdict = select(outcomes, packing.inputs.spec, packing.inputs.evaluation.is_generated)
+    inputs, findings = packing.inputs, packing.findings
+    verdict = select(
+        findings.outcomes, findings.local_spec, inputs.evaluation.is_generated, rivals if attempts else None
+    )
     if verdict.chosen is None and packing.options.allow_miss and verdict.misses:
-        return replace(verdict, chosen=verdict.misses[0].candidate)
+        verdict = replace(verdict, chosen=verdict.misses[0].candidate)
+    chosen = next((outcome for outcome in rivals if outcome.candidate.id == verdict.chosen), None)
+    is_calibrated = chosen is not None and any(find_pass(step.name).calibrates for step in chosen.candidate.passes)
+    if is_calibrated and inputs.calibrates_on_evaluation:
+        caveat = "quality was judged on the samples that quantization was calibrated on"
+        return replace(verdict, reasons=(*verdict.reasons, caveat))
     return verdict
 
 
-def _list_rivals(outcomes: Sequence[Outcome], attempt: Attempt, spec: TargetSpec) -> list[Outcome]:
-    """Those that may keep as served what `attempt` did not: of the kept ones the faster, or for quality all others."""
-    kept = [o for o in outcomes if o is not attempt.outcome and classify(o, spec) == "kept"]
+def _list_rivals(others: Sequence[Outcome], attempt: Attempt, spec: TargetSpec) -> Sequence[Outcome]:
+    """Those that may do as served what `attempt` did not: all after a failure; of the kept ones the faster after a
+    missed budget, and all of them after missed quality."""
+    if attempt.has_failed:
+        return others
+    kept = [outcome for outcome in others if classify(outcome, spec) == "kept"]
     if attempt.verdict.missed != "budget":
         return kept
     return [outcome for outcome in kept if _typical_p50_ms(outcome) < _typical_p50_ms(attempt.outcome)]
@@ -103,31 +127,45 @@ def _publish_nearest(packing: Packing, attempts: Sequence[Attempt], final: Path)
     """Ends a build whose every attempt missed a promise: the verdict is the nearest one's, and names the others."""
     ranked = sorted(attempts, key=lambda attempt: attempt.distance)
     nearest = ranked[0]
-    if packing.options.allow_miss:
+    if packing.options.allow_miss and not nearest.has_failed:
         with staging_dir(final) as staging:
             _write(packing, nearest.outcome, staging)
-            return publish_package(staging, final, _record(packing, nearest))
+            return publish_package(staging, final, _record(packing, _remember(nearest, attempts), attempts))
     verdict = replace(
         nearest.verdict,
         chosen=None,
         reasons=(
             *nearest.verdict.reasons,
-            *(f"nearest: {attempt.outcome.candidate.id}: {_describe_miss(attempt)}" for attempt in ranked[:NEAREST]),
+            *(f"nearest: {_describe_attempt(attempt)}" for attempt in ranked[:NEAREST] if not attempt.has_failed),
+            *(_describe_attempt(attempt) for attempt in ranked if attempt.has_failed and attempt is not nearest),
         ),
         misses=tuple(miss for attempt in ranked[:NEAREST] for miss in attempt.verdict.misses),
     )
-    return publish_miss(verdict, _record(packing, replace(nearest, verdict=verdict)), final)
+    return publish_miss(verdict, _record(packing, replace(nearest, verdict=verdict), attempts), final)
 
 
-def _describe_miss(attempt: Attempt) -> str:
-    """The first of its verdict's reasons that says a promise is missed."""
-    reasons = attempt.verdict.reasons
-    return next((reason for reason in reasons if " missed: " in reason), reasons[0])
+def _remember(attempt: Attempt, attempts: Sequence[Attempt]) -> Attempt:
+    """`attempt`, its verdict telling what came of the others too."""
+    others = [item for item in attempts if item is not attempt]
+    reasons = (*attempt.verdict.reasons, *(f"also tried: {_describe_attempt(item)}" for item in others))
+    return replace(attempt, verdict=replace(attempt.verdict, reasons=reasons))
 
 
-def _record(packing: Packing, attempt: Attempt) -> Manifest:
+def _describe_attempt(attempt: Attempt) -> str:
+    """The candidate and which promises it missed as served, with the figures, or how it failed."""
+    if attempt.has_failed:
+        return attempt.verdict.reasons[0]
+    missed = [reason for reason in attempt.verdict.reasons if re.match("(budget|quality) missed: ", reason)]
+    return f"{attempt.outcome.candidate.id}: {'; '.join(missed)}"
+
+
+def _record(packing: Packing, attempt: Attempt, attempts: Sequence[Attempt]) -> Manifest:
+    """The manifest with `attempt`'s verdict, and every attempted candidate as the server left it."""
     state: State = "verified" if attempt.served else "measured"
-    return record_findings(packing.findings, state, attempt.verdict, attempt.served, packing.serving)
+    tried = {item.outcome.candidate.id: item.outcome for item in attempts}
+    outcomes = [tried.get(outcome.candidate.id, outcome) for outcome in packing.findings.outcomes]
+    findings = replace(packing.findings, outcomes=outcomes)
+    return record_findings(findings, state, attempt.verdict, attempt.served, packing.serving)
 
 
 def _write(packing: Packing, chosen: Outcome, staging: Path) -> None:
@@ -155,16 +193,29 @@ def _judge(packing: Packing, chosen: Outcome, verdict: Verdict, package: Path) -
     if not packing.options.verify:
         return Attempt(chosen, verdict, None)
     inputs, ingested = packing.inputs, packing.trial.ingested
-    verified = verify_package(
-        package,
-        inputs.spec.model.name,
-        read_workload(inputs.spec),
-        chosen.candidate.precision,
-        evaluation=Evaluation(ingested.source, inputs.evaluation, ingested.inputs, ingested.answers, inputs.metric),
-        traffic_data=inputs.traffic,
-        urls=packing.options.urls,
-        cache=packing.trial.cache,
-    )
+    try:
+        verified = verify_package(
+            package,
+            inputs.spec.model.name,
+            read_workload(inputs.spec),
+            chosen.candidate.precision,
+            evaluation=Evaluation(ingested.source, inputs.evaluation, ingested.inputs, ingested.answers, inputs.metric),
+            traffic_data=inputs.traffic,
+            urls=packing.options.urls,
+            cache=packing.trial.cache,
+        )
+    except (GoldenMismatch, RequestFailed, ServerFailed, ServerStopped) as error:
+        failure = " ".join(str(error).split())
+        failed = Verdict(False, None, (f"{chosen.candidate.id} failed as served: {failure}",), (), "failed")
+        return Attempt(replace(chosen, failure=failure), failed, None)
     served = verified.record
-    judged = judge_served(verdict, inputs.spec, served.latency_ms, served.throughput_per_s, verified.quality)
-    return Attempt(chosen, judged, served)
+    judged = judge_served(
+        verdict,
+        inputs.spec,
+        served.latency_ms,
+        served.throughput_per_s,
+        verified.quality,
+        requests=served.samples,
+        noisy=served.noisy,
+    )
+    return Attempt(replace(chosen, served_misses=judged.misses if verdict.met else ()), judged, served)

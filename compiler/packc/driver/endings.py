@@ -4,6 +4,8 @@ published      the package, at the target's folder
 missed         manifest.json and report.html, beside it at `<target>.missed`; the last good package stays
 built          job bundles to run on the device that is elsewhere, at the target's folder
 planned        manifest.json and report.html: nothing can be built here for this target
+
+What was built or planned takes the place of a missed promise's record, too, while a good package is at the folder.
 """
 
 from __future__ import annotations
@@ -17,10 +19,12 @@ from typing import Literal
 from packc.driver.evaluate import ROUNDS, Trial, check_candidates
 from packc.driver.inputs import BuildInputs
 from packc.driver.verdict import record_findings
+from packc.errors import UsageError
 from packc.jobs.bundle import write_bundle
 from packc.measure.jobs import timing_job
+from packc.package.artifact import artifact_files
 from packc.package.manifest import Manifest
-from packc.package.manifest_file import hash_files, write_manifest
+from packc.package.manifest_file import hash_files, read_manifest, write_manifest
 from packc.package.publish import publish, staging_dir
 from packc.plan import Plan
 from packc.report.html import write_html
@@ -74,8 +78,9 @@ def publish_plan(inputs: BuildInputs, plan: Plan, final: Path) -> TargetResult:
     reason = inputs.target.unsupported or f"nothing was built: pack has no candidate for {inputs.target.name}"
     findings = inputs.make_findings((), plan.rejected)
     manifest = record_findings(findings, "planned", _unjudged(reason))
-    with staging_dir(final) as staging:
-        return _take_place(staging, final, manifest, "planned")
+    folder = _spare_package(final)
+    with staging_dir(folder) as staging:
+        return _take_place(staging, folder, manifest, "planned")
 
 
 def publish_jobs(inputs: BuildInputs, plan: Plan, trial: Trial, final: Path) -> TargetResult:
@@ -93,15 +98,17 @@ def publish_jobs(inputs: BuildInputs, plan: Plan, trial: Trial, final: Path) -> 
     )
     manifest = record_findings(findings, "built", _unjudged(*reasons))
     threads, percentile = inputs.target.units, inputs.spec.budget.percentile
-    with staging_dir(final) as staging:
+    place = _spare_package(final)
+    with staging_dir(place) as staging:
         for outcome in kept:
             runtime = find_runtime(outcome.candidate.runtime)
             assert outcome.model is not None, "only a lowered candidate was judged"
             options = runtime.job_options(outcome.candidate, threads)
             job = timing_job(outcome.candidate, outcome.model, options, threads, trial.cases, ROUNDS, percentile)
             folder = staging / "job" / outcome.candidate.id
-            write_bundle(folder, job, outcome.model, None, trial.latency_inputs, runtime.engine, linked=False)
-        return _take_place(staging, final, manifest, "built")
+            files = artifact_files(outcome.model).values()
+            write_bundle(folder, job, files, None, trial.latency_inputs, runtime.engine, linked=False)
+        return _take_place(staging, place, manifest, "built")
 
 
 def _unjudged(*reasons: str) -> Verdict:
@@ -122,6 +129,15 @@ def _publish(staging: Path, folder: Path, manifest: Manifest, end: End) -> Targe
     write_html(manifest, staging / "report.html")
     publish(staging, folder)
     return TargetResult(manifest.target, end, folder, manifest)
+
+
+def _spare_package(final: Path) -> Path:
+    """Where to leave what is no package: at `final`, or beside the package that is there."""
+    try:
+        holds_package = read_manifest(final).state in ("measured", "verified")
+    except UsageError:
+        return final
+    return _missed_folder(final) if holds_package else final
 
 
 def _missed_folder(final: Path) -> Path:

@@ -20,6 +20,7 @@ from packc.candidate import Candidate
 from packc.errors import DataError, PackError
 from packc.ingest.fingerprint import fingerprint_files, hash_file
 from packc.ingest.ingest import Ingested
+from packc.jobs import runner
 from packc.jobs.bundle import write_bundle
 from packc.jobs.job import Job, JobResult
 from packc.jobs.local import run_bundle
@@ -61,6 +62,8 @@ class Trial:
     device: str
     """Identity of this machine: a figure measured on one is not another's."""
     cache: Cache
+    memory_limit_mib: float | None
+    """A job that uses more is ended; None where nobody knows how much there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +76,11 @@ class Checked:
     is_kept: bool
 
 
-class _TimingFailed(Exception):
-    """Carries the results of a run past the cache, because some candidate failed in it."""
+class _NotKept(Exception):
+    """Carries the results of a run past the cache: a candidate failed in it, or other work disturbed it."""
 
     def __init__(self, results: dict[str, Measurement | JobResult]) -> None:
-        super().__init__("a candidate failed while it was timed")
+        super().__init__("these figures are not kept")
         self.results = results
 
 
@@ -150,8 +153,10 @@ def _run_check(candidate: Candidate, model: Path, model_hash: str, trial: Trial)
     def make(folder: Path) -> None:
         with TemporaryDirectory(dir=folder) as scratch:
             bundle = Path(scratch)
-            write_bundle(bundle, job, model, trial.ingested.inputs, trial.latency_inputs, runtime.engine)
-            result = run_bundle(bundle, JOB_TIMEOUT_S)
+            write_bundle(
+                bundle, job, artifact_files(model).values(), trial.ingested.inputs, trial.latency_inputs, runtime.engine
+            )
+            result = run_bundle(bundle, JOB_TIMEOUT_S, memory_limit_mib=trial.memory_limit_mib)
             if result.status != "ok":
                 raise PackError(result.failure or result.status)
             rough = summarize_runs(bundle, [result])
@@ -165,7 +170,7 @@ def _run_check(candidate: Candidate, model: Path, model_hash: str, trial: Trial)
 def _run_timing(kept: dict[str, Checked], trial: Trial) -> dict[str, Measurement | JobResult]:
     """Times the candidates in interleaved rounds; the figures of one such run stay together in the cache.
 
-    A run in which one failed is not kept: a lack of memory or a hang may be gone the next time.
+    A run in which one failed or was noisy is not kept: what caused it may be gone the next time.
     """
     jobs: dict[str, Job] = {}
     for name, item in kept.items():
@@ -183,27 +188,29 @@ def _run_timing(kept: dict[str, Checked], trial: Trial) -> dict[str, Measurement
             for name, job in jobs.items():
                 model = kept[name].outcome.model
                 assert model is not None
-                write_bundle(bundles[name], job, model, None, trial.latency_inputs, find_runtime(job.runtime).engine)
-            results = measure_bundles(bundles, ROUNDS, JOB_TIMEOUT_S)
-        if any(isinstance(result, JobResult) for result in results.values()):
-            raise _TimingFailed(results)
+                files = artifact_files(model).values()
+                write_bundle(bundles[name], job, files, None, trial.latency_inputs, find_runtime(job.runtime).engine)
+            results = measure_bundles(bundles, ROUNDS, JOB_TIMEOUT_S, memory_limit_mib=trial.memory_limit_mib)
+        if any(isinstance(result, JobResult) or result.latencies[0].noisy for result in results.values()):
+            raise _NotKept(results)
         (folder / "results.json").write_bytes(adapter.dump_json(results))
 
     key = cache_key(jobs={name: _identify(job, kept[name].model_hash, trial) for name, job in jobs.items()})
     try:
         folder = trial.cache.get_or_make("timing", key, make)
-    except _TimingFailed as failed:
-        return failed.results
+    except _NotKept as passed:
+        return passed.results
     return adapter.validate_json((folder / "results.json").read_bytes())
 
 
 def _identify(job: Job, model_hash: str, trial: Trial) -> dict[str, object]:
-    """What a measurement's figures depend on: job, model, versions, the runtime's adapter, inputs, machine."""
+    """What a measurement's figures depend on: job, model, versions, the runner and its adapter, inputs, machine."""
     runtime = find_runtime(job.runtime)
     return {
         "job": TypeAdapter(Job).dump_python(job, mode="json"),
         "model": model_hash,
         "engine": hash_file(runtime.engine),
+        "runner": hash_file(Path(runner.__file__)),
         "versions": {"packc": __version__, **runtime.versions()},
         "latency_inputs": hash_file(trial.latency_inputs),
         "device": trial.device,

@@ -9,16 +9,16 @@ from importlib import metadata
 from pathlib import Path
 
 from packc import __version__
-from packc.cache import cache_key
+from packc.cache import Cache, cache_key
 from packc.data.generate import generate_samples
-from packc.data.read import read_samples
+from packc.data.read import mark_pairs, read_samples
 from packc.driver.verdict import Findings
 from packc.extras import list_libraries
 from packc.ingest.fingerprint import hash_file
 from packc.ingest.source import SourceInfo
 from packc.plan import Rejection
 from packc.quality.metrics import check_samples, default_metric
-from packc.samples import RawSamples, load_samples
+from packc.samples import RawSamples, count_saved, iter_samples, save_samples
 from packc.select import Outcome
 from packc.spec.model import MetricName, TargetSpec
 from packc.target import Target
@@ -40,6 +40,11 @@ class BuildInputs:
     key: str
     """Digest of all of this and of the tools' versions."""
 
+    @property
+    def calibrates_on_evaluation(self) -> bool:
+        """Whether quantization may look at the very samples of the user's that quality is judged on."""
+        return not (self.spec.calibration.data or self.traffic or self.evaluation.is_generated)
+
     def make_findings(self, outcomes: Sequence[Outcome], rejected: Sequence[Rejection]) -> Findings:
         """What came of the candidates, with the circumstances under which it did."""
         environment = {"device": self.target.name, "system": platform.platform(), **list_versions()}
@@ -60,6 +65,7 @@ def gather_inputs(spec: TargetSpec, target: Target, info: SourceInfo, *, verify:
         check_samples(metric, info.task, count, len(evaluation.labels))
     calibration = read_samples(Path(spec.calibration.data), info) if spec.calibration.data else traffic or evaluation
     calibration = limit_samples(calibration, spec.calibration.samples)
+    info = mark_pairs(info, evaluation, calibration, traffic)
     key = cache_key(
         spec=spec.model_dump(mode="json"),
         target=asdict(target),
@@ -79,14 +85,30 @@ def list_versions() -> dict[str, str]:
 
 
 def limit_samples(samples: RawSamples, count: int) -> RawSamples:
-    """The first `count` of them; a tensor file is taken whole."""
-    return replace(samples, texts=samples.texts[:count], images=samples.images[:count], labels=samples.labels[:count])
+    """The first `count` of them; those of a tensor file are written to another one, in the cache."""
+    return replace(
+        samples,
+        texts=samples.texts[:count],
+        images=samples.images[:count],
+        labels=samples.labels[:count],
+        tensors=_limit_file(samples.tensors, count) if samples.tensors else None,
+    )
+
+
+def _limit_file(path: Path, count: int) -> Path:
+    if count_saved(path) <= count:
+        return path
+
+    def make(folder: Path) -> None:
+        save_samples(folder / "samples.npz", iter_samples(path, range(count)))
+
+    return Cache().get_or_make("tensors", cache_key(file=hash_file(path), count=count), make) / "samples.npz"
 
 
 def count_samples(samples: RawSamples) -> int:
     """How many there are; 0 where they are still to be generated from the graph's inputs."""
     if samples.tensors is not None:
-        return len(load_samples(samples.tensors))
+        return count_saved(samples.tensors)
     return len(samples.texts or samples.images)
 
 

@@ -51,19 +51,26 @@ def build_spec(
             results.append(build_target(inputs, folder / target.target, options, cache))
         except PackError as error:
             results.append(TargetFailure(target.target, error))
+        except Exception as error:  # a bug; the other targets' results are worth keeping
+            log.debug("target %s", target.target, exc_info=True)
+            results.append(TargetFailure(target.target, PackError(f"this is a bug in pack: {error!r}")))
     manifests = {result.target: result.manifest for result in results if isinstance(result, TargetResult)}
     if manifests:
-        manifests |= {
-            name: found for name in spec.targets if name not in manifests if (found := _recall(folder / name))
-        }
+        standing = {result.target for result in results if isinstance(result, TargetResult) and _is_in_place(result)}
+        manifests |= {name: found for name in spec.targets if name not in standing if (found := _recall(folder / name))}
         built = [manifests[name] for name in spec.targets if name in manifests]
         write_lock(folder, _make_lock(spec, spec_path, info, built))
     cache.collect_garbage()
     return results
 
 
+def _is_in_place(result: TargetResult) -> bool:
+    """Whether it lies at the target's folder, not beside the package that an earlier build left there."""
+    return result.folder.name == result.target
+
+
 def _recall(package: Path) -> Manifest | None:
-    """The manifest that an earlier build left for a target which this one passed over."""
+    """The manifest that an earlier build left for a target which this one passed over, or whose promises it missed."""
     try:
         return read_manifest(package)
     except UsageError:

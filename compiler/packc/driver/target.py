@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import platform
+from dataclasses import replace
 from pathlib import Path
 
 from packc.cache import Cache, cache_key
@@ -20,6 +21,7 @@ from packc.errors import UsageError
 from packc.host import probe_host
 from packc.ingest.fingerprint import hash_file
 from packc.ingest.ingest import Ingested, ingest_model
+from packc.jobs.local import find_memory_limit_mib
 from packc.package.manifest import Manifest, State
 from packc.package.manifest_file import check_files, read_manifest
 from packc.package.pipelines.choice import choose_pipeline
@@ -55,7 +57,7 @@ def build_target(inputs: BuildInputs, final: Path, options: BuildOptions, cache:
     if not target.is_here:
         return publish_jobs(inputs, plan, trial, final)
     outcomes, skipped = evaluate_candidates(plan.candidates, trial)
-    findings = inputs.make_findings(outcomes, (*plan.rejected, *skipped))
+    findings = replace(inputs.make_findings(outcomes, (*plan.rejected, *skipped)), verify=options.verify)
     serving = plan_serving(spec, target, ingested.source)
     return publish_best(Packing(inputs, trial, findings, serving, pipeline, options), final)
 
@@ -102,4 +104,5 @@ def make_trial(inputs: BuildInputs, ingested: Ingested, cache: Cache) -> Trial:
         threads=machine.units,
         device=f"{platform.node()}: {machine.name}",
         cache=cache,
+        memory_limit_mib=find_memory_limit_mib(),
     )

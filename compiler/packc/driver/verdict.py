@@ -20,7 +20,7 @@ from packc.package.manifest import (
 )
 from packc.plan import Rejection
 from packc.quality.gate import quality_bound
-from packc.select import Outcome, Verdict, classify
+from packc.select import Outcome, Verdict, classify, leave_to_server
 from packc.serving import ServingPlan
 from packc.spec.model import MetricName, TargetSpec
 
@@ -36,6 +36,13 @@ class Findings:
     rejected: Sequence[Rejection]
     environment: dict[str, str]
     build_key: str
+    verify: bool = False
+    """Whether a server has the word on throughput, not what was measured without one."""
+
+    @property
+    def local_spec(self) -> TargetSpec:
+        """What the candidates are judged by before any server is asked."""
+        return leave_to_server(self.spec) if self.verify else self.spec
 
 
 def record_findings(
@@ -59,7 +66,7 @@ def record_findings(
             tuple(MissRecord(miss.candidate, miss.promise, miss.measured, miss.bound) for miss in verdict.misses),
         ),
         promises=_record_promises(findings),
-        candidates=tuple(_record_outcome(outcome, spec, state) for outcome in findings.outcomes),
+        candidates=tuple(_record_outcome(outcome, findings.local_spec, state) for outcome in findings.outcomes),
         rejected=tuple(RejectedRecord(rejection.what, rejection.reason) for rejection in findings.rejected),
         served=served,
         environment=findings.environment,
@@ -99,7 +106,7 @@ def _record_outcome(outcome: Outcome, spec: TargetSpec, state: State) -> Candida
         tuple(str(step) for step in candidate.passes),
         status,
         outcome.failure,
-        _record_measurement(outcome, is_timed=status in ("kept", "budget_missed")),
+        _record_measurement(outcome, is_timed=status != "quality_missed" or bool(outcome.served_misses)),
         outcome.warnings,
     )
 

@@ -148,11 +148,17 @@ def _read_architecture(root: Path, config: Config) -> str:
             "so pack cannot tell which head the weights belong to",
             hint="save the checkpoint again with `save_pretrained` of the class that it was trained with",
         )
+    if not names[0].isidentifier():
+        raise SourceError(
+            f"{root / 'config.json'} names an architecture that is no class name: {names[0][:60]!r}",
+            hint="fetch the checkpoint again, from where you trust it",
+        )
     return names[0]
 
 
 def _refuse_unsupported(root: Path, config: Config, model: ModelSection) -> None:
-    if "auto_map" in config and not model.trust_remote_code:
+    helpers = [read_config(root / name) for name in ("tokenizer_config.json", "preprocessor_config.json")]
+    if any("auto_map" in part for part in (config, *helpers)) and not model.trust_remote_code:
         raise SourceError(
             f"{root} brings Python code of its own, which pack does not run",
             hint="when you trust it: trust_remote_code = true in [model]",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,10 @@ def read_geometry(config: Config) -> Geometry | None:
 
 
 def read_labels(config: Config) -> tuple[str, ...]:
-    """Class names in the order of the logits; empty when the config has none."""
+    """Class names in the order of the logits; empty when the config has none.
+
+    No two are alike, so that a name tells its class: equal ones get their index, "crane" being "crane (134)" then.
+    """
     names = config.get("id2label")
     if not isinstance(names, dict) or not names:
         return ()
@@ -49,7 +53,16 @@ def read_labels(config: Config) -> tuple[str, ...]:
         by_index = {int(index): str(name) for index, name in names.items()}
     except ValueError:
         return ()
-    return tuple(by_index[i] for i in sorted(by_index)) if sorted(by_index) == list(range(len(by_index))) else ()
+    if sorted(by_index) != list(range(len(by_index))):
+        return ()
+    return _distinguish([by_index[i] for i in sorted(by_index)])
+
+
+def _distinguish(names: list[str]) -> tuple[str, ...]:
+    counts = Counter(names)
+    if len(counts) == len(names):
+        return tuple(names)
+    return _distinguish([f"{name} ({i})" if counts[name] > 1 else name for i, name in enumerate(names)])
 
 
 def _first_int(config: Config, names: tuple[str, ...]) -> int | None:

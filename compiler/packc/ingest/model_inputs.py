@@ -7,7 +7,7 @@ run here, on every sample, and a difference is an error.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from packc.errors import DataError, Diagnostic, SourceError
 from packc.ingest.image_input import load_image
 from packc.ingest.parity import draw_like
 from packc.ingest.source import ImagePreprocessing, SourceInfo, TextPreprocessing
-from packc.samples import Array, RawSamples, load_samples
+from packc.samples import Array, RawSamples, iter_samples
 from packc.tensors import TensorSpec
 
 DRAWN_SAMPLES = 64
@@ -30,29 +30,29 @@ PIXEL_TOLERANCE = 1e-4
 
 SHOWN_MISTAKES = 10
 
-Inputs = list[dict[str, Array]]
+Inputs = Iterator[dict[str, Array]]
 
 
 def make_inputs(raw: RawSamples, info: SourceInfo, specs: Sequence[TensorSpec], seed: int) -> Inputs:
-    """The tensors of each sample, batch axis 1, exact lengths; `specs` are the graph's inputs.
+    """The tensors of each sample, made one at a time: batch axis 1, exact lengths, the types of `specs`.
 
-    Generated samples of a model that takes tensors are drawn here from `specs`. Raises DataError for samples that do
-    not fit the model, SourceError when pack cannot repeat the source's own preprocessing.
+    `specs` are the graph's inputs; generated samples of a model that takes tensors are drawn from them. Raises
+    DataError for samples that do not fit the model, SourceError when pack cannot repeat the source's own preprocessing.
     """
     how = info.preprocessing
     if raw.tensors is not None:
         return _check_tensors(raw.tensors, raw.origin, specs)
     if isinstance(how, TextPreprocessing) and raw.texts:
-        return _tokenize(raw.texts, how, info)
+        return _tokenize(raw.texts, how, info, specs)
     if isinstance(how, ImagePreprocessing) and raw.images:
-        return _load_images(raw.images, how, info)
+        return _load_images(raw.images, how, info, specs)
     if how is None and raw.is_generated:
         generator = np.random.default_rng(seed)
-        return [_draw_sample(specs, generator) for _ in range(DRAWN_SAMPLES)]
+        return (_draw_sample(specs, generator) for _ in range(DRAWN_SAMPLES))
     raise DataError(Diagnostic(f"{raw.origin}: the samples are of another kind than the model reads"))
 
 
-def _tokenize(texts: Sequence[str], how: TextPreprocessing, info: SourceInfo) -> Inputs:
+def _tokenize(texts: Sequence[str], how: TextPreprocessing, info: SourceInfo, specs: Sequence[TensorSpec]) -> Inputs:
     from tokenizers import Tokenizer
     from transformers import AutoTokenizer
 
@@ -64,11 +64,11 @@ def _tokenize(texts: Sequence[str], how: TextPreprocessing, info: SourceInfo) ->
     packed = Tokenizer.from_file(str(how.tokenizer))
     packed.no_padding()
     packed.enable_truncation(how.max_length)
-    samples: Inputs = []
+    dtypes = {spec.name: spec.dtype for spec in specs}
     for text in texts:
-        pair = text.split("\t", 1)
+        pair = how.split(text)
         encoded = own(*pair, truncation=True, max_length=how.max_length, return_token_type_ids=True)
-        plain = packed.encode(pair[0], pair[1] if len(pair) == 2 else None)
+        plain = packed.encode(*pair)
         made = {"input_ids": plain.ids, "attention_mask": plain.attention_mask, "token_type_ids": plain.type_ids}
         for name in how.inputs:
             if list(encoded[name]) != made[name]:
@@ -76,18 +76,19 @@ def _tokenize(texts: Sequence[str], how: TextPreprocessing, info: SourceInfo) ->
                     f"{how.tokenizer} and the model's AutoTokenizer disagree on {name} of {text[:60]!r}",
                     hint="write tokenizer.json again: AutoTokenizer.from_pretrained(folder).save_pretrained(folder)",
                 )
-        samples.append({name: np.array([made[name]], dtype=np.int64) for name in how.inputs})
-    return samples
+        yield {name: np.array([made[name]], dtype=dtypes[name]) for name in how.inputs}
 
 
-def _load_images(paths: Sequence[Path], how: ImagePreprocessing, info: SourceInfo) -> Inputs:
+def _load_images(
+    paths: Sequence[Path], how: ImagePreprocessing, info: SourceInfo, specs: Sequence[TensorSpec]
+) -> Inputs:
     from PIL import Image
     from transformers import AutoImageProcessor
 
     own = AutoImageProcessor.from_pretrained(
         info.location if info.origin == "huggingface" else Path(info.location).parent, local_files_only=True
     )
-    samples: Inputs = []
+    dtypes = {spec.name: spec.dtype for spec in specs}
     for path in paths:
         try:
             pixels = load_image(path, how)
@@ -101,27 +102,25 @@ def _load_images(paths: Sequence[Path], how: ImagePreprocessing, info: SourceInf
                 f"pack cannot repeat the model's {type(own).__name__}: its pixels of {path.name} differ",
                 hint="export the model to .onnx and send it tensors",
             )
-        samples.append({how.input: pixels[None]})
-    return samples
+        yield {how.input: pixels[None].astype(dtypes[how.input])}
 
 
 def _check_tensors(path: Path, origin: str, specs: Sequence[TensorSpec]) -> Inputs:
     """The samples in `path` when each has exactly the inputs of the graph, with their types and shapes."""
+    mistakes: dict[str, list[int]] = {}
     try:
-        samples = load_samples(path)
+        for i, sample in enumerate(iter_samples(path)):
+            if mistake := _find_mistake(sample, specs):
+                mistakes.setdefault(mistake, []).append(i)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(Diagnostic(f"{origin} is not a samples file: {error}")) from error
-    mistakes: dict[str, list[int]] = {}
-    for i, sample in enumerate(samples):
-        if mistake := _find_mistake(sample, specs):
-            mistakes.setdefault(mistake, []).append(i)
     if mistakes:
         takes = ", ".join(f"{spec.name} {spec.dtype} {list(spec.shape)}" for spec in specs)
         found = [f"{origin}: {_name_samples(indices)}: {mistake}" for mistake, indices in mistakes.items()]
         rest = [f"and {len(found) - SHOWN_MISTAKES} more such mistakes"] if len(found) > SHOWN_MISTAKES else []
         *first, last = (*found[:SHOWN_MISTAKES], *rest)
         raise DataError(*map(Diagnostic, first), Diagnostic(last, hint=f"the model takes {takes}"))
-    return samples
+    return iter_samples(path)
 
 
 def _name_samples(indices: Sequence[int]) -> str:

@@ -19,6 +19,16 @@ from packc.tensors import Dim, TensorSpec
 
 TOKEN_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 IMAGE_INPUT = "pixel_values"
+PREPROCESSING_FILES = (
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "preprocessor_config.json",
+)
+"""What beside the graph decides its inputs, its task and its labels."""
+
 STANDARD_DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
 
 
@@ -38,13 +48,14 @@ def inspect_onnx(path: Path, model: ModelSection) -> SourceInfo:
     _check_operators(path, proto)
     tensors = list(weight_tensors(proto))
     inputs, _ = read_signature(proto)
-    config, preprocessing = _find_preprocessing(path.parent, tuple(spec.name for spec in inputs))
+    place, config, preprocessing = _find_preprocessing(path.parent, tuple(spec.name for spec in inputs))
+    beside = [place / name for name in PREPROCESSING_FILES if preprocessing and (place / name).is_file()]
     task = model.task or _task_of(config, preprocessing)
     return SourceInfo(
         origin="onnx",
         location=str(path),
         revision=None,
-        fingerprint=fingerprint_files([path, *external], path.parent),
+        fingerprint=fingerprint_files([path, *external, *beside], place),
         task=task,
         architecture=None,
         geometry=None,
@@ -184,16 +195,16 @@ def weight_tensors(proto: Any) -> Iterator[Any]:
             yield from (attribute.t for attribute in node.attribute if attribute.HasField("t"))
 
 
-def _find_preprocessing(folder: Path, inputs: tuple[str, ...]) -> tuple[Config, Preprocessing | None]:
-    """The config, and the preprocessing when the graph takes exactly what it makes."""
+def _find_preprocessing(folder: Path, inputs: tuple[str, ...]) -> tuple[Path, Config, Preprocessing | None]:
+    """Its folder and config, and the preprocessing itself, when the graph takes exactly what it makes."""
     for place in (folder, folder.parent):
         config = read_config(place / "config.json")
         if (place / "tokenizer.json").is_file() and "input_ids" in inputs and set(inputs) <= set(TOKEN_INPUTS):
             text = read_text_preprocessing(place, config)
-            return config, replace(text, inputs=tuple(name for name in TOKEN_INPUTS if name in inputs))
+            return place, config, replace(text, inputs=tuple(name for name in TOKEN_INPUTS if name in inputs))
         if (place / "preprocessor_config.json").is_file() and inputs == (IMAGE_INPUT,):
-            return config, read_image_preprocessing(place, config)
-    return {}, None
+            return place, config, read_image_preprocessing(place, config)
+    return folder, {}, None
 
 
 def _task_of(config: Config, preprocessing: Preprocessing | None) -> Task:

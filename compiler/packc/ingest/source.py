@@ -34,6 +34,13 @@ class TextPreprocessing:
     pad_id: int
     inputs: tuple[str, ...]
     """Names of the token tensors that the graph takes, among input_ids, attention_mask, token_type_ids."""
+    pairs: bool = False
+    """Whether samples are two texts that a tab separates; a tab is a character like any other otherwise."""
+
+    def split(self, text: str) -> tuple[str, str | None]:
+        """The text of a sample and its second one, if any, as a tokenizer takes them."""
+        first, tab, second = text.partition("\t") if self.pairs else (text, "", "")
+        return first, second if tab else None
 
 
 @dataclass(frozen=True, slots=True)

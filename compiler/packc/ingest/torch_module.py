@@ -8,6 +8,7 @@ dimensions are fixed. The module returns a tensor, a tuple of tensors or a dict 
 from __future__ import annotations
 
 import ast
+import logging
 import re
 import sys
 from importlib.machinery import PathFinder
@@ -18,23 +19,31 @@ from packc.ingest.fingerprint import fingerprint_files
 from packc.ingest.source import SourceInfo
 from packc.spec.model import ModelSection
 
+log = logging.getLogger(__name__)
+
+CONTENT_SUFFIXES = frozenset({".py", ".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".npz", ".npy"})
+"""Code and weights, among the files beside a module that is in no package."""
+
 FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
 def inspect_factory(location: str, model: ModelSection) -> SourceInfo:
     """What is known of the factory before it runs: where its code is. Raises SourceError when it cannot be found.
 
-    The fingerprint covers the module's own file, not what it imports.
+    The fingerprint covers the files of its top-level package; for a module that is in none, the code and weights that
+    lie beside it. What the factory loads from elsewhere is not seen, and the log says so.
     """
     module, factory = location.split(":")
     file = find_module_file(module)
     if factory not in _top_level_names(file):
         raise SourceError(f"{file} defines no {factory!r}", hint="the source is 'package.module:factory'")
+    root, files = _find_content(module, file)
+    log.info("a change of what %s loads from outside %s is not noticed", location, root)
     return SourceInfo(
         origin="torch",
         location=location,
         revision=None,
-        fingerprint=fingerprint_files([file], file.parent),
+        fingerprint=fingerprint_files(files, root),
         task=model.task or "tensors",
         architecture=None,
         geometry=None,
@@ -46,6 +55,20 @@ def inspect_factory(location: str, model: ModelSection) -> SourceInfo:
         weights_mib=0.0,
         trust_remote_code=model.trust_remote_code,
     )
+
+
+def _find_content(module: str, file: Path) -> tuple[Path, list[Path]]:
+    """The folder of the module's top-level package, or of the module that is in none; its files that matter."""
+    is_package = file.name == "__init__.py"
+    above = len(module.split(".")) - (1 if not is_package else 0)
+    root = file.parents[above - 1] if above else file.parent
+    found = root.rglob("*") if above else root.glob("*")
+    kept = [entry for entry in found if entry.is_file() and not _is_left_out(entry.relative_to(root))]
+    return root, [entry for entry in kept if above or entry == file or entry.suffix in CONTENT_SUFFIXES]
+
+
+def _is_left_out(path: Path) -> bool:
+    return any(part == "__pycache__" or part.startswith(".") for part in path.parts)
 
 
 def _top_level_names(file: Path) -> set[str]:

@@ -37,7 +37,7 @@ from packc.ingest.request import (
     write_source,
 )
 from packc.ingest.source import SourceModel
-from packc.samples import save_samples
+from packc.samples import save_numbered, save_samples
 from packc.tensors import TensorSpec
 
 PR_SET_PDEATHSIG = 1
@@ -92,12 +92,12 @@ def _ingest_torch(request: Request) -> None:
 
 def _write_answers(request: Request, reference: Reference, specs: Sequence[TensorSpec], folder: Path) -> None:
     """Fills `folder` with the evaluation inputs, the source's answers to them, and the calibration inputs."""
-    inputs = make_inputs(request.evaluation, request.info, specs, EVALUATION_SEED)
+    inputs = folder / INPUTS_FILE
+    save_samples(inputs, make_inputs(request.evaluation, request.info, specs, EVALUATION_SEED))
     calibration = make_inputs(request.calibration, request.info, specs, CALIBRATION_SEED)
-    answers = answer_samples(reference, inputs, batched=all(spec.is_batched for spec in specs))
-    save_samples(folder / INPUTS_FILE, inputs)
-    save_samples(folder / ANSWERS_FILE, answers)
     save_samples(folder / CALIBRATION_FILE, calibration)
+    answers = answer_samples(reference, inputs, batched=all(spec.is_batched for spec in specs))
+    save_numbered(folder / ANSWERS_FILE, answers)
 
 
 def _tool_versions(*packages: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -22,7 +23,7 @@ T = TypeVar("T")
 def write_bundle(
     folder: Path,
     job: Job,
-    model: Path,
+    artifact: Iterable[Path],
     samples: Path | None,
     latency: Path | None,
     engine: Path,
@@ -31,16 +32,17 @@ def write_bundle(
 ) -> None:
     """Fills `folder` (made when missing) with a bundle for `job`.
 
-    `model` is the artifact's main file; every file of its folder belongs to the artifact and travels along (external
-    data, an engine's second file). `samples` is needed when the job answers, `latency` when it has cases.
+    `artifact` is the main file, which the job names, and all that it needs: external data below its folder, an engine's
+    second file. `samples` is needed when the job answers, `latency` when it has cases.
     `linked`, for a bundle that does not outlive its run, makes hard links of what it can; external data are always
     copied, as ONNX readers refuse data that have a second link.
     """
     place = _link if linked else _copy
     folder.mkdir(parents=True, exist_ok=True)
-    for file in sorted(model.parent.rglob("*")):
-        if file.is_file():
-            (place if file == model else _copy)(file, folder / MODEL_FOLDER / file.relative_to(model.parent))
+    files = list(artifact)
+    main = next(file for file in files if file.name == Path(job.model).name)
+    for file in files:
+        (place if file == main else _copy)(file, folder / MODEL_FOLDER / file.relative_to(main.parent))
     for name, source in (("samples.npz", samples), ("latency.npz", latency)):
         if source is not None:
             place(source, folder / name)

@@ -16,6 +16,7 @@ from packc.jobs.bundle import read_result
 from packc.jobs.job import JobResult, JobStatus
 
 POLL_S = 0.02
+MEMORY_SHARE = 0.9
 
 KEPT_VARIABLES = (
     "PATH",
@@ -74,6 +75,15 @@ def run_bundle(
         return _failure("killed", _describe_signal(-child.returncode, end.peak_rss_mib), end.peak_rss_mib)
     failure = f"the runner exited with status {child.returncode}: {_last_line(folder)}"
     return _failure("failed", failure, end.peak_rss_mib)
+
+
+def find_memory_limit_mib(meminfo: Path = Path("/proc/meminfo")) -> float | None:
+    """90 % of the memory that is available now; None where the system does not say (not Linux)."""
+    try:
+        available_kib = int(meminfo.read_text("utf-8").split("MemAvailable:")[1].split()[0])
+    except (OSError, IndexError):
+        return None
+    return MEMORY_SHARE * available_kib / 1024
 
 
 def child_environment(environment: Mapping[str, str]) -> dict[str, str]:

@@ -22,7 +22,7 @@ from packc.ingest.source import SourceModel
 from packc.package.pipelines.choice import ChosenPipeline
 from packc.package.pipelines.labels import class_names
 from packc.package.pipelines.tensors import CLASSIFIERS
-from packc.samples import Array, RawSamples, Sample, load_samples, save_samples
+from packc.samples import Array, RawSamples, Sample, count_saved, iter_samples, load_samples, save_samples
 
 SCHEMA = 1
 MAX_REQUESTS = 16
@@ -59,14 +59,12 @@ def make_golden(
     `inputs`, `answers` and `source_answers` are samples files whose sample i belongs to sample i of `raw`.
     Raises DataError when the data are of another kind than the pipeline's clients send.
     """
-    ours, theirs = load_samples(answers), load_samples(source_answers)
-    count = min(len(ours), len(theirs))
+    count = min(count_saved(answers), count_saved(source_answers))
     chosen = sorted({int(i) for i in np.linspace(0, count - 1, min(count, MAX_REQUESTS))})
-    served = [_serve(pipeline, source, ours[i]) for i in chosen]
-    served_source = [_serve(pipeline, source, theirs[i]) for i in chosen]
+    served = [_serve(pipeline, source, answer) for answer in iter_samples(answers, chosen)]
+    served_source = [_serve(pipeline, source, answer) for answer in iter_samples(source_answers, chosen)]
     if pipeline == "none":
-        tensors = load_samples(inputs)
-        return GoldenSet(pipeline, served, served_source, tensors=[tensors[i] for i in chosen])
+        return GoldenSet(pipeline, served, served_source, tensors=load_samples(inputs, chosen))
     kept = raw.texts if pipeline == "text" else raw.images
     if len(kept) < count:
         raise DataError(

@@ -65,7 +65,7 @@ def score_spearman(reference: Values, candidate: Values) -> QualityScore:
             weigh(x * y) - sum_x * sum_y / total, weigh(x * x) - sum_x**2 / total, weigh(y * y) - sum_y**2 / total
         )
     )
-    return QualityScore("spearman", float(value), low, high, n, 1.0, 1.0 - low)
+    return QualityScore("spearman", float(value), low, high, len(kept), 1.0, 1.0 - low)
 
 
 def average_ranks(values: Values) -> Values:

@@ -158,8 +158,10 @@ WholeQuality = Annotated[QualitySection, AfterValidator(_check_reach)]
 class CalibrationSection(Section):
     """[calibration]: samples that quantization may look at."""
 
-    data: str | None = Field(default=None, description="The evaluation data when it is left out.")
-    samples: int = Field(default=128, ge=1, le=100_000, description="How many of them to use, at most.")
+    data: str | None = Field(
+        default=None, description="When it is left out: [workload] data, else the evaluation data."
+    )
+    samples: int = Field(default=128, ge=1, le=100_000, description="How many of them to use, at most: the first ones.")
 
 
 class OptimizeSection(Section):

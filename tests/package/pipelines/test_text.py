@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from goldens import check_golden
 from package_parts import SERVING, StubRuntime, make_text_source
@@ -14,10 +16,11 @@ from packc.package.pipelines.triton_model import TritonModel, write_models
 from python_backend import load_model, strings
 
 
-def build(folder: Path, **options: object) -> tuple[TritonModel, ...]:
+def build(folder: Path, pairs: bool = False, **options: object) -> tuple[TritonModel, ...]:
     source = make_text_source(folder)
     preprocessing = source.info.preprocessing
     assert isinstance(preprocessing, TextPreprocessing)
+    preprocessing = replace(preprocessing, pairs=pairs)
     ingredients = Ingredients(
         "tiny", source, {"model.onnx": source.graph}, StubRuntime(), SERVING, warmup=(), cache=bool(options)
     )
@@ -62,10 +65,14 @@ def test_tokenizer_answers(tmp_path: Path) -> None:
     assert "not valid UTF-8" in broken.error
 
 
-def test_tokenizer_reads_a_tab_as_a_pair(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("pairs", "rows"),
+    [(True, [[2, 4, 3, 8, 3], [2, 7, 3, 0, 0]]), (False, [[2, 4, 8, 3], [2, 7, 3, 0]])],
+)
+def test_a_tab_separates_pairs_only_where_samples_are_pairs(pairs: bool, rows: object, tmp_path: Path) -> None:
     from tokenizers import Tokenizer, processors
 
-    models = build(tmp_path / "source")
+    models = build(tmp_path / "source", pairs)
     tokenizer = Tokenizer.from_file(str(tmp_path / "source/tokenizer.json"))
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
@@ -74,7 +81,7 @@ def test_tokenizer_reads_a_tab_as_a_pair(tmp_path: Path) -> None:
     write_models(models, tmp_path / "repository")
     with load_model(tmp_path / "repository/tiny-tokenizer/1/model.py") as call:
         (answer,) = call({"text": strings("red\tdog", "cat")})
-    assert answer["input_ids"].tolist() == [[2, 4, 3, 8, 3], [2, 7, 3, 0, 0]]
+    assert answer["input_ids"].tolist() == rows
 
 
 def test_text_without_tokens_is_refused(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ def _build_tokenizer(ingredients: Ingredients, preprocessing: TextPreprocessing)
         name=ingredients.name,
         max_length=preprocessing.max_length,
         pad_id=preprocessing.pad_id,
+        pairs=preprocessing.pairs,
         outputs=tuple((name, tokens[name].dtype) for name in preprocessing.inputs),
     )
     return TritonModel(

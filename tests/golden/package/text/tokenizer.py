@@ -31,7 +31,7 @@ class TritonPythonModel:
     def _respond(self, request):
         texts = pb_utils.get_input_tensor_by_name(request, "text").as_numpy().ravel()
         try:
-            encodings = self._tokenizer.encode_batch_fast([_split_pair(text.decode()) for text in texts])
+            encodings = self._tokenizer.encode_batch_fast([text.decode() for text in texts])
         except UnicodeDecodeError as error:
             return _refuse(f"text is not valid UTF-8: {error}")
         if not encodings[0].ids:
@@ -41,12 +41,6 @@ class TritonPythonModel:
             for name, dtype in OUTPUTS
         ]
         return pb_utils.InferenceResponse(tensors)
-
-
-def _split_pair(text):
-    """A text, or the two texts that a tab separates, as models that compare two texts take them."""
-    first, tab, second = text.partition("\t")
-    return (first, second) if tab else first
 
 
 def _refuse(message):
