@@ -83,6 +83,10 @@ def test_a_hit_makes_an_entry_young(tmp_path: Path) -> None:
     put(cache, "a", age_s=200)
     put(cache, "b", age_s=100)
     assert [entry.key for entry in cache.entries()] == ["a", "b"]
+    assert cache.find("graph", "a")
+    assert [entry.key for entry in cache.entries()] == ["b", "a"]
+    cache.get_or_make("graph", "b", lambda folder: None)
+    assert [entry.key for entry in cache.entries()] == ["a", "b"]
     cache.get_or_make("graph", "a", lambda folder: None)
     assert [entry.key for entry in cache.entries()] == ["b", "a"]
 

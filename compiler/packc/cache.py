@@ -76,9 +76,13 @@ class Cache:
         return entry
 
     def find(self, kind: str, key: str) -> Path | None:
-        """Folder of the entry, or None."""
+        """Folder of the entry, which counts as used now, or None."""
         entry = self.root / kind / key
-        return entry if entry.is_dir() else None
+        try:
+            os.utime(entry)
+        except FileNotFoundError:
+            return None
+        return entry
 
     def entries(self) -> list[Entry]:
         """All finished entries, the one used longest ago first."""

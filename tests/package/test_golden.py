@@ -68,6 +68,17 @@ def test_data_of_another_kind(tmp_path: Path) -> None:
         make(tmp_path / "a", make_text_source(tmp_path), "text", RawSamples("eval.npz", tensors=tmp_path), 3)
 
 
+@pytest.mark.parametrize("name", ["../secret.png", "/etc/hostname"])
+def test_requests_stay_inside_the_package(tmp_path: Path, name: str) -> None:
+    images = tuple(write_smooth_images(tmp_path / "images", 1).iterdir())
+    golden = make(tmp_path / "a", make_text_source(tmp_path), "image", RawSamples("x", images=images), 1)
+    write_golden(tmp_path / "golden", golden)
+    path = tmp_path / "golden/requests.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "requests": [name]}))
+    with pytest.raises(PackError, match="names a file outside the package"):
+        load_golden(tmp_path / "golden")
+
+
 def test_broken_golden_sets(tmp_path: Path) -> None:
     with pytest.raises(PackError, match=r"golden requests in .* cannot be read"):
         load_golden(tmp_path / "nowhere")

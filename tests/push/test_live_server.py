@@ -142,6 +142,20 @@ def test_what_cannot_be_restored_is_said(triton: Triton, tmp_path: Path) -> None
         push(write_text_package(tmp_path / "package"))
 
 
+def test_a_server_that_does_not_answer_is_not_an_empty_one(
+    triton: Triton, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_old(triton)
+
+    def fail(model: str) -> dict[str, Any]:
+        raise RequestFailed("no answer", "timed out")
+
+    monkeypatch.setattr(triton, "model_config", fail)
+    with pytest.raises(RequestFailed, match="timed out"):
+        push(write_text_package(tmp_path / "package"))
+    assert triton.calls == []
+
+
 def test_a_model_that_is_too_large_is_refused(
     triton: Triton, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from packc.driver.endings import BuildOptions, TargetResult, publish_miss, publish_package
@@ -19,7 +20,7 @@ from packc.package.publish import staging_dir
 from packc.package.write import write_package
 from packc.passes import find_pass
 from packc.runtimes import find_runtime
-from packc.samples import load_samples
+from packc.samples import iter_samples
 from packc.select import NEAREST, Outcome, Verdict, classify, judge_served, select
 from packc.server.client import RequestFailed
 from packc.server.load import ServerFailed
@@ -180,7 +181,7 @@ def _write(packing: Packing, chosen: Outcome, staging: Path) -> None:
         model=chosen.model,
         runtime=find_runtime(chosen.candidate.runtime),
         serving=packing.serving,
-        warmup=load_samples(ingested.inputs)[:WARMUP_SAMPLES],
+        warmup=list(islice(iter_samples(ingested.inputs), WARMUP_SAMPLES)),
         golden=make_golden(
             packing.pipeline, ingested.source, inputs.evaluation, ingested.inputs, chosen.answers, ingested.answers
         ),

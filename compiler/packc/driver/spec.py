@@ -60,7 +60,8 @@ def build_spec(
         manifests |= {name: found for name in spec.targets if name not in standing if (found := _recall(folder / name))}
         built = [manifests[name] for name in spec.targets if name in manifests]
         write_lock(folder, _make_lock(spec, spec_path, info, built))
-    cache.collect_garbage()
+    if any(isinstance(result, TargetFailure) or result.end != "unchanged" for result in results):
+        cache.collect_garbage()
     return results
 
 

@@ -103,6 +103,8 @@ def load_golden(folder: Path) -> GoldenSet:
         tensors = load_samples(folder / "inputs.npz") if file.pipeline == "none" else []
     except (OSError, ValidationError, ValueError, KeyError) as error:
         raise PackError(f"the golden requests in {folder} cannot be read: {error}", hint="build it again") from error
+    if file.pipeline == "image":
+        _check_names(folder, file.requests)
     if file.schema != SCHEMA:
         raise PackError(
             f"{folder / 'requests.json'} has schema {file.schema}, this pack reads {SCHEMA}", hint="build it again"
@@ -115,6 +117,14 @@ def load_golden(folder: Path) -> GoldenSet:
         images=tuple(folder / name for name in file.requests) if file.pipeline == "image" else (),
         tensors=tensors,
     )
+
+
+def _check_names(folder: Path, names: Sequence[str]) -> None:
+    """Raises PackError for a file outside `folder`: a package may come from anybody."""
+    root = folder.resolve()
+    for name in names:
+        if not (folder / name).resolve().is_relative_to(root):
+            raise PackError(f"{folder / 'requests.json'} names a file outside the package: {name}")
 
 
 def _serve(pipeline: ChosenPipeline, source: SourceModel, answer: Mapping[str, Array]) -> dict[str, Array]:

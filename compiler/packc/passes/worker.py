@@ -6,7 +6,9 @@ it.
 
 from __future__ import annotations
 
+import ctypes
 import gc
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -22,6 +24,8 @@ from packc.passes.request import FAILURE_FILE, Request, read_request, write_repo
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+
+PR_SET_PDEATHSIG = 1
 
 Signature = list[tuple[str | None, object, int | None]]
 
@@ -83,4 +87,5 @@ def main(path: Path) -> int:
 
 
 if __name__ == "__main__":
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # a killed build leaves no pass running
     sys.exit(main(Path(sys.argv[1])))

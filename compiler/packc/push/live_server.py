@@ -159,12 +159,10 @@ def _check_sizes(models: tuple[ReleaseModel, ...]) -> None:
 
 
 def _find_serving(client: Client, name: str) -> Any:
-    try:
-        if not client.is_ready(name):
-            return None
-        document = client.model_config(name)
-    except RequestFailed:
+    """None only where the server says that nothing is ready; a server that does not answer raises RequestFailed."""
+    if not client.is_ready(name):
         return None
+    document = client.model_config(name)
     from google.protobuf import json_format
 
     return json_format.ParseDict(document, config_schema().ModelConfig(), ignore_unknown_fields=True)
