@@ -54,6 +54,7 @@ def serve(monkeypatch: pytest.MonkeyPatch, answers: list[dict[str, Array]]) -> l
     asked: list[str] = []
 
     def ask_all(url: str, model: str, payloads: list[Sample], traffic: Traffic) -> list[dict[str, Array]]:
+        assert traffic.rate_per_s == 0, "a closed loop: a low rate would make it last for hours"
         start = len(asked)
         asked.extend(payload["text"][0, 0].decode() for payload in payloads)
         return answers[start : len(asked)]
@@ -84,7 +85,7 @@ def test_embeddings_are_scored_under_the_graphs_name(tmp_path: Path, monkeypatch
     vectors = [np.array([[1.0, float(i)]], np.float32) for i in range(1300)]
     asked = serve(monkeypatch, [{"embedding": vector * 2} for vector in vectors])
     evaluation = make_evaluation(tmp_path, "cosine", vectors)
-    score = verify._score_endpoint("http://x", "m", "text", evaluation, Traffic())
+    score = verify._score_endpoint("http://x", "m", "text", evaluation, Traffic(2, rate_per_s=5.0))
     assert score is not None
     assert (score.metric, score.samples) == ("cosine", 1300)
     assert score.value == pytest.approx(1)

@@ -170,7 +170,7 @@ def _load_requests(golden: GoldenSet, evaluation: Evaluation | None, traffic_dat
 def _score_endpoint(
     url: str, model: str, pipeline: ChosenPipeline, evaluation: Evaluation | None, traffic: Traffic
 ) -> QualityScore | None:
-    """Quality of what clients get under `traffic`, batched with each other as the server pleases.
+    """Quality of what clients get, as many at once as in `traffic` but whatever its rate, batched as they come.
 
     None without evaluation samples, and where the metric needs more of a classifier than its label.
     """
@@ -180,7 +180,7 @@ def _score_endpoint(
     answers: list[dict[str, Array]] = []
     requests = make_requests(pipeline, evaluation.raw, evaluation.inputs)
     while part := list(itertools.islice(requests, MAX_PAYLOADS)):
-        for answer in ask_all(url, model, part, traffic):
+        for answer in ask_all(url, model, part, Traffic(traffic.concurrency)):
             if LABEL.name in answer and pipeline != "none" and evaluation.metric not in DECISION_METRICS:
                 log.info("quality is not judged through the server: %s needs more than labels", evaluation.metric)
                 return None
