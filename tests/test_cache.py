@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from packc.cache import Cache, cache_key
+from packc.cache import IN_USE_S, Cache, cache_key
 from packc.errors import UsageError
 
 MAKE_SLOWLY = """
@@ -85,8 +85,10 @@ def test_a_hit_makes_an_entry_young(tmp_path: Path) -> None:
     assert [entry.key for entry in cache.entries()] == ["a", "b"]
     assert cache.find("graph", "a")
     assert [entry.key for entry in cache.entries()] == ["b", "a"]
+    os.utime(tmp_path / "graph" / "a", (time.time() - 50,) * 2)  # clocks of file systems are coarse
     cache.get_or_make("graph", "b", lambda folder: None)
     assert [entry.key for entry in cache.entries()] == ["a", "b"]
+    os.utime(tmp_path / "graph" / "b", (time.time() - 25,) * 2)
     cache.get_or_make("graph", "a", lambda folder: None)
     assert [entry.key for entry in cache.entries()] == ["b", "a"]
 
@@ -98,6 +100,14 @@ def test_garbage_is_what_was_used_longest_ago(tmp_path: Path) -> None:
     removed = cache.collect_garbage(cap_gib=5 / 1024)
     assert [(entry.key, entry.size_bytes) for entry in removed] == [("old", 2 * 2**20)]
     assert [entry.key for entry in cache.entries()] == ["middle", "new"]
+
+
+def test_what_another_build_may_be_reading_is_spared(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    put(cache, "old", age_s=2 * IN_USE_S)
+    put(cache, "recent", age_s=IN_USE_S / 2)
+    assert [entry.key for entry in cache.collect_garbage(0, spare_s=IN_USE_S)] == ["old"]
+    assert [entry.key for entry in cache.collect_garbage(0)] == ["recent"]
 
 
 def test_the_cap_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

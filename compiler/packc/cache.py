@@ -15,6 +15,7 @@ import math
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from packc.errors import UsageError
 log = logging.getLogger(__name__)
 
 DEFAULT_CAP_GIB = 20.0
+IN_USE_S = 3600.0
+"""An entry used more recently than this may still be read by a build that runs beside this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +96,11 @@ class Cache:
                     found.append(Entry(path.parent.name, path.name, path, _size_bytes(path), path.stat().st_mtime))
         return sorted(found, key=lambda entry: entry.used_at)
 
-    def collect_garbage(self, cap_gib: float | None = None) -> list[Entry]:
+    def collect_garbage(self, cap_gib: float | None = None, *, spare_s: float = 0.0) -> list[Entry]:
         """Removes abandoned attempts and, until the rest fits `cap_gib`, the entries used longest ago.
 
-        The default cap is `$PACK_CACHE_GIB`, else 20. Returns the removed entries.
+        The default cap is `$PACK_CACHE_GIB`, else 20. Entries used within the last `spare_s` seconds stay whatever
+        the cap: another build may be reading them. Returns the removed entries.
         """
         cap_bytes = (self.cap_gib if cap_gib is None else cap_gib) * 2**30
         for path in self.root.glob("*/.*-*"):
@@ -106,7 +110,7 @@ class Cache:
         total = sum(entry.size_bytes for entry in entries)
         removed = []
         for entry in entries:
-            if total <= cap_bytes:
+            if total <= cap_bytes or entry.used_at > time.time() - spare_s:
                 break
             with self._lock(entry.kind, entry.key):
                 shutil.rmtree(entry.path, ignore_errors=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from packc.cli.main import run
 from packc.errors import MissingError
 from packc.package.manifest import ServedRecord
+from packc.package.manifest_file import read_manifest, write_manifest
 from packc.server import verify
 from packc.server.verify import Verified
 from served_packages import write_tensor_package
@@ -34,13 +36,36 @@ def test_prints_what_the_server_said(
     tmp_path: Path, served: list[dict[str, object]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     package = write_tensor_package(tmp_path / "package")
-    (package / "golden" / "extra").touch()
     assert run(["verify", str(package)]) == 0
     assert served == [{"package": package, "model": "tiny", "precision": "fp32", "urls": ()}]
     out = capsys.readouterr().out
     assert "tiny for here: verified by triton 2" in out
     assert "p99 12.00 ms of 1000, p50 5.00 ms" in out
-    assert "golden/extra was added after the package was built" in out
+
+
+def test_a_package_that_was_changed_is_refused_after_its_figures(
+    tmp_path: Path, served: list[dict[str, object]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    package = write_tensor_package(tmp_path / "package")
+    (package / "golden" / "extra").touch()
+    assert run(["verify", str(package)]) == 1
+    out, err = capsys.readouterr()
+    assert "p99 12.00 ms of 1000" in out
+    assert "note      golden/extra was added after the package was built" in out
+    assert "is not what was built: golden/extra was added" in err
+
+
+def test_a_promise_that_the_build_missed_stays_missed(
+    tmp_path: Path, served: list[dict[str, object]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    package = write_tensor_package(tmp_path / "package")
+    manifest = read_manifest(package)
+    verdict = replace(manifest.verdict, met=False, reasons=("it is too large",))
+    write_manifest(package, replace(manifest, verdict=verdict))
+    assert run(["verify", str(package), "--json"]) == 3
+    out, err = capsys.readouterr()
+    assert json.loads(out)["met"] is False
+    assert "the build missed a promise: it is too large" in err
 
 
 def test_json_and_a_missed_budget(

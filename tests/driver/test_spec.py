@@ -135,3 +135,9 @@ def test_a_bug_in_one_target_costs_only_that_target(world: World, monkeypatch: p
     assert results["edge"].error.exit_code == 1
     assert "KeyError('input_ids')" in str(results["edge"].error)
     assert [target["target"] for target in read_lock(world)["targets"]] == ["cpu"]
+
+
+def test_making_room_spares_what_another_build_may_be_reading(world: World) -> None:
+    world.cache.cap_gib = 0
+    build(world)
+    assert world.cache.entries()

@@ -19,6 +19,19 @@ def test_inputs_outputs_and_external_files(tmp_path: Path) -> None:
     assert read_onnx_header(make_tiny_onnx(tmp_path / "b.onnx")).external_files == ()
 
 
+def test_the_opset_is_that_of_the_default_domain(tmp_path: Path) -> None:
+    def add_domain(model: onnx.ModelProto) -> None:
+        default = model.opset_import.pop()
+        model.opset_import.extend([helper.make_opsetid("com.microsoft", 1), default])
+
+    assert read_onnx_header(make_tiny_onnx(tmp_path / "a.onnx", edit=add_domain)).opset == 20
+
+    def drop(model: onnx.ModelProto) -> None:
+        del model.opset_import[:]
+
+    assert read_onnx_header(make_tiny_onnx(tmp_path / "b.onnx", edit=drop)).opset == 0
+
+
 def test_odd_tensors(tmp_path: Path) -> None:
     graph = helper.make_graph(
         [helper.make_node("Identity", [name], [f"{name}_out"]) for name in ("scalar", "open", "text", "packed")],

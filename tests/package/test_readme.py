@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from goldens import check_golden
 from models import write_smooth_images
@@ -18,7 +19,7 @@ from packc.package.readme import write_readme
 from packc.tensors import TensorSpec
 
 
-def render(folder: Path, golden: GoldenSet, *outputs: str) -> str:
+def render(folder: Path, golden: GoldenSet, *outputs: str, opset: int | None = 20) -> str:
     config = new_config("tiny", 4)
     names = golden.tensors[0] if golden.tensors else [golden.pipeline]
     for name in names:
@@ -28,7 +29,7 @@ def render(folder: Path, golden: GoldenSet, *outputs: str) -> str:
     if golden.pipeline != "none":
         config.platform = "ensemble"
     models = (TritonModel(config), TritonModel(new_config("tiny-model", 4)))
-    write_readme(folder / "README.md", make_target_spec(), golden, models)
+    write_readme(folder / "README.md", make_target_spec(), golden, models, opset)
     text = (folder / "README.md").read_text()
     ast.parse(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1])
     return text
@@ -56,3 +57,17 @@ def test_tensors(tmp_path: Path) -> None:
 def test_large_tensors_are_not_printed(tmp_path: Path) -> None:
     golden = GoldenSet("none", (), (), tensors=({"x": np.zeros((1, 300), dtype=np.float16)},))
     assert "curl" not in render(tmp_path, golden, "logits")
+
+
+@pytest.mark.parametrize(
+    ("opset", "sentence"),
+    [
+        (13, "opset 13, which ONNX Runtime 1.14 and newer read."),
+        (23, "opset 23, which ONNX Runtime 1.23 and newer read."),
+        (99, "opset 99.\n"),
+    ],
+)
+def test_what_reads_the_graph(tmp_path: Path, opset: int, sentence: str) -> None:
+    golden = GoldenSet("text", (), (), texts=("a",))
+    assert sentence in render(tmp_path, golden, "embedding", opset=opset)
+    assert "opset" not in render(tmp_path, golden, "embedding", opset=None)

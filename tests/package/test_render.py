@@ -12,6 +12,8 @@ def test_a_missing_variable_is_an_error() -> None:
 
 
 def test_literals_of_every_kind_are_python() -> None:
-    source = render_template("pipelines/tokenizer.py.j2", name="n", max_length=4, pad_id=0, pairs=False, outputs=(("a\"'\\é", "x"),))
+    source = render_template(
+        "pipelines/tokenizer.py.j2", name="n", max_length=4, pad_id=0, pairs=False, outputs=(("a\"'\\é", "x"),)
+    )
     line = next(line for line in source.splitlines() if line.startswith("OUTPUTS"))
     assert eval(line.removeprefix("OUTPUTS = ")) == (("a\"'\\é", "x"),)

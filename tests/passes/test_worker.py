@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import select
+import subprocess
+import sys
 from pathlib import Path
 
 import onnx_ir as ir
@@ -90,3 +94,28 @@ def test_main_reports_what_a_library_raises(tmp_path: Path) -> None:
     write_request(path, request)
     assert main(path) == 1
     assert "Error" in path.with_name("failure.txt").read_text()
+
+
+PARENT = """
+import subprocess, sys
+print(subprocess.Popen(sys.argv[1:]).pid, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_killed_build_leaves_no_pass_running(tmp_path: Path) -> None:
+    """It waits on a named pipe for its request.json; opening the other end returns once it does."""
+    os.mkfifo(tmp_path / "request.json")
+    command = [sys.executable, "-m", "packc.passes.worker", str(tmp_path / "request.json")]
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    handle = os.open(tmp_path / "request.json", os.O_WRONLY)
+    try:
+        ended = os.pidfd_open(child)
+        parent.kill()
+        parent.wait()
+        assert select.select([ended], [], [], 10)[0], "it outlived its parent"
+        os.close(ended)
+    finally:
+        os.close(handle)

@@ -85,8 +85,28 @@ def test_a_file_system_that_cannot_exchange_folders(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(folder, "exchange_folders", lambda one, other: False)
     push(write_tensor_package(tmp_path / "one"), tmp_path / "models")
     assert push(write_tensor_package(tmp_path / "two"), tmp_path / "models")[0] == 2
-    assert names(tmp_path / "models") == {"tiny"}
+    assert names(tmp_path / "models") == {"tiny"}, "the old one is gone once the new one is there"
     assert [path.name for path in (tmp_path / "models" / "tiny").iterdir() if path.is_dir()] == ["2"]
+
+
+def test_a_push_killed_between_two_renames_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    repository = tmp_path / "models"
+    push(write_tensor_package(tmp_path / "one"), repository)
+    before = hash_files(repository / "tiny")
+    (repository / "tiny").rename(repository / ".tiny.previous")
+
+    def fail(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    package = write_tensor_package(tmp_path / "two")
+    with monkeypatch.context() as patch:
+        patch.setattr(folder, "_write_model", fail)
+        with pytest.raises(OSError, match="No space left"):
+            push(package, repository)
+    assert hash_files(repository / "tiny") == before, "it is brought back before anything else"
+    shutil.copytree(repository / "tiny", repository / ".tiny.previous")
+    assert push(write_tensor_package(tmp_path / "three"), repository)[0] == 2
+    assert names(repository) == {"tiny"}
 
 
 def test_a_killed_push_is_swept(tmp_path: Path) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import ast
 import itertools
 import json
+import os
+import select
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -89,3 +92,28 @@ def test_an_answer_is_whole_when_all_of_it_is_here(pieces: int) -> None:
             server.close()
             with pytest.raises(ConnectionError, match="closed the connection"):
                 connection.receive()
+
+
+PARENT = """
+import subprocess, sys
+print(subprocess.Popen(sys.argv[1:]).pid, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_killed_pack_leaves_no_load_running(tmp_path: Path) -> None:
+    """It waits on a named pipe for its load.json; opening the other end returns once it does."""
+    os.mkfifo(tmp_path / "load.json")
+    command = [sys.executable, "-I", "-S", load_child.__file__, str(tmp_path)]
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    handle = os.open(tmp_path / "load.json", os.O_WRONLY)
+    try:
+        ended = os.pidfd_open(child)
+        parent.kill()
+        parent.wait()
+        assert select.select([ended], [], [], 10)[0], "it outlived its parent"
+        os.close(ended)
+    finally:
+        os.close(handle)

@@ -122,6 +122,19 @@ def test_load_is_made_of_the_best_data_there_is(tmp_path: Path) -> None:
     assert verify._load_requests(tensors, evaluation, traffic)[0]["x"][0, 0] == 9
 
 
+@pytest.mark.parametrize(
+    ("percentile", "rate_per_s", "requests", "seconds"),
+    [(99.0, 0.0, 200, 30.0), (99.9, 0.0, 1000, 30.0), (99.0, 50.0, 200, 30.0), (99.9, 10.0, 1000, 150.0)],
+)
+def test_the_load_is_as_long_as_its_percentile_and_rate_ask(
+    percentile: float, rate_per_s: float, requests: int, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, object] = {}
+    monkeypatch.setattr(verify, "run_load", lambda *arguments, **options: asked.update(options))
+    verify._measure_load("http://x", "m", [], Workload(Traffic(1, rate_per_s), 2, percentile))
+    assert asked == {"batch": 2, "min_requests": requests, "max_seconds": seconds}
+
+
 def test_a_server_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = write_tensor_package(tmp_path / "package")
 

@@ -21,6 +21,9 @@ def push(folder: Path, destination: str, as_json: bool) -> None:
     DEST is the folder of a model repository, or a running server with explicit model control: http://HOST:8000 or
     grpc://HOST:8001. What DEST serves is replaced only after the package was checked, sent and, on a server, has
     answered its golden requests; on any failure it serves what it did, and the exit code is 6.
+
+    One limit: a package of a single graph (pipeline none) on a running server is rehearsed under another name first,
+    but should it answer wrongly only once it serves, the old files are not known: push the old package again.
     """
     from packc.push.push import push_package
 

@@ -10,7 +10,7 @@ import click
 from packc.cli.console import print_json
 from packc.cli.packages import find_package
 from packc.cli.traffic import say_traffic
-from packc.errors import BudgetMissed
+from packc.errors import BudgetMissed, PackError
 from packc.package.manifest import Manifest, ServedRecord
 from packc.package.manifest_file import check_files, read_manifest
 
@@ -22,7 +22,8 @@ from packc.package.manifest_file import check_files, read_manifest
 def verify(folder: Path, urls: tuple[str, ...], as_json: bool) -> None:
     """Load the package in DIR in a real Triton, replay its golden requests over HTTP and gRPC, and measure it.
 
-    Nothing is written. Exit code 3 when it answers as it should but slower than its budget.
+    Nothing is written. Exit code 3 when it answers as it should but slower than its budget, or when its build missed a
+    promise; 1 when its files are not those that were built.
     """
     from packc.server.replay import chosen_precision
     from packc.server.verify import recall_workload, verify_package
@@ -46,6 +47,8 @@ def verify(folder: Path, urls: tuple[str, ...], as_json: bool) -> None:
         )
     else:
         _print(manifest, served, changed)
+    if changed:
+        raise PackError(f"{package} is not what was built: {changed[0]}", hint="build the package again")
     if missed:
         raise BudgetMissed(missed)
 
@@ -76,4 +79,6 @@ def _find_miss(manifest: Manifest, served: ServedRecord) -> str | None:
             f"throughput is {served.throughput_per_s:.0f} samples/s through the server, "
             f"the budget is {promises.throughput_per_s:g}"
         )
+    if manifest.verdict.met is False:
+        return f"the build missed a promise: {'; '.join(manifest.verdict.reasons)}"
     return None

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from packc.cache import Cache
+from packc.cache import IN_USE_S, Cache
 from packc.driver.endings import BuildOptions, TargetResult
 from packc.driver.inputs import gather_inputs, list_versions
 from packc.driver.target import build_target
@@ -61,7 +61,7 @@ def build_spec(
         built = [manifests[name] for name in spec.targets if name in manifests]
         write_lock(folder, _make_lock(spec, spec_path, info, built))
     if any(isinstance(result, TargetFailure) or result.end != "unchanged" for result in results):
-        cache.collect_garbage()
+        cache.collect_garbage(spare_s=IN_USE_S)
     return results
 
 

@@ -1,4 +1,4 @@
-"""Reads what an ONNX file promises (inputs, outputs, external files) without loading its weights.
+"""Reads what an ONNX file promises (inputs, outputs, external files, opset) without loading its weights.
 
 Walks the protobuf wire format in a memory map, so a file of gigabytes costs milliseconds and no memory, and neither
 `onnx` nor a runtime has to be installed. Field numbers are those of onnx.proto3.
@@ -57,6 +57,8 @@ class OnnxHeader:
     outputs: tuple[GraphTensor, ...]
     external_files: tuple[str, ...]
     """Files with weights, relative to the ONNX file's folder, sorted."""
+    opset: int
+    """Version of ONNX's own operators that the graph is written in; 0 when the file does not say."""
 
 
 def read_onnx_header(path: Path) -> OnnxHeader:
@@ -90,7 +92,23 @@ def _read_model(data: mmap.mmap) -> OnnxHeader:
         inputs=tuple(tensor for tensor in inputs if tensor.name not in weights),
         outputs=tuple(outputs),
         external_files=tuple(sorted(external)),
+        opset=_read_opset(data),
     )
+
+
+def _read_opset(data: mmap.mmap) -> int:
+    """From the OperatorSetIdProto of the default domain."""
+    for number, value in _fields(data, (0, len(data))):
+        if number == 8 and isinstance(value, tuple):
+            domain, version = "", 0
+            for kind, part in _fields(data, value):
+                if kind == 1 and isinstance(part, tuple):
+                    domain = _text(data, part)
+                elif kind == 2 and isinstance(part, int):
+                    version = part
+            if domain in ("", "ai.onnx"):
+                return version
+    return 0
 
 
 def _read_weight(data: mmap.mmap, where: _Slice) -> tuple[str, str | None]:

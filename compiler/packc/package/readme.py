@@ -16,10 +16,14 @@ from packc.spec.model import TargetSpec
 
 _LARGEST_CURL = 256
 """Elements of a request that is still shown as JSON."""
+_ONNX_RUNTIMES = {18: "1.14", 19: "1.16", 20: "1.17", 21: "1.18", 22: "1.21", 23: "1.23"}
+"""ONNX opset -> the release of ONNX Runtime from which on it is read."""
 
 
-def write_readme(path: Path, spec: TargetSpec, golden: GoldenSet, models: tuple[TritonModel, ...]) -> None:
-    """`models` are the package's, the one that clients call first."""
+def write_readme(
+    path: Path, spec: TargetSpec, golden: GoldenSet, models: tuple[TritonModel, ...], opset: int | None
+) -> None:
+    """`models` are the package's, the one that clients call first; `opset` the graph's, None if it is not ONNX."""
     served = models[0].config
     outputs = [tensor.name for tensor in served.output]
     text = render_template(
@@ -34,9 +38,17 @@ def write_readme(path: Path, spec: TargetSpec, golden: GoldenSet, models: tuple[
         example=_example(golden),
         inputs=tuple(tensor.name for tensor in served.input),
         max_batch_size=served.max_batch_size,
+        need=_say_need(opset) if opset else None,
         models=[(model.name, _describe_role(model)) for model in models],
     )
     path.write_text(text)
+
+
+def _say_need(opset: int) -> str:
+    """What the server's runtime has to read."""
+    release = _ONNX_RUNTIMES.get(max(opset, min(_ONNX_RUNTIMES)))
+    readers = f", which ONNX Runtime {release} and newer read" if release else ""
+    return f"The graph is written in ONNX opset {opset}{readers}."
 
 
 def _example(golden: GoldenSet) -> str:

@@ -12,6 +12,7 @@ from packc.package.artifact import artifact_files
 from packc.package.docker import write_docker
 from packc.package.golden import GoldenSet, write_golden
 from packc.package.lint import lint_repository
+from packc.package.onnx_header import read_onnx_header
 from packc.package.pipelines.choice import build_models
 from packc.package.pipelines.tensors import Ingredients, TritonRuntime
 from packc.package.pipelines.triton_model import write_models
@@ -60,7 +61,8 @@ def write_package(
         raise PackError("the Triton repository is not valid:\n" + "\n\n".join(error.render() for error in errors))
     write_golden(folder / "golden", golden)
     write_docker(folder, spec, golden.pipeline)
-    write_readme(folder / "README.md", spec, golden, models)
+    opset = read_onnx_header(model).opset if model.suffix == ".onnx" else None
+    write_readme(folder / "README.md", spec, golden, models, opset)
     write_sbom(
         folder / "sbom.cdx.json",
         name=spec.model.name,

@@ -1,7 +1,8 @@
 """Pushes into a model repository that servers read: a folder, local or mounted.
 
 New members are put beside the old ones, then the model that clients call is exchanged in one step. A push that is
-killed anywhere leaves a repository that loads: before that step the old model, after it the new one.
+killed anywhere leaves a repository that loads: before that step the old model, after it the new one. Only where the
+file system cannot exchange two folders is the old model `.<name>.previous` for a moment; the next push brings it back.
 """
 
 from __future__ import annotations
@@ -39,25 +40,27 @@ class RepositoryFolder:
         """
         repository = Path(destination)
         _check_place(repository)
-        with locked_folder(repository), _make_staging(repository) as staging:
-            version = _next_version(repository / release.name)
-            new = [member for member in release.members if not (repository / member.name).exists()]
-            for member in new:
-                _write_model(member, staging / member.name, version=1)
-            _write_model(release.entry, staging / release.name, version)
-            obsolete = _obsolete_members(repository / release.name, release)
-            added: list[Path] = []
-            try:
+        with locked_folder(repository):
+            _recover(repository / release.name)
+            with _make_staging(repository) as staging:
+                version = _next_version(repository / release.name)
+                new = [member for member in release.members if not (repository / member.name).exists()]
                 for member in new:
-                    (staging / member.name).rename(repository / member.name)
-                    added.append(repository / member.name)
-                _replace(staging / release.name, repository / release.name)
-            except BaseException:
-                for folder in added:
-                    shutil.rmtree(folder, ignore_errors=True)
-                raise
-            for name in obsolete:
-                shutil.rmtree(repository / name, ignore_errors=True)
+                    _write_model(member, staging / member.name, version=1)
+                _write_model(release.entry, staging / release.name, version)
+                obsolete = _obsolete_members(repository / release.name, release)
+                added: list[Path] = []
+                try:
+                    for member in new:
+                        (staging / member.name).rename(repository / member.name)
+                        added.append(repository / member.name)
+                    _replace(staging / release.name, repository / release.name)
+                except BaseException:
+                    for folder in added:
+                        shutil.rmtree(folder, ignore_errors=True)
+                    raise
+                for name in obsolete:
+                    shutil.rmtree(repository / name, ignore_errors=True)
         log.info("%s: '%s' is version %d", repository, release.name, version)
         return Pushed(version, (*(member.name for member in new), release.name), golden_requests=0)
 
@@ -115,13 +118,28 @@ def _replace(new: Path, final: Path) -> None:
     if not final.exists():
         new.rename(final)
     elif not exchange_folders(new, final):
-        previous = new.with_name(f"{new.name}.previous")
+        previous = _previous(final)
         final.rename(previous)
         try:
             new.rename(final)
         except BaseException:
             previous.rename(final)
             raise
+        shutil.rmtree(previous, ignore_errors=True)
+
+
+def _recover(final: Path) -> None:
+    """Mends what a push left that was killed between two renames; the repository is locked."""
+    previous = _previous(final)
+    if final.exists():
+        shutil.rmtree(previous, ignore_errors=True)
+    elif previous.exists():
+        previous.rename(final)
+
+
+def _previous(final: Path) -> Path:
+    """The old model's folder while it makes way; never in staging, which the next push clears."""
+    return final.with_name(f".{final.name}.previous")
 
 
 def _next_version(model: Path) -> int:

@@ -10,9 +10,11 @@ with `keep`, answers.bin.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import random
 import selectors
+import signal
 import socket
 import sys
 import time
@@ -20,6 +22,7 @@ from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
+PR_SET_PDEATHSIG = 1
 _RECEIVE_BYTES = 1 << 18
 _ABORT_AFTER_ERRORS = 20
 """Consecutive failures after which the run is given up."""
@@ -200,4 +203,5 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # a killed pack leaves no load running
     main(Path(sys.argv[1]))

@@ -18,6 +18,7 @@ import numpy as np
 from packc.cache import Cache
 from packc.errors import UsageError
 from packc.ingest.source import SourceModel
+from packc.measure.statistics import needed_calls
 from packc.package.golden import GoldenSet, load_golden
 from packc.package.manifest import Manifest, QualityRecord, ServedRecord
 from packc.package.pipelines.choice import ChosenPipeline
@@ -27,7 +28,7 @@ from packc.quality.score import QualityScore
 from packc.samples import Array, RawSamples, Sample, save_samples
 from packc.server.client import Answers, check_url, connect
 from packc.server.environment import require_server
-from packc.server.load import MAX_PAYLOADS, LoadResult, Traffic, ask_all, run_load
+from packc.server.load import MAX_PAYLOADS, MIN_REQUESTS, LoadResult, Traffic, ask_all, run_load
 from packc.server.process import start_server
 from packc.server.replay import decode_strings, replay_golden
 from packc.server.requests import batch_requests, golden_requests, make_requests
@@ -122,7 +123,7 @@ def verify_package(
                 replay.max_error,
             )
         requests = batch_requests(_load_requests(golden, evaluation, traffic_data), workload.batch)
-        load = run_load(http_url, model, requests, workload.traffic, batch=workload.batch)
+        load = _measure_load(http_url, model, requests, workload)
         quality = _score_endpoint(http_url, model, golden.pipeline, evaluation, workload.traffic)
     log.info("served: p%g %.2f ms%s", workload.percentile, load.percentile_ms(workload.percentile), _remark(load))
     record = ServedRecord(
@@ -153,6 +154,18 @@ def _serve(repository: Path, urls: Sequence[str], cache: Cache | None) -> Iterat
         return
     with start_server(require_server(cache), repository) as running:
         yield (running.http_url, running.grpc_url)
+
+
+def _measure_load(url: str, model: str, requests: Sequence[Sample], workload: Workload) -> LoadResult:
+    """As many requests as the workload's percentile needs, and at a rate the time in which so many arrive."""
+    count = max(MIN_REQUESTS, needed_calls(workload.percentile))
+    rate_per_s = workload.traffic.rate_per_s
+    max_seconds = max(30.0, 1.5 * count / rate_per_s) if rate_per_s else 30.0
+    if max_seconds > 30:
+        log.info("%d requests at %g a second take about %.0f s", count, rate_per_s, count / rate_per_s)
+    return run_load(
+        url, model, requests, workload.traffic, batch=workload.batch, min_requests=count, max_seconds=max_seconds
+    )
 
 
 def _load_requests(golden: GoldenSet, evaluation: Evaluation | None, traffic_data: RawSamples | None) -> list[Sample]:
