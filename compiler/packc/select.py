@@ -173,8 +173,9 @@ def judge_served(
     missed: Missed = "budget" if misses else None
     if quality is not None:
         judgement = judge_score(quality, spec.quality)
-        text = f"{describe_score(quality)}, bound {describe_bound(quality.metric, spec.quality)} (served)"
-        reasons.append(f"quality {'kept' if judgement.kept else 'missed'}: {text}")
+        text = f"{describe_score(quality)}, bound {describe_bound(quality.metric, spec.quality)}"
+        who = "served" if judgement.kept else f"{verdict.chosen} served"
+        reasons.append(f"quality {'kept' if judgement.kept else 'missed'}: {text} ({who})")
         if not judgement.kept:
             misses.insert(0, Miss(verdict.chosen, "quality", judgement.measured, judgement.bound))
             missed = "quality"
@@ -183,6 +184,8 @@ def judge_served(
     if spec.budget.latency_ms and requests < needed_calls(spec.budget.percentile):
         reasons.append(f"p{spec.budget.percentile:g} as served rests on {_count(requests, 'request')} only")
     before = tuple(re.sub("^(budget met|quality kept): ", "without the server: ", reason) for reason in verdict.reasons)
+    if misses:
+        before = tuple(re.sub("keeps? every promise", r"\g<0> without the server", reason) for reason in before)
     return replace(verdict, met=not misses, reasons=(*reasons, *before), misses=tuple(misses), missed=missed)
 
 

@@ -85,7 +85,18 @@ def build(
         elif not as_json:
             print_report(result.manifest)
             click.echo(f"\n{_CONTENTS[result.end]}: {_shorten(result.folder)}")
+            _explain_miss(result)
     return max((_find_exit_code(result) for result in results), key=_SEVERITY.index)
+
+
+def _explain_miss(result: TargetResult) -> None:
+    """After a missed promise: what still lies there, and what a user can do."""
+    if result.end not in ("budget_missed", "quality_missed"):
+        return
+    package = result.folder.with_name(result.target)
+    if package.is_dir():
+        click.echo(f"the package of an earlier build stays: {_shorten(package)}")
+    print_note("\nhint: change the bound or the workload in the spec, or publish the nearest with --allow-miss")
 
 
 def _find_exit_code(result: TargetResult | TargetFailure) -> int:

@@ -7,7 +7,9 @@ from pathlib import Path
 import click
 
 from packc.cli.console import print_json, print_table
+from packc.driver.inputs import gather_inputs
 from packc.ingest.inspect import inspect_source
+from packc.package.pipelines.choice import choose_pipeline
 from packc.plan import Plan, make_plan
 from packc.spec.model import TargetSpec
 from packc.spec.read import read_spec
@@ -26,6 +28,8 @@ def plan(spec: Path, as_json: bool) -> None:
     planned: list[tuple[TargetSpec, Target, Plan]] = []
     for target in resolve_targets(model):
         profile = find_target(target.profile, spec.resolve().parent)
+        choose_pipeline(target.serve.pipeline, info)
+        gather_inputs(target, profile, info, verify=False)  # says what is wrong with the data, as a build would
         planned.append((target, profile, make_plan(info, profile, target.optimize)))
     if as_json:
         targets = [_describe(target, profile, found) for target, profile, found in planned]

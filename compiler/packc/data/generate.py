@@ -12,7 +12,7 @@ from packc.samples import RawSamples
 from packc.spec.model import WorkloadSection
 
 GENERATED = "generated"
-TEXTS = 64
+TEXTS = 128
 IMAGES = 32
 TYPICAL_TOKENS = 24
 """Length of a text where the workload does not tell it."""

@@ -137,12 +137,13 @@ def _publish_nearest(packing: Packing, attempts: Sequence[Attempt], final: Path)
         chosen=None,
         reasons=(
             *nearest.verdict.reasons,
-            *(f"nearest: {_describe_attempt(attempt)}" for attempt in ranked[:NEAREST] if not attempt.has_failed),
+            *(f"next: {_describe_attempt(attempt)}" for attempt in ranked[1:NEAREST] if not attempt.has_failed),
             *(_describe_attempt(attempt) for attempt in ranked if attempt.has_failed and attempt is not nearest),
         ),
         misses=tuple(miss for attempt in ranked[:NEAREST] for miss in attempt.verdict.misses),
     )
-    return publish_miss(verdict, _record(packing, replace(nearest, verdict=verdict), attempts), final)
+    record = _record(packing, replace(nearest, verdict=verdict), attempts)
+    return publish_miss(verdict, replace(record, state="measured"), final)
 
 
 def _remember(attempt: Attempt, attempts: Sequence[Attempt]) -> Attempt:
@@ -157,7 +158,7 @@ def _describe_attempt(attempt: Attempt) -> str:
     if attempt.has_failed:
         return attempt.verdict.reasons[0]
     missed = [reason for reason in attempt.verdict.reasons if re.match("(budget|quality) missed: ", reason)]
-    return f"{attempt.outcome.candidate.id}: {'; '.join(missed)}"
+    return "; ".join(missed)
 
 
 def _record(packing: Packing, attempt: Attempt, attempts: Sequence[Attempt]) -> Manifest:

@@ -75,7 +75,9 @@ def publish_miss(verdict: Verdict, manifest: Manifest, final: Path) -> TargetRes
 
 def publish_plan(inputs: BuildInputs, plan: Plan, final: Path) -> TargetResult:
     """Leaves the plan for a target that nothing can be built for here."""
-    reason = inputs.target.unsupported or f"nothing was built: pack has no candidate for {inputs.target.name}"
+    target = inputs.target
+    lack = "candidate" if target.kind == "cpu" else f"runtime that compiles for {target.kind} devices"
+    reason = target.unsupported or f"nothing was built: this version of pack has no {lack} ({target.name})"
     findings = inputs.make_findings((), plan.rejected)
     manifest = record_findings(findings, "planned", _unjudged(reason))
     folder = _spare_package(final)

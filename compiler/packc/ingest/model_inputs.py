@@ -20,7 +20,7 @@ from packc.ingest.source import ImagePreprocessing, SourceInfo, TextPreprocessin
 from packc.samples import Array, RawSamples, iter_samples
 from packc.tensors import TensorSpec
 
-DRAWN_SAMPLES = 64
+DRAWN_SAMPLES = 128
 """How many samples are drawn for a model of tensors when there are no data."""
 
 DRAWN_AXIS = 16

@@ -144,7 +144,7 @@ def make_caveats(manifest: Manifest) -> tuple[str, ...]:
             f"Noisy: the rounds of {', '.join(noisy)} disagree by more than 10 %, as when something else uses the "
             "machine. Build again when it is quiet."
         )
-    measured = any(record.measurements for record in manifest.candidates)
+    measured = any(m.p50_ms is not None for record in manifest.candidates if (m := record.measurements))
     if measured and manifest.served is None:
         caveats.append(
             "No server ran: latency is that of one caller in a process of its own, without network, queue or batching."
