@@ -49,3 +49,8 @@ def test_make_targets_exist(name: str) -> None:
 
 def test_there_are_documents() -> None:
     assert {"README.md", "docs/architecture.md", "examples/minilm/README.md"} <= set(DOCUMENTS)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_no_placeholder_is_left(name: str) -> None:
+    assert "@@" not in (ROOT / name).read_text("utf-8")

@@ -232,7 +232,7 @@ def test_doubts_about_the_served_figures_are_said() -> None:
     verdict = select([outcome("a")], BUDGET, False)
     judged = judge_served(verdict, BUDGET, 12.0, 80.0, None, requests=40, noisy=True)
     assert judged.reasons[1:3] == (
-        "latency drifted while the server was measured: other work shared the machine",
+        "latency drifted while the server was measured, as when other work shares the machine",
         "p99 as served rests on 40 requests only",
     )
     sure = judge_served(verdict, BUDGET, 12.0, 80.0, None, requests=100, noisy=False)

@@ -180,7 +180,7 @@ def judge_served(
             misses.insert(0, Miss(verdict.chosen, "quality", judgement.measured, judgement.bound))
             missed = "quality"
     if noisy:
-        reasons.append("latency drifted while the server was measured: other work shared the machine")
+        reasons.append("latency drifted while the server was measured, as when other work shares the machine")
     if spec.budget.latency_ms and requests < needed_calls(spec.budget.percentile):
         reasons.append(f"p{spec.budget.percentile:g} as served rests on {_count(requests, 'request')} only")
     before = tuple(re.sub("^(budget met|quality kept): ", "without the server: ", reason) for reason in verdict.reasons)

@@ -62,7 +62,7 @@ def _print(manifest: Manifest, served: ServedRecord, changed: tuple[str, ...]) -
     click.echo(f"  traffic   {traffic}, batch {served.batch}, {served.samples} requests")
     click.echo(f"  speed     {served.throughput_per_s:.0f} samples/s")
     if served.noisy:
-        click.echo("  note      noisy: other work shared the machine")
+        click.echo("  note      noisy: latency drifted, as when other work shares the machine")
     for sentence in changed:
         click.echo(f"  note      {sentence}")
 

@@ -90,7 +90,7 @@ class ServedRecord:
     batch: int = 1
     """Samples in one request."""
     noisy: bool = False
-    """Latency drifted during the run: other work shared the machine."""
+    """Latency drifted during the run, as when other work shares the machine."""
 
 
 @dataclass(frozen=True, slots=True)
