@@ -81,13 +81,13 @@ def test_misses_are_recorded() -> None:
     assert manifest.candidates[0].measurements.p99_ms == 2.0
 
 
-def test_a_refused_candidate_has_rough_figures_only() -> None:
+def test_a_refused_candidate_has_no_figures_of_speed() -> None:
     assert OUTCOME.quality is not None
     refused = replace(OUTCOME, quality=replace(OUTCOME.quality, low=0.5))
     (candidate,) = record(refused).candidates
     assert candidate.status == "quality_missed"
     assert candidate.measurements is not None
-    assert (candidate.measurements.p50_ms, candidate.measurements.p99_ms) == (2.0, None)
+    assert (candidate.measurements.p50_ms, candidate.measurements.p99_ms) == (None, None)
     assert candidate.measurements.throughput_per_s is None
 
 

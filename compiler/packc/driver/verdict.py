@@ -112,24 +112,24 @@ def _record_outcome(outcome: Outcome, spec: TargetSpec, state: State) -> Candida
 
 
 def _record_measurement(outcome: Outcome, *, is_timed: bool) -> MeasurementRecord | None:
-    """The figures of a candidate. One that was refused before its timing has a rough p50 only, of its check."""
+    """The figures of a candidate. One that was refused before its timing has none of speed: its check is too short."""
     quality = QualityRecord(**asdict(outcome.quality)) if outcome.quality else None
     measurement = outcome.measurement
     if measurement is None:
         return MeasurementRecord(None, None, None, None, None, None, quality) if quality else None
     typical, *larger = measurement.latencies
     return MeasurementRecord(
-        p50_ms=typical.p50_ms,
+        p50_ms=typical.p50_ms if is_timed else None,
         p99_ms=typical.p99_ms if is_timed else None,
         throughput_per_s=typical.throughput_per_s if is_timed else None,
         size_mib=measurement.size_mib,
         peak_rss_mib=measurement.peak_rss_mib,
         load_s=measurement.load_s,
         quality=quality,
-        noisy=typical.noisy,
+        noisy=typical.noisy and is_timed,
         batch=typical.case.batch,
         sequence=typical.case.sequence,
-        samples=typical.samples,
+        samples=typical.samples if is_timed else None,
         threads=measurement.threads,
         max_p50_ms=larger[-1].p50_ms if larger else None,
     )
