@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from manifests import make_planned_manifest
 from packc.cli.packages import find_package, find_repository
 from packc.errors import UsageError
+from packc.package.manifest_file import write_manifest
 from served_packages import write_tensor_package
 
 
@@ -38,4 +40,10 @@ def test_what_is_neither(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is not a folder"):
         find_package(tmp_path / "nowhere")
     with pytest.raises(UsageError, match="holds no package"):
+        find_repository(tmp_path)
+
+
+def test_a_plan_has_no_repository(tmp_path: Path) -> None:
+    write_manifest(tmp_path, make_planned_manifest())
+    with pytest.raises(UsageError, match="holds no model repository: its state is planned"):
         find_repository(tmp_path)

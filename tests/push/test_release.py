@@ -76,3 +76,13 @@ def test_a_package_that_was_never_verified_is_told(tmp_path: Path, caplog: pytes
 def test_what_is_no_package_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is not a package"):
         read_release(tmp_path)
+
+
+def test_a_package_that_misses_a_promise_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    package = write_tensor_package(tmp_path / "package")
+    manifest = read_manifest(package)
+    missed = dataclasses.replace(manifest.verdict, met=False, reasons=("budget missed: p99 18 ms of 15 ms",))
+    write_manifest(package, dataclasses.replace(manifest, verdict=missed))
+    with caplog.at_level(logging.WARNING):
+        read_release(package)
+    assert "misses a promise: budget missed: p99 18 ms of 15 ms" in caplog.text

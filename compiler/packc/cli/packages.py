@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from packc.errors import UsageError
-from packc.package.manifest_file import MANIFEST
+from packc.package.manifest_file import MANIFEST, read_manifest
 
 _REPOSITORY = "model_repository"
 
@@ -35,4 +35,10 @@ def find_repository(path: Path) -> Path:
     """The model repository of a package, or `path` itself when it is one. Raises UsageError when it is neither."""
     if path.is_dir() and any(path.glob("*/config.pbtxt")):
         return path
-    return find_package(path) / _REPOSITORY
+    package = find_package(path)
+    if not (package / _REPOSITORY).is_dir():
+        raise UsageError(
+            f"{package} holds no model repository: its state is {read_manifest(package).state}",
+            hint=f"`pack report {package}` says why nothing was published there",
+        )
+    return package / _REPOSITORY

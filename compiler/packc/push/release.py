@@ -105,6 +105,8 @@ def read_release(package: Path) -> Release:
         raise PushError("the package's repository is not valid:\n" + "\n\n".join(e.render() for e in errors))
     if manifest.state != "verified":
         log.warning("%s was never verified by a real server (its state is %s)", package, manifest.state)
+    if manifest.verdict.met is False:
+        log.warning("%s misses a promise: %s", package, manifest.verdict.reasons[0])
     models = {path.name: _read_model(path) for path in sorted(repository.iterdir()) if path.is_dir()}
     entry = models.pop(manifest.model)
     for member in models.values():
