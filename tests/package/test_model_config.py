@@ -22,7 +22,7 @@ def test_printed_config_parses_back() -> None:
     model_config.add_tensor(config, "input", TensorSpec("x", "float32", ("batch", "sequence", 3)))
     model_config.add_cpu_instances(config, 2)
     model_config.add_batching(config, 50)
-    model_config.add_parameter(config, "key", 'va"lue')
+    config.parameters["key"].string_value = 'va"lue'
     assert text_format.Parse(model_config.print_config(config), config_schema().ModelConfig()) == config
 
 

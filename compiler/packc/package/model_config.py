@@ -71,11 +71,6 @@ def add_cache(config: Any) -> None:
     config.response_cache.enable = True
 
 
-def add_parameter(config: Any, key: str, value: str) -> None:
-    """`parameters { key: ... value { string_value: ... } }`, the only form that parses."""
-    config.parameters[key].string_value = value
-
-
 def add_warmup(config: Any, samples: Sequence[Sample]) -> dict[str, bytes]:
     """Runs real samples while the model loads: the median one, alone and as a full batch, and the largest one.
 
