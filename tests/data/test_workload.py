@@ -11,10 +11,10 @@ import pytest
 from checkpoints import write_bert_folder, write_vit_folder
 from models import make_sentences, make_tiny_onnx, write_jsonl, write_tokenizer
 from packc.data import workload
-from packc.data.workload import make_latency_inputs, workload_cases
+from packc.data.workload import curve_cases, list_request_lengths, make_latency_inputs, workload_cases
 from packc.ingest.inspect import inspect_source
 from packc.ingest.source import SourceInfo, SourceModel, TextPreprocessing
-from packc.samples import Array, iter_samples, load_samples, save_samples
+from packc.samples import Array, RawSamples, iter_samples, load_samples, save_samples
 from packc.spec.model import ModelSection, Range, WorkloadSection
 from packc.tensors import Dim, ShapeCase, TensorSpec
 from target_spec import target_spec
@@ -149,3 +149,35 @@ def test_a_model_without_batch_gets_its_own_shape(tmp_path: Path) -> None:
 
 def source_names(source: SourceModel) -> list[str]:
     return [spec.name for spec in source.inputs]
+
+
+def test_lengths_of_requests_are_those_of_the_traffic_else_of_the_evaluation(
+    inputs: Path, info: SourceInfo, tmp_path: Path
+) -> None:
+    spec = target_spec(workload=WorkloadSection(batch=Range(typical=3, max=8)))
+    lengths = list_request_lengths(spec, inputs, info, None)
+    assert len(lengths) == 34
+    assert lengths[:3] == (7, 10, 13), "the longest of three samples of 5, 6, 7, ... tokens"
+    write_tokenizer(tmp_path / "tokens")
+    assert isinstance(info.preprocessing, TextPreprocessing)
+    how = replace(info.preprocessing, tokenizer=tmp_path / "tokens" / "tokenizer.json")
+    long, short = make_sentences(2, words=20)[0], "a"
+    texts = RawSamples("traffic", texts=(short, long, short, short))
+    one, two = list_request_lengths(spec, inputs, replace(info, preprocessing=how), texts)
+    assert one > 20 > two
+
+
+def test_requests_of_a_model_that_reads_no_text_have_no_length(tmp_path: Path) -> None:
+    info = look(make_tiny_onnx(tmp_path / "m.onnx"))
+    assert list_request_lengths(target_spec(), tmp_path / "none.npz", info, None) == (0,)
+
+
+def test_a_curve_covers_the_lengths_that_come() -> None:
+    cases = curve_cases((1, 4), [*range(8, 40), 100])
+    assert [(case.batch, case.sequence) for case in cases[:4]] == [(1, 16), (1, 24), (1, 40), (1, 100)]
+    assert cases[4] == ShapeCase("4x16", 4, 16)
+    assert len(cases) == 8
+
+
+def test_a_curve_without_lengths_is_about_batches() -> None:
+    assert curve_cases((1, 8), (0,)) == (ShapeCase("1", 1, None), ShapeCase("8", 8, None))

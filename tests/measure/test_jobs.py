@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from packc.candidate import Candidate
-from packc.measure.jobs import check_job, timing_job
+from packc.measure.jobs import check_job, curve_job, timing_job
 from stub_bundle import LARGEST, TYPICAL
 
 CANDIDATE = Candidate("stub-int8", "stub", "int8", ())
@@ -29,3 +29,10 @@ def test_the_rounds_of_a_timing_together_suffice_for_the_percentile() -> None:
     assert 3 * job.efforts[0].min_calls >= 100
     assert job.efforts[1].max_seconds < job.efforts[0].max_seconds
     assert timing_job(CANDIDATE, MODEL, {}, 2, (TYPICAL,), 2, percentile=99.9).efforts[0].min_calls == 500
+
+
+def test_a_curve_times_every_shape_alike() -> None:
+    job = curve_job(CANDIDATE, MODEL, {"level": 1}, 2, (TYPICAL, LARGEST))
+    assert (job.cases, job.threads, job.options, job.answer) == ((TYPICAL, LARGEST), 2, {"level": 1}, False)
+    assert job.efforts[0] == job.efforts[1]
+    assert job.efforts[0].max_seconds < 1

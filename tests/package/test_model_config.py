@@ -57,6 +57,12 @@ def test_tensors_that_triton_cannot_carry(max_batch_size: int, tensor: TensorSpe
         model_config.add_tensor(batched(max_batch_size), "input", tensor)
 
 
+def test_preferred_sizes_are_written_as_given() -> None:
+    config = model_config.new_config("m", 16)
+    model_config.add_batching(config, 10, (4,))
+    assert list(config.dynamic_batching.preferred_batch_size) == [4]
+
+
 def test_batching_only_where_batches_are_possible() -> None:
     for size, expected in ((0, False), (1, False), (2, True)):
         config = batched(size)

@@ -11,7 +11,7 @@ import numpy as np
 
 from packc.data.read import read_samples
 from packc.ingest.source import SourceInfo, SourceModel, TextPreprocessing
-from packc.samples import Array, iter_samples, save_samples
+from packc.samples import Array, RawSamples, iter_samples, save_samples
 from packc.spec.model import Range, TargetSpec
 from packc.tensors import ShapeCase, TensorSpec
 
@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 
 LENGTH_STEP = 8
 """Lengths taken from data are rounded up to a multiple of this many tokens."""
+
+CURVE_QUANTILES = (10, 50, 90, 100)
+"""Of the lengths of requests: where a curve is measured; between them it is taken to be straight."""
 
 
 def workload_cases(spec: TargetSpec, inputs: Path, info: SourceInfo) -> tuple[ShapeCase, ...]:
@@ -56,6 +59,33 @@ def _measure_lengths(spec: TargetSpec, inputs: Path, info: SourceInfo, text: Tex
 
 def _round_up(length: float, limit: int) -> int:
     return min(int(-(-length // LENGTH_STEP)) * LENGTH_STEP, limit)
+
+
+def list_request_lengths(
+    spec: TargetSpec, inputs: Path, info: SourceInfo, traffic: RawSamples | None
+) -> tuple[int, ...]:
+    """Tokens of each request that a load test sends, (0,) where the model reads no text.
+
+    A request holds `workload.batch.typical` samples, padded to the longest of them.
+    """
+    text = info.preprocessing
+    if not isinstance(text, TextPreprocessing):
+        return (0,)
+    if traffic is not None and traffic.texts:
+        lengths = count_tokens(traffic.texts, text)
+    else:
+        lengths = [sample[text.inputs[0]].shape[1] for sample in iter_samples(inputs)]
+    batch = spec.workload.batch.typical
+    return tuple(max(lengths[i : i + batch]) for i in range(0, len(lengths), batch))
+
+
+def curve_cases(batches: Sequence[int], lengths: Sequence[int]) -> tuple[ShapeCase, ...]:
+    """The shapes of a curve: each of `batches` with the short, usual and long ones of `lengths` ((0,) for none)."""
+    if max(lengths) == 0:
+        return tuple(ShapeCase(f"{batch}", batch, None) for batch in batches)
+    quantiles = np.percentile(lengths, CURVE_QUANTILES)
+    sequences = sorted({_round_up(float(q), max(lengths)) for q in quantiles})
+    return tuple(ShapeCase(f"{batch}x{length}", batch, length) for batch in batches for length in sequences)
 
 
 def count_tokens(texts: Sequence[str], how: TextPreprocessing) -> list[int]:

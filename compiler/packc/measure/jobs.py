@@ -21,6 +21,9 @@ CHECK_EFFORT = Effort(warmup=2, min_calls=10, min_seconds=0.0, max_seconds=0.5)
 LARGEST_EFFORT = Effort(warmup=1, min_calls=5, min_seconds=0.0, max_seconds=0.5)
 """The cases after the first only need a median."""
 
+CURVE_EFFORT = Effort(warmup=1, min_calls=5, min_seconds=0.1, max_seconds=0.3)
+"""For one of the many shapes of a curve."""
+
 
 def check_job(
     candidate: Candidate,
@@ -66,6 +69,23 @@ def timing_job(
         threads=threads,
         cases=cases,
         efforts=(first, *(LARGEST_EFFORT,) * (len(cases) - 1)),
+        outputs=(),
+        answer=False,
+    )
+
+
+def curve_job(
+    candidate: Candidate, model: Path, options: Mapping[str, OptionValue], threads: int, cases: tuple[ShapeCase, ...]
+) -> Job:
+    """A job that times every case briefly: at most 0.3 s each, three calls at least."""
+    return Job(
+        candidate=candidate.id,
+        runtime=candidate.runtime,
+        model=f"{MODEL_FOLDER}/{model.name}",
+        options=options,
+        threads=threads,
+        cases=cases,
+        efforts=(CURVE_EFFORT,) * len(cases),
         outputs=(),
         answer=False,
     )

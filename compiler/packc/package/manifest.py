@@ -117,6 +117,38 @@ class PromiseRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadRecord:
+    """What clients see of a plan under the workload's load: predicted, or served by a real server."""
+
+    throughput_per_s: float
+    """Samples a second."""
+    p50_ms: float
+    latency_ms: float
+    """At the budget's percentile."""
+
+
+@dataclass(frozen=True, slots=True)
+class TriedPlanRecord:
+    """A way of serving that a real server was measured with for a few seconds; without a server, the predicted best."""
+
+    candidate: str
+    instances: int
+    threads: int
+    max_batch_size: int
+    queue_delay_us: int
+    preferred_batch_sizes: tuple[int, ...]
+    predicted: LoadRecord | None
+    """None where the model was not timed for a prediction."""
+    is_fitted: bool
+    """Whether `predicted` was fitted to `served`: its throughput tells what a request costs beside the model."""
+    served: LoadRecord | None
+    """None where no server was asked."""
+    is_chosen: bool
+    failure: str | None = None
+    """How it failed as served."""
+
+
+@dataclass(frozen=True, slots=True)
 class ServingRecord:
     """How Triton serves the chosen artifact, and why so."""
 
@@ -125,6 +157,9 @@ class ServingRecord:
     max_batch_size: int
     queue_delay_us: int
     reasons: tuple[str, ...]
+    preferred_batch_sizes: tuple[int, ...] = ()
+    tried: tuple[TriedPlanRecord, ...] = ()
+    """The plans that were tried before this one was chosen; empty where the workload's rule decided."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,11 +59,12 @@ def add_cpu_instances(config: Any, count: int) -> None:
     config.instance_group.add(count=count, kind=config_schema().ModelInstanceGroup.KIND_CPU)
 
 
-def add_batching(config: Any, queue_delay_us: int) -> None:
+def add_batching(config: Any, queue_delay_us: int, preferred_batch_sizes: Sequence[int] = ()) -> None:
     """Lets requests that wait at the same time run as one batch; only where batches are possible at all."""
     if config.max_batch_size > 1:
         config.dynamic_batching.SetInParent()
         config.dynamic_batching.max_queue_delay_microseconds = queue_delay_us
+        config.dynamic_batching.preferred_batch_size.extend(preferred_batch_sizes)
 
 
 def add_cache(config: Any) -> None:

@@ -76,7 +76,7 @@ def build_graph_model(ingredients: Ingredients, name: str) -> TritonModel:
         add_tensor(config, "input", tensor)
     for tensor in ingredients.source.outputs:
         add_tensor(config, "output", tensor)
-    add_batching(config, serving.queue_delay_us)
+    add_batching(config, serving.queue_delay_us, serving.preferred_batch_sizes)
     add_cpu_instances(config, serving.instances)
     ingredients.runtime.configure_triton(config, serving.threads)
     files: dict[str, FileContent] = {version_path(file): path for file, path in ingredients.artifact.items()}

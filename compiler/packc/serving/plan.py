@@ -1,4 +1,4 @@
-"""How Triton should serve the chosen artifact: instances, threads, batching and queue delay."""
+"""How Triton should serve an artifact: instances, threads, batching and queue delay, by rule from the workload."""
 
 from __future__ import annotations
 
@@ -27,6 +27,13 @@ class ServingPlan:
     queue_delay_us: int
     """Longest wait for a fuller batch; counted against the latency budget."""
     reasons: tuple[str, ...]
+    preferred_batch_sizes: tuple[int, ...] = ()
+    """Where one is given, the queue makes no batch above the largest; a larger request still runs, alone."""
+
+    @property
+    def queue_batch(self) -> int:
+        """The most samples that the queue puts into one batch."""
+        return max(self.preferred_batch_sizes, default=max(1, self.max_batch_size))
 
 
 def plan_serving(spec: TargetSpec, target: Target, source: SourceModel) -> ServingPlan:
@@ -57,13 +64,18 @@ def _count_instances(spec: TargetSpec, target: Target, source: SourceModel) -> t
     if spec.budget.memory_mib:
         return 1, f"1 instance on {_cores(cores)}: each further one would add to the memory that is bounded"
     instances = min(clients, cores)
-    if target.memory_gb is not None and source.info.weights_mib > 0:
-        room_mib = MEMORY_SHARE * target.memory_gb * 1e9 / 2**20
-        if instances * source.info.weights_mib > room_mib:
-            instances = max(1, int(room_mib // source.info.weights_mib))
-            return instances, f"{_instances(instances)}: as many as fit {MEMORY_SHARE:.0%} of the memory"
+    if (most := limit_instances(target, source)) < instances:
+        return most, f"{_instances(most)}: as many as fit {MEMORY_SHARE:.0%} of the memory"
     why = f"{rate:g} requests/s do not wait for each other" if rate else f"{clients} clients keep all of them busy"
     return instances, f"{_instances(instances)} on {_cores(cores)}: {why}"
+
+
+def limit_instances(target: Target, source: SourceModel) -> int:
+    """The most copies of the weights that fit MEMORY_SHARE of the memory, one at least; one a core where unknown."""
+    if target.memory_gb is None or source.info.weights_mib <= 0:
+        return target.units
+    room_mib = MEMORY_SHARE * target.memory_gb * 1e9 / 2**20
+    return max(1, min(target.units, int(room_mib // source.info.weights_mib)))
 
 
 def _count_clients(spec: TargetSpec, target: Target) -> int:

@@ -1,0 +1,65 @@
+"""Latency against batch and length, with as many copies of the model at work as would be served side by side."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from packc.jobs.bundle import read_job
+from packc.jobs.job import JobResult
+from packc.jobs.local import run_bundle
+from packc.measure.statistics import percentile_ms
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """Times of single calls at one shape."""
+
+    batch: int
+    sequence: int | None
+    """Tokens of each sample, none of them padding; None where there are none."""
+    times_ms: tuple[float, ...]
+    """Of all copies."""
+
+    @property
+    def p50_ms(self) -> float:
+        return percentile_ms(self.times_ms, 50)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceCurve:
+    """How long a call takes while `copies` processes of `threads` threads each make calls at the same time."""
+
+    copies: int
+    threads: int
+    points: tuple[CurvePoint, ...]
+
+
+def measure_curve(
+    bundles: Sequence[Path],
+    timeout_s: float,
+    python: Path = Path(sys.executable),
+    memory_limit_mib: float | None = None,
+) -> ServiceCurve | JobResult:
+    """Runs all of `bundles`, copies of one job, at the same time; the first failure comes back as it is.
+
+    Copies share caches and memory bandwidth, which one alone would not show. Each case takes them about the same time,
+    so they are at work at the same shapes for nearly all of it. `memory_limit_mib` is for all of them together.
+    """
+    limit_mib = memory_limit_mib / len(bundles) if memory_limit_mib is not None else None
+    with ThreadPoolExecutor(len(bundles)) as pool:
+        results = list(pool.map(lambda folder: run_bundle(folder, timeout_s, python, limit_mib), bundles))
+    if failed := next((result for result in results if result.status != "ok"), None):
+        return failed
+    job = read_job(bundles[0])
+    times = {case.name: tuple(t for r in results for c in r.times if c.case == case.name for t in c.times_ms)
+             for case in job.cases}  # fmt: skip
+    points = tuple(CurvePoint(case.batch, case.sequence, times[case.name]) for case in job.cases)
+    log.info("curve: %d x %d threads, %d shapes", len(bundles), job.threads, len(points))
+    return ServiceCurve(len(bundles), job.threads, points)

@@ -1,0 +1,154 @@
+"""Which serving plans there are for a workload on a device, and in which order predictions or figures put them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from packc.ingest.source import SourceModel
+from packc.serving.plan import ServingPlan, limit_instances
+from packc.serving.queue import Batching
+from packc.spec.model import BudgetSection, Goal, TargetSpec
+from packc.target import Target
+
+MOST_THREAD_COUNTS = 6
+"""A curve is measured for each of them."""
+MOST_BATCH = 64
+DELAY_SHARES = (0.02, 0.05, 0.1)
+"""Of the latency budget, for waiting for a fuller batch."""
+DELAYS_US = (250, 1000)
+"""Where there is no budget."""
+SAME = 1.02
+"""Figures within 2 % of the best are equal as far as measuring can tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """How the cores are shared out."""
+
+    instances: int
+    threads: int
+
+
+class Figures(Protocol):
+    """What clients see of a plan, predicted or served."""
+
+    @property
+    def throughput_per_s(self) -> float: ...
+
+    @property
+    def p50_ms(self) -> float: ...
+
+    @property
+    def latency_ms(self) -> float: ...
+
+
+def list_splits(spec: TargetSpec, target: Target, source: SourceModel) -> tuple[Split, ...]:
+    """Full use of the cores, for each number of threads that divides them; the most instances first.
+
+    There are no more instances than requests in flight, than memory allows, or than one where memory is bounded.
+    """
+    if target.kind != "cpu":
+        return (Split(1, 1),)
+    cores = target.units
+    most = 1 if spec.budget.memory_mib else limit_instances(target, source)
+    if not spec.workload.rate_per_s:
+        most = min(most, spec.workload.concurrency)
+    divisors = [threads for threads in range(1, cores + 1) if cores % threads == 0]
+    step = (len(divisors) - 1) / (MOST_THREAD_COUNTS - 1)
+    if len(divisors) > MOST_THREAD_COUNTS:
+        divisors = [divisors[round(i * step)] for i in range(MOST_THREAD_COUNTS)]
+    return tuple(dict.fromkeys(Split(min(most, cores // threads), threads) for threads in divisors))
+
+
+def list_batches(spec: TargetSpec, rule: ServingPlan) -> tuple[int, ...]:
+    """Sizes of batches worth a look, in samples: from one request up to what can wait at once; (1,) without batching.
+
+    The largest that must be served is always among them.
+    """
+    if rule.max_batch_size == 0:
+        return (1,)
+    workload = spec.workload
+    size = workload.batch.typical
+    waiting = MOST_BATCH if workload.rate_per_s else min(MOST_BATCH, size * workload.concurrency)
+    sizes = {size, rule.max_batch_size}
+    while size < max(waiting, rule.max_batch_size):
+        size *= 2
+        sizes.add(size)
+    return tuple(sorted(size for size in sizes if size <= max(waiting, rule.max_batch_size)))
+
+
+def list_plans(spec: TargetSpec, target: Target, source: SourceModel, rule: ServingPlan) -> tuple[ServingPlan, ...]:
+    """Every plan worth a prediction, the simpler of two alike first. `rule` is the plan that the workload alone gives.
+
+    Beside plans that use all cores there are some that leave one to the clients, the server and the tokenizer.
+    """
+    splits = list_splits(spec, target, source)
+    fewer = [Split(split.instances - 1, split.threads) for split in splits if split.instances > 1]
+    alone = spec.workload.concurrency == 1 and not spec.workload.rate_per_s
+    batches = (max(1, rule.max_batch_size),) if alone else list_batches(spec, rule)
+    plans = []
+    for split in dict.fromkeys((*splits, *fewer)):
+        for batch in batches:
+            can_wait = batch > spec.workload.batch.typical and not alone
+            for delay_us in (0, *_list_delays(spec.budget)) if can_wait else (0,):
+                plans.append(_make_plan(split, batch, delay_us, rule))
+    return tuple(dict.fromkeys(plans))
+
+
+def _list_delays(budget: BudgetSection) -> Sequence[int]:
+    if not budget.latency_ms:
+        return DELAYS_US
+    return [round(share * budget.latency_ms * 1e3) for share in DELAY_SHARES]
+
+
+def _make_plan(split: Split, batch: int, delay_us: int, rule: ServingPlan) -> ServingPlan:
+    """The largest request must be served whatever the queue does: a smaller batch is a preferred size."""
+    largest = max(batch, rule.max_batch_size) if rule.max_batch_size else 0
+    preferred = (batch,) if batch < largest else ()
+    return replace(
+        rule,
+        instances=split.instances,
+        threads=split.threads,
+        max_batch_size=largest,
+        queue_delay_us=delay_us,
+        preferred_batch_sizes=preferred,
+        reasons=(),
+    )
+
+
+def describe_queue(plan: ServingPlan, *, mixes_lengths: bool, skips_padding: bool) -> Batching:
+    """The plan as a queue sees it."""
+    return Batching(
+        plan.instances, plan.threads, plan.queue_batch, plan.queue_delay_us / 1e3, mixes_lengths, skips_padding
+    )
+
+
+def keeps_budget(figures: Figures, budget: BudgetSection) -> bool:
+    """Whether latency and throughput are as promised."""
+    is_fast = not budget.latency_ms or figures.latency_ms <= budget.latency_ms
+    return is_fast and figures.throughput_per_s >= budget.throughput_per_s
+
+
+def rank_key(figures: Figures, budget: BudgetSection, goal: Goal) -> tuple[bool, float]:
+    """Smaller is better: those that keep the budget first, by the goal; the others by how far off they are."""
+    if not keeps_budget(figures, budget):
+        late = figures.latency_ms / budget.latency_ms if budget.latency_ms else 1.0
+        slow = budget.throughput_per_s / figures.throughput_per_s
+        return True, max(late, slow)
+    return False, figures.p50_ms if goal == "latency" else 1 / figures.throughput_per_s
+
+
+def is_better(figures: Figures, other: Figures, budget: BudgetSection, goal: Goal) -> bool:
+    """Whether `figures` beat `other` by more than measuring can tell.
+
+    Of equal throughput (as at a rate that all can answer), the one with the clearly smaller latency is better.
+    """
+    (missed, size), (other_missed, other_size) = rank_key(figures, budget, goal), rank_key(other, budget, goal)
+    if missed != other_missed:
+        return other_missed
+    if size * SAME < other_size:
+        return True
+    is_equal = size <= other_size * SAME
+    return is_equal and not missed and goal != "latency" and figures.latency_ms * SAME**2 < other.latency_ms

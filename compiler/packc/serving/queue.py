@@ -1,0 +1,230 @@
+"""Predicts what clients see of a plan: requests that wait, batches that form, instances that compute.
+
+A small event simulation over the measured curve and the real lengths; the same arguments always predict the same. It
+knows three things that a formula does not: Triton batches neighbours in the queue only, requests of one length only
+unless a front pads them, and clients that wait for their answers send no others meanwhile.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from packc.measure.curve import ServiceCurve
+from packc.measure.statistics import percentile_ms
+
+REQUESTS = 1000
+"""Simulated for one prediction, a tenth of them before it counts."""
+FIT_STEPS = 14
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What arrives: `clients` that each wait for their answer, or `rate_per_s` that wait for nobody."""
+
+    clients: int
+    rate_per_s: float
+    batch: int
+    """Samples in one request."""
+    lengths: tuple[int, ...]
+    """Tokens of each request (its longest sample), sent round and round; (0,) where requests have no length."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """What a plan comes to for requests in a queue."""
+
+    instances: int
+    threads: int
+    most: int
+    """Samples in a batch that the queue makes."""
+    delay_ms: float
+    mixes_lengths: bool
+    """Whether requests of different lengths share a batch, padded to the longest."""
+    skips_padding: bool
+    """Whether the graph computes on the real tokens only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What clients would see. Never measured: a report calls it predicted."""
+
+    throughput_per_s: float
+    """Samples a second."""
+    p50_ms: float
+    latency_ms: float
+    """At the budget's percentile."""
+
+
+class ServiceTimes:
+    """A measured curve as a function: milliseconds of one call, linear between the measured shapes."""
+
+    def __init__(self, curve: ServiceCurve) -> None:
+        self._batches = sorted({point.batch for point in curve.points})
+        self._lengths = sorted({point.sequence or 0 for point in curve.points})
+        at = {(point.batch, point.sequence or 0): point.p50_ms for point in curve.points}
+        self._grid = [[at[batch, length] for length in self._lengths] for batch in self._batches]
+        self._known: dict[tuple[int, float], float] = {}
+        ratios = sorted(time / point.p50_ms for point in curve.points for time in point.times_ms)
+        self.jitter: tuple[float, ...] = tuple(ratios)
+        """Single calls as multiples of their shape's median, ascending."""
+
+    @property
+    def largest_batch(self) -> int:
+        """Beyond it nothing was measured."""
+        return self._batches[-1]
+
+    def call_ms(self, batch: int, length: float) -> float:
+        """Median time of one call; beyond the measured shapes, the line of the outermost two goes on."""
+        if (batch, length) not in self._known:
+            by_batch = [_interpolate(self._lengths, row, length) for row in self._grid]
+            self._known[batch, length] = max(_interpolate(self._batches, by_batch, batch), 1e-3)
+        return self._known[batch, length]
+
+
+def predict_load(
+    times: ServiceTimes, load: Load, batching: Batching, cores: int, request_ms: float, percentile: float
+) -> Prediction:
+    """What `load` would see of `batching` on `cores`, when a request costs `request_ms` beside the model's calls.
+
+    That cost (client, server, tokenizer) is spent on the same cores. Where the instances leave cores free, it is spent
+    there, before the request is queued. Else each request takes its share of it from the instances, and waits for the
+    rest: one client sees all of it, and many get what the cores can do.
+    """
+    latencies_ms, elapsed_ms = _Run(times, load, batching, cores, request_ms).execute()
+    return Prediction(
+        throughput_per_s=1e3 * load.batch * len(latencies_ms) / elapsed_ms,
+        p50_ms=percentile_ms(latencies_ms, 50),
+        latency_ms=percentile_ms(latencies_ms, percentile),
+    )
+
+
+def fit_request_ms(
+    times: ServiceTimes, load: Load, batching: Batching, cores: int, throughput_per_s: float, p50_ms: float
+) -> float:
+    """The cost of a request beside the model's calls that makes the prediction agree with what was served.
+
+    With clients it agrees in throughput, at a rate (which sets the throughput) in the median. 0 where the server was
+    faster than the curve.
+    """
+
+    def is_too_dear(request_ms: float) -> bool:
+        predicted = predict_load(times, load, batching, cores, request_ms, 50)
+        return predicted.p50_ms > p50_ms if load.rate_per_s else predicted.throughput_per_s < throughput_per_s
+
+    low, high = 0.0, p50_ms if load.rate_per_s else 1e3 * load.batch * load.clients / throughput_per_s
+    for _ in range(FIT_STEPS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if is_too_dear(middle) else (middle, high)
+    return low
+
+
+def _interpolate(xs: Sequence[float], ys: Sequence[float], x: float) -> float:
+    """`ys` at `x`, linear between the neighbours of `x` in the ascending `xs`, and beyond the ends."""
+    if len(xs) == 1:
+        return float(ys[0])
+    right = min(max(bisect_left(xs, x), 1), len(xs) - 1)
+    share = (x - xs[right - 1]) / (xs[right] - xs[right - 1])
+    return float(ys[right - 1] + share * (ys[right] - ys[right - 1]))
+
+
+class _Request(NamedTuple):  # a thousand a prediction: cheaper to make than a frozen dataclass
+    sent_ms: float
+    queued_ms: float
+    """When the model's queue gets it."""
+    length: int
+
+
+_Event = tuple[float, int, _Request | list[_Request] | None]
+"""(when, number, what): a request that is queued, a batch that is answered, or the end of a wait for more."""
+
+
+class _Run:
+    """One simulation. Times are in milliseconds since its start."""
+
+    def __init__(self, times: ServiceTimes, load: Load, batching: Batching, cores: int, request_ms: float) -> None:
+        self.times, self.load, self.batching = times, load, batching
+        self.spare = [0.0] * max(cores - batching.instances * batching.threads, 0)
+        """When each core that the instances leave is free again."""
+        self.own_ms = 0.0 if self.spare else request_ms * min(1.0, batching.instances / cores)
+        """Of a request's cost, what it takes from an instance."""
+        self.before_ms = request_ms - self.own_ms
+        self.random = random.Random(0)
+        self.queue: deque[_Request] = deque()
+        self.idle = batching.instances
+        self.events: list[_Event] = []
+        self.scheduled = 0
+        self.sent = 0
+        self.due_ms = 0.0
+        self.ended: list[tuple[float, float]] = [(0.0, 0.0)]
+        """(when a request was answered, its latency), after a first entry for the start."""
+
+    def execute(self) -> tuple[list[float], float]:
+        """Latencies of the requests that count, and the time in which they were answered."""
+        for _ in range(1 if self.load.rate_per_s else self.load.clients):
+            self._send(0.0)
+        while len(self.ended) <= REQUESTS:
+            now, _, what = heapq.heappop(self.events)
+            if isinstance(what, _Request):
+                self.queue.append(what)
+                if self.load.rate_per_s:
+                    self._send(now)
+            elif what is not None:
+                self._answer(what, now)
+            self._dispatch(now)
+        start = REQUESTS // 10
+        return [latency for _, latency in self.ended[start + 1 :]], self.ended[-1][0] - self.ended[start][0]
+
+    def _schedule(self, at_ms: float, what: _Request | list[_Request] | None) -> None:
+        self.scheduled += 1  # so that events of one moment keep their order
+        heapq.heappush(self.events, (at_ms, self.scheduled, what))
+
+    def _send(self, now: float) -> None:
+        """The next request: now, or at a rate like one of many independent clients (a Poisson process)."""
+        if self.load.rate_per_s:
+            self.due_ms += self.random.expovariate(self.load.rate_per_s) * 1e3
+        else:
+            self.due_ms = now
+        queued_ms = self.due_ms + self.before_ms
+        if self.spare:
+            queued_ms = max(self.due_ms, heapq.heappop(self.spare)) + self.before_ms
+            heapq.heappush(self.spare, queued_ms)
+        length = self.load.lengths[self.sent % len(self.load.lengths)]
+        self.sent += 1
+        self._schedule(queued_ms, _Request(self.due_ms, queued_ms, length))
+
+    def _answer(self, batch: Sequence[_Request], now: float) -> None:
+        self.idle += 1
+        for request in batch:
+            self.ended.append((now, now - request.sent_ms))
+            if not self.load.rate_per_s:
+                self._send(now)
+
+    def _dispatch(self, now: float) -> None:
+        """Gives batches to idle instances, as Triton's dynamic batcher does."""
+        while self.idle and self.queue:
+            size = self._count_fitting()
+            can_grow = size == len(self.queue) and (size + 1) * self.load.batch <= self.batching.most
+            wait_until = self.queue[0].queued_ms + self.batching.delay_ms
+            if can_grow and now < wait_until:
+                self._schedule(wait_until, None)
+                return
+            batch = [self.queue.popleft() for _ in range(size)]
+            lengths = [request.length for request in batch]
+            length = sum(lengths) / size if self.batching.skips_padding else max(lengths)
+            call_ms = self.times.call_ms(size * self.load.batch, length) * self.random.choice(self.times.jitter)
+            self.idle -= 1
+            self._schedule(now + call_ms + size * self.own_ms, batch)
+
+    def _count_fitting(self) -> int:
+        """Requests at the head of the queue that share a batch; the first one always goes."""
+        most = max(1, min(len(self.queue), self.batching.most // self.load.batch))
+        if self.batching.mixes_lengths:
+            return most
+        first = self.queue[0].length
+        return next((i for i in range(1, most) if self.queue[i].length != first), most)
