@@ -20,9 +20,10 @@ from models import make_tiny_onnx
 from packc import runtimes
 from packc.cache import Cache
 from packc.candidate import Candidate, OptionValue, PassStep, Rejection
-from packc.driver import best, endings, evaluate, inputs, target
+from packc.driver import best, endings, evaluate, inputs, target, timing
 from packc.driver.endings import BuildOptions, TargetResult
 from packc.driver.evaluate import Trial
+from packc.driver.halving import search_candidates
 from packc.driver.inputs import BuildInputs, gather_inputs
 from packc.driver.target import build_target
 from packc.errors import PackError
@@ -36,6 +37,7 @@ from packc.passes.lower import Lowered, LoweringError
 from packc.plan import Plan, make_plan
 from packc.runtimes.onnxruntime import OnnxRuntime
 from packc.samples import save_samples
+from packc.select import Outcome
 from packc.server.verify import Verified
 from packc.spec.model import Spec, TargetSpec
 from packc.spec.read import read_spec
@@ -192,6 +194,12 @@ class World:
         trial = target.make_trial(self.gather(*sections), self.ingest(), self.cache)
         return dataclasses.replace(trial, **changes)
 
+    def search(self, *sections: str, exhaustive: bool = False, **changes: Any) -> dict[str, Outcome]:
+        """What becomes of the candidates, by id."""
+        search = search_candidates(self.candidates(), self.make_trial(*sections, **changes), exhaustive=exhaustive)
+        assert search.skipped == []
+        return {outcome.candidate.id: outcome for outcome in search.outcomes}
+
     def candidates(self) -> list[Candidate]:
         return [make_candidate(name, way) for name, way in self.ways.items()]
 
@@ -214,7 +222,7 @@ def install_world(patch: pytest.MonkeyPatch, folder: Path, cache: Path | None = 
     patch.setattr(target, "require_server", lambda cache: None)
     patch.setattr(best, "verify_package", lambda *args, **kwargs: _serve(world, *args, **kwargs))
     patch.setattr(evaluate, "lower_graph", _lower)
-    patch.setattr(evaluate, "ROUNDS", 1)
+    patch.setattr(timing, "ROUNDS", 1)
     patch.setattr(endings, "write_html", lambda manifest, path: path.write_text("<!doctype html>"))
     patch.setattr(inputs, "list_libraries", functools.cache(inputs.list_libraries))
     _hasten(patch)
@@ -248,11 +256,12 @@ def _hasten(patch: pytest.MonkeyPatch) -> None:
         return made
 
     patch.setattr(evaluate, "check_job", hasten(evaluate.check_job))
-    patch.setattr(evaluate, "timing_job", hasten(evaluate.timing_job))
+    patch.setattr(timing, "short_job", hasten(timing.short_job))
+    patch.setattr(timing, "timing_job", hasten(timing.timing_job))
 
 
 def _count(patch: pytest.MonkeyPatch, world: World) -> None:
-    run_bundle, measure_bundles = evaluate.run_bundle, evaluate.measure_bundles
+    run_bundle, measure_bundles = evaluate.run_bundle, timing.measure_bundles
 
     def run(folder: Path, timeout_s: float, **options: Any) -> Any:
         world.checks.append(evaluate.TypeAdapter(Job).validate_json((folder / "job.json").read_bytes()).candidate)
@@ -263,7 +272,7 @@ def _count(patch: pytest.MonkeyPatch, world: World) -> None:
         return measure_bundles(bundles, rounds, timeout_s, **options)
 
     patch.setattr(evaluate, "run_bundle", run)
-    patch.setattr(evaluate, "measure_bundles", measure)
+    patch.setattr(timing, "measure_bundles", measure)
 
 
 def write_tensors(path: Path, seed: int = 0, count: int = 6) -> Path:

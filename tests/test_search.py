@@ -1,39 +1,110 @@
+"""What each step of the search lets through."""
+
 from __future__ import annotations
 
-from packc.candidate import Candidate
-from packc.plan import Rejection
-from packc.search import admit_in_time
+from dataclasses import replace
 
-CANDIDATES = tuple(Candidate(f"candidate-{i}", "stub", "fp32", ()) for i in range(3))
+import pytest
+
+from packc.candidate import Candidate, PassStep
+from packc.measure.measurement import Latency, Measurement
+from packc.quality.score import QualityScore
+from packc.search import TimeLimit, choose_finalists, choose_pilot, is_hopeless, may_keep_budget, needs_more
+from packc.select import Outcome
+from packc.spec.model import BudgetSection, OptimizeSection, QualitySection, TargetSpec
+from packc.tensors import ShapeCase
+from target_spec import target_spec
+
+SPEC = target_spec()
+PERFECT = QualityScore("cosine", 1.0, 1.0, 1.0, 100, 1.0, 0.0)
 
 
-def run_all(max_minutes: float, minutes_each: float) -> list[str]:
-    """Ids that were tried (and reasons of those that were not) when every candidate takes `minutes_each`."""
+def shortly(name: str, p50_ms: float, size_mib: float = 10.0) -> Outcome:
+    """A candidate after its short timing."""
+    latency = Latency(ShapeCase("typical", 1, None), p50_ms, p50_ms, p50_ms, 1e3 / p50_ms, 3, False, (p50_ms,) * 3)
+    measurement = Measurement((latency,), 0.1, 50.0, size_mib, 2, "here", ())
+    candidate = Candidate(name, "stub", "fp32", (PassStep("clean_graph"),))
+    return Outcome(candidate, None, measurement, PERFECT, None, (), is_rough=True)
+
+
+def names(outcomes: list[Outcome]) -> list[str]:
+    return [outcome.candidate.id for outcome in outcomes]
+
+
+def with_goal(spec: TargetSpec, goal: str, latency_ms: float = 0.0) -> TargetSpec:
+    changes = {"optimize": OptimizeSection(goal=goal), "budget": BudgetSection(latency_ms=latency_ms)}  # type: ignore[arg-type]
+    return spec.model_copy(update=changes)
+
+
+def test_time_is_over_after_the_minutes_and_never_without_a_limit() -> None:
     clock = [100.0]
-    seen = []
-    for item in admit_in_time(CANDIDATES, max_minutes, lambda: clock[0]):
-        if isinstance(item, Rejection):
-            seen.append(f"{item.what}: {item.reason}")
-        else:
-            seen.append(item.id)
-            clock[0] += 60 * minutes_each
-    return seen
+    limited, endless = TimeLimit(2.0, lambda: clock[0]), TimeLimit(0.0, lambda: clock[0])
+    assert not limited.is_over
+    clock[0] += 119.0
+    assert not limited.is_over
+    clock[0] += 1.0
+    assert limited.is_over
+    assert not endless.is_over
+    rejection = limited.reject(Candidate("late", "stub", "fp32", ()))
+    assert (rejection.what, rejection.reason) == (
+        "late",
+        "not tried: the 2 minutes of [optimize] max_minutes were over",
+    )
 
 
-def test_all_are_tried_without_a_limit_or_within_it() -> None:
-    names = [candidate.id for candidate in CANDIDATES]
-    assert run_all(0, 1000) == names
-    assert run_all(10, 3) == names
+def test_a_pilot_is_spread_over_the_samples() -> None:
+    pilot = choose_pilot("cosine", 1000, sample_ms=10.0)
+    assert len(pilot) == len(set(pilot)) == 50
+    assert (pilot[0], pilot[1], pilot[-1]) == (0, 20, 980)
 
 
-def test_no_candidate_starts_after_the_limit() -> None:
-    assert run_all(2.5, 2) == [
-        "candidate-0",
-        "candidate-1",
-        "candidate-2: not tried: the 2.5 minutes of [optimize] max_minutes were over",
-    ]
+@pytest.mark.parametrize(
+    ("metric", "samples", "sample_ms"),
+    [("cosine", 1000, 1.0), ("cosine", 40, 1000.0), ("neighbour_agreement", 1000, 10.0), ("spearman", 1000, 10.0)],
+)
+def test_no_pilot_where_it_saves_little_or_means_something_else(metric: str, samples: int, sample_ms: float) -> None:
+    assert choose_pilot(metric, samples, sample_ms) == ()  # type: ignore[arg-type]
 
 
-def test_the_first_candidate_is_always_tried() -> None:
-    assert run_all(0.001, 2)[0] == "candidate-0"
-    assert len(run_all(0.001, 2)) == 3
+@pytest.mark.parametrize(
+    ("score", "section", "hopeless"),
+    [
+        (QualityScore("cosine", 0.90, 0.85, 0.95, 50, 1.0, 0.15), QualitySection(min=0.99), True),
+        (QualityScore("cosine", 0.92, 0.87, 0.97, 50, 1.0, 0.13), QualitySection(min=0.99), False),
+        (QualityScore("max_error", 0.5, 0.4, 0.5, 50, 0.0, 0.5), QualitySection(min=0.1), True),
+        (QualityScore("max_error", 0.2, 0.1, 0.2, 50, 0.0, 0.2), QualitySection(min=0.1), False),
+        (QualityScore("accuracy", 0.5, 0.4, 0.6, 50, 0.9, 0.5), QualitySection(max_drop=0.02), True),
+        (QualityScore("accuracy", 0.85, 0.8, 0.9, 50, 0.9, 0.12), QualitySection(max_drop=0.02), False),
+    ],
+)
+def test_only_the_clear_cases_are_hopeless(score: QualityScore, section: QualitySection, hopeless: bool) -> None:
+    assert is_hopeless(score, section) is hopeless
+
+
+def test_the_best_half_goes_on_as_far_as_it_is_near_the_best() -> None:
+    field = [shortly(f"c{i}", 1.0 + 0.05 * i) for i in range(10)]
+    assert names(choose_finalists(field, SPEC)) == ["c0", "c1", "c2", "c3", "c4"]
+    spread = [shortly(f"c{i}", 2.0**i) for i in range(10)]
+    assert names(choose_finalists(spread, SPEC)) == ["c0", "c1", "c2"]
+    assert choose_finalists([], SPEC) == []
+
+
+def test_the_goal_and_the_budget_rank() -> None:
+    field = [shortly("small but late", 50.0, 1.0), *(shortly(f"c{i}", 1.0, 2.0 + i) for i in range(5))]
+    assert names(choose_finalists(field, with_goal(SPEC, "size", latency_ms=10.0))) == ["c0", "c1", "c2"]
+    assert names(choose_finalists(field, with_goal(SPEC, "size")))[0] == "small but late"
+
+
+def test_a_median_over_the_budget_leaves_no_hope() -> None:
+    assert may_keep_budget(shortly("a", 9.0), with_goal(SPEC, "latency", 10.0))
+    assert not may_keep_budget(shortly("a", 11.0), with_goal(SPEC, "latency", 10.0))
+    small = SPEC.model_copy(update={"budget": BudgetSection(size_mib=5.0)})
+    assert not may_keep_budget(shortly("a", 1.0, size_mib=6.0), small)
+
+
+def test_more_are_timed_only_while_nobody_keeps_every_promise() -> None:
+    spec = with_goal(SPEC, "latency", 10.0)
+    rest = [shortly("slow", 9.0), shortly("fast", 8.0), shortly("hopeless", 20.0)]
+    failed = replace(shortly("failed", 1.0), measurement=None, failure="killed", is_rough=False)
+    assert names(needs_more([failed, *rest], spec)) == ["fast", "slow"]
+    assert needs_more([replace(shortly("kept", 1.0), is_rough=False), *rest], spec) == []

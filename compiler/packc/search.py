@@ -1,25 +1,119 @@
-"""Which candidates of a plan get their turn within `[optimize] max_minutes`."""
+"""Successive halving: which candidates are worth the next, more costly look at them.
+
+A candidate is judged on a few samples, then on all of them; timed in ten calls, then in long rounds. Each step only
+drops what it is sure about. Pure functions; packc.driver.halving drives them.
+"""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from packc.candidate import Candidate
 from packc.plan import Rejection
+from packc.quality.gate import quality_bound
+from packc.quality.score import QualityScore
+from packc.select import Outcome, classify, find_misses, goal_figure
+from packc.spec.model import ERROR_METRICS, MetricName, QualitySection, TargetSpec
+
+PILOT_SAMPLES = 50
+PILOT_PAYS_S = 5.0
+"""A pilot costs the start of a process; it is left out where the samples that it may save take less than this."""
+PILOT_METRICS: tuple[MetricName, ...] = ("cosine", "top1_agreement", "accuracy", "max_error", "mean_error")
+"""Those that mean the same on some of the samples. Neighbours and ranks among fewer samples are other quantities."""
+CERTAIN = 3.29 / 1.96
+"""From the half width of a 95 % interval to that of a 99.9 % interval."""
+
+LEAST_FINALISTS = 3
+MARGIN = 1.25
+"""Ten calls tell candidates apart that differ by more than this ratio; nearer ones are timed for long."""
 
 
-def admit_in_time(
-    candidates: Sequence[Candidate], max_minutes: float, now_s: Callable[[], float] = time.monotonic
-) -> Iterator[Candidate | Rejection]:
-    """The candidates in order while time is left, then a Rejection for each of the others; 0 minutes mean no limit.
+@dataclass(frozen=True, slots=True)
+class TimeLimit:
+    """`[optimize] max_minutes` from now on, read between steps: what was started is finished; 0 means no limit."""
 
-    The clock starts with the first candidate and is read when the next one is asked for, so that the work on a
-    candidate that was started is finished. The first candidate is always admitted.
+    max_minutes: float
+    now_s: Callable[[], float] = time.monotonic
+    _start_s: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_start_s", self.now_s())
+
+    @property
+    def is_over(self) -> bool:
+        return bool(self.max_minutes) and self.now_s() - self._start_s >= self.max_minutes * 60
+
+    def reject(self, candidate: Candidate) -> Rejection:
+        """What is said of a candidate that did not get its turn."""
+        return Rejection(
+            candidate.id, f"not tried: the {self.max_minutes:g} minutes of [optimize] max_minutes were over"
+        )
+
+
+def choose_pilot(metric: MetricName, samples: int, sample_ms: float) -> tuple[int, ...]:
+    """Indices of the samples to judge a candidate on first, evenly spaced; empty where that would save little.
+
+    `sample_ms`: how long the model as exported takes for one of the `samples`.
     """
-    start_s = now_s()
-    for index, candidate in enumerate(candidates):
-        if max_minutes and index and now_s() - start_s >= max_minutes * 60:
-            yield Rejection(candidate.id, f"not tried: the {max_minutes:g} minutes of [optimize] max_minutes were over")
-        else:
-            yield candidate
+    saved_s = (samples - PILOT_SAMPLES) * sample_ms / 1e3
+    if metric not in PILOT_METRICS or saved_s < PILOT_PAYS_S:
+        return ()
+    return tuple(index * samples // PILOT_SAMPLES for index in range(PILOT_SAMPLES))
+
+
+def is_hopeless(score: QualityScore, section: QualitySection) -> bool:
+    """Whether even the good end of the score's 99.9 % interval breaks the bound that its 95 % interval has to keep."""
+    bound = quality_bound(section, score.metric)
+    sign = -1.0 if score.metric in ERROR_METRICS else 1.0
+    if bound.kind == "max_drop":
+        drop = sign * (score.reference - score.value)
+        return drop - CERTAIN * (score.worst_drop - drop) > bound.value
+    half = max(score.value - score.low, score.high - score.value)
+    return sign * (score.value - bound.value) + CERTAIN * half < 0
+
+
+def choose_finalists(outcomes: Sequence[Outcome], spec: TargetSpec) -> list[Outcome]:
+    """Those of the shortly timed `outcomes` to time for long: the best half, as far as it is near the best one.
+
+    Never fewer than three while there are three, so that one that fails has a stand-in. `spec` is what they are judged
+    by without a server.
+    """
+    ranked = sorted(outcomes, key=lambda outcome: _rank(outcome, spec))
+    half = max(LEAST_FINALISTS, math.ceil(len(ranked) / 2))
+    return [
+        outcome
+        for place, outcome in enumerate(ranked[:half])
+        if place < LEAST_FINALISTS or _rank(outcome, spec) <= _stretch(_rank(ranked[0], spec))
+    ]
+
+
+def may_keep_budget(outcome: Outcome, spec: TargetSpec) -> bool:
+    """Whether a short timing leaves hope for the budget: size and memory fit, and the median call is within it."""
+    budget = spec.budget
+    late = outcome.measurement is not None and bool(budget.latency_ms) and _median_ms(outcome) > budget.latency_ms
+    others = (miss for miss in find_misses(outcome, spec) if miss.promise in ("size_mib", "memory_mib"))
+    return not late and not any(others)
+
+
+def needs_more(outcomes: Sequence[Outcome], spec: TargetSpec) -> list[Outcome]:
+    """The next ones to time for long while none of those that were keeps every promise; empty when one does."""
+    if any(classify(outcome, spec) == "kept" for outcome in outcomes):
+        return []
+    rest = [o for o in outcomes if classify(o, spec) == "outpaced" and may_keep_budget(o, spec)]
+    return sorted(rest, key=lambda outcome: _rank(outcome, spec))[:LEAST_FINALISTS]
+
+
+def _rank(outcome: Outcome, spec: TargetSpec) -> tuple[bool, float]:
+    return not may_keep_budget(outcome, spec), goal_figure(outcome, spec.optimize.goal)
+
+
+def _stretch(rank: tuple[bool, float]) -> tuple[bool, float]:
+    return rank[0], rank[1] * MARGIN
+
+
+def _median_ms(outcome: Outcome) -> float:
+    assert outcome.measurement is not None
+    return outcome.measurement.latencies[0].p50_ms

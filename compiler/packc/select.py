@@ -19,7 +19,7 @@ from packc.quality.gate import judge_score, needed_samples
 from packc.quality.score import QualityScore
 from packc.spec.model import ERROR_METRICS, BudgetSection, Goal, TargetSpec
 
-Status = Literal["kept", "budget_missed", "quality_missed", "failed"]
+Status = Literal["kept", "outpaced", "budget_missed", "quality_missed", "failed"]
 Missed = Literal["budget", "quality", "failed"] | None
 STATUSES: tuple[Status, ...] = get_args(Status)
 
@@ -42,7 +42,7 @@ class Outcome:
     model: Path | None
     """Main file of the lowered or built artifact; None when it could not be made."""
     measurement: Measurement | None
-    """None when it failed; of its check run alone when the quality gate refused it before it was timed."""
+    """None when it failed."""
     quality: QualityScore | None
     failure: str | None
     warnings: tuple[str, ...]
@@ -51,6 +51,8 @@ class Outcome:
     """Samples file of its answers to the evaluation samples; None when it gave none."""
     served_misses: tuple[Miss, ...] = ()
     """Promises that it broke when a server answered through it, whatever was measured without one."""
+    is_rough: bool = False
+    """Whether the measurement rests on a few calls of one process: enough to leave a candidate behind, not to show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,10 @@ class Verdict:
 
 
 def classify(outcome: Outcome, spec: TargetSpec) -> Status:
-    """How one candidate ended; a candidate that misses quality and budget has missed quality."""
+    """How one candidate ended; a candidate that misses quality and budget has missed quality.
+
+    "outpaced": its answers are good enough, and others were ahead in a short timing, so that it had no long one.
+    """
     if outcome.failure is not None or outcome.quality is None:
         return "failed"
     if not judge_score(outcome.quality, spec.quality).kept:
@@ -95,7 +100,14 @@ def classify(outcome: Outcome, spec: TargetSpec) -> Status:
         return "failed"
     if any(miss.promise == "quality" for miss in outcome.served_misses):
         return "quality_missed"
+    if outcome.is_rough:
+        return "outpaced"
     return "budget_missed" if find_misses(outcome, spec) else "kept"
+
+
+def find_baseline(outcomes: Sequence[Outcome]) -> Outcome | None:
+    """The model as it was exported, which the others are compared with; a plan has it first."""
+    return next((outcome for outcome in outcomes if not outcome.candidate.passes), None)
 
 
 def find_misses(outcome: Outcome, spec: TargetSpec) -> tuple[Miss, ...]:
@@ -198,8 +210,8 @@ def _choose(
 ) -> Verdict:
     """`scope` says what the kept ones are, in the plural."""
     goal = spec.optimize.goal
-    ranked = sorted(kept, key=lambda outcome: _goal_figure(outcome, goal))
-    equal = [o for o in ranked if _goal_figure(o, goal) <= _goal_figure(ranked[0], goal) * SAME]
+    ranked = sorted(kept, key=lambda outcome: goal_figure(outcome, goal))
+    equal = [o for o in ranked if goal_figure(o, goal) <= goal_figure(ranked[0], goal) * SAME]
     best = max(equal, key=_goodness)
     measurement = _measured(best)
     return Verdict(
@@ -269,8 +281,8 @@ def _describe_choice(best: Outcome, ranked: Sequence[Outcome], goal: Goal, scope
 
 def _describe_gain(best: Outcome, outcomes: Sequence[Outcome]) -> list[str]:
     """How much faster than the model as exported, timed in turns with it; nothing where that was not timed."""
-    exported = next((o for o in outcomes if not o.candidate.passes and o.measurement is not None), None)
-    if exported is None or exported is best:
+    exported = find_baseline(outcomes)
+    if exported is None or exported is best or exported.measurement is None or exported.is_rough:
         return []
     before_ms, after_ms = _measured(exported).latencies[0].p50_ms, _measured(best).latencies[0].p50_ms
     figures = f"p50 {format_figure(after_ms)} ms against {format_figure(before_ms)} ms"
@@ -286,7 +298,7 @@ def _list_doubts(latency: Latency, budget: BudgetSection) -> list[str]:
     return doubts
 
 
-def _goal_figure(outcome: Outcome, goal: Goal) -> float:
+def goal_figure(outcome: Outcome, goal: Goal) -> float:
     """What the goal makes small. Cost is core-milliseconds a sample at the typical shape."""
     measurement = _measured(outcome)
     typical = measurement.latencies[0]
@@ -302,7 +314,7 @@ def _goal_figure(outcome: Outcome, goal: Goal) -> float:
 
 
 def _goal_text(outcome: Outcome, goal: Goal) -> str:
-    figure = _goal_figure(outcome, goal)
+    figure = goal_figure(outcome, goal)
     match goal:
         case "latency":
             return f"p50 {format_figure(figure)} ms"

@@ -87,6 +87,19 @@ def test_a_faster_one_has_its_turn_when_the_budget_is_missed_as_served(world: Wo
     assert reasons[-1] == "also tried: budget missed: p99 70 ms of 50 ms, 40 % over (fp32 served, 1 client)"
 
 
+def test_one_that_was_left_behind_has_its_turn_when_the_best_cannot_be_served(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_serving(monkeypatch, "int8")
+    world.ways |= {"base": Way(), "quick": Way(precision="int8")}
+    outcomes = list(world.search().values())
+    behind = [replace(o, is_rough=True) if o.candidate.id == "base" else o for o in outcomes]
+    result = publish(world, behind)
+    assert world.timings[-1] == ["base"]
+    assert (result.end, result.manifest.verdict.chosen) == ("published", "base")
+    assert {c.id: c.status for c in result.manifest.candidates} == {"base": "kept", "quick": "failed"}
+
+
 def test_a_slower_one_is_not_tried(world: World, pair: list[Outcome]) -> None:
     world.served_ms = {"int8": 70.0}
     assert publish(world, pair, BUDGET).end == "budget_missed"

@@ -83,12 +83,21 @@ def test_misses_are_recorded() -> None:
 
 def test_a_refused_candidate_has_no_figures_of_speed() -> None:
     assert OUTCOME.quality is not None
-    refused = replace(OUTCOME, quality=replace(OUTCOME.quality, low=0.5))
+    refused = replace(OUTCOME, quality=replace(OUTCOME.quality, low=0.5), is_rough=True)
     (candidate,) = record(refused).candidates
     assert candidate.status == "quality_missed"
     assert candidate.measurements is not None
     assert (candidate.measurements.p50_ms, candidate.measurements.p99_ms) == (None, None)
     assert candidate.measurements.throughput_per_s is None
+
+
+def test_a_short_timing_has_a_figure_of_its_own() -> None:
+    (candidate,) = record(replace(OUTCOME, is_rough=True)).candidates
+    assert candidate.status == "outpaced"
+    assert candidate.measurements is not None
+    assert OUTCOME.measurement is not None
+    assert candidate.measurements.short_p50_ms == OUTCOME.measurement.latencies[0].p50_ms
+    assert (candidate.measurements.p50_ms, candidate.measurements.samples) == (None, None)
 
 
 @pytest.mark.parametrize("judged", [True, False])

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from packc.candidate import Candidate
-from packc.measure.jobs import check_job, curve_job, timing_job
+from packc.measure.jobs import check_job, curve_job, short_job, timing_job
 from stub_bundle import LARGEST, TYPICAL
 
 CANDIDATE = Candidate("stub-int8", "stub", "int8", ())
@@ -36,3 +36,9 @@ def test_a_curve_times_every_shape_alike() -> None:
     assert (job.cases, job.threads, job.options, job.answer) == ((TYPICAL, LARGEST), 2, {"level": 1}, False)
     assert job.efforts[0] == job.efforts[1]
     assert job.efforts[0].max_seconds < 1
+
+
+def test_a_short_timing_calls_every_case_a_few_times() -> None:
+    job = short_job(CANDIDATE, MODEL, {}, 2, (TYPICAL, LARGEST))
+    assert [effort.min_calls for effort in job.efforts] == [10, 10]
+    assert not job.answer

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from packc.driver.endings import BuildOptions, TargetResult, publish_miss, publish_package
 from packc.driver.evaluate import Trial
+from packc.driver.halving import time_outpaced
 from packc.driver.inputs import BuildInputs, list_versions
 from packc.driver.verdict import Findings, record_findings
 from packc.package.golden import make_golden
@@ -88,6 +89,9 @@ def publish_best(packing: Packing, final: Path) -> TargetResult:
         attempts.append(attempt)
         others = [outcome for outcome in rivals if outcome is not chosen]
         rivals = _list_rivals(others, attempt, packing.findings.local_spec)
+        if not any(classify(outcome, packing.findings.local_spec) == "kept" for outcome in rivals):
+            packing, others = _time_outpaced(packing, others, attempt)
+            rivals = _list_rivals(others, attempt, packing.findings.local_spec)
     if attempts:
         return _publish_nearest(packing, attempts, final)
     return publish_miss(verdict, record_findings(packing.findings, "measured", verdict), final)
@@ -100,7 +104,8 @@ def _choose(rivals: Sequence[Outcome], packing: Packing, attempts: Sequence[Atte
         findings.outcomes, findings.local_spec, inputs.evaluation.is_generated, rivals if attempts else None
     )
     if verdict.chosen is None and packing.options.allow_miss and verdict.misses:
-        verdict = replace(verdict, chosen=verdict.misses[0].candidate)
+        answered = {outcome.candidate.id for outcome in rivals if outcome.answers is not None}
+        verdict = replace(verdict, chosen=next((m.candidate for m in verdict.misses if m.candidate in answered), None))
     chosen = next((outcome for outcome in rivals if outcome.candidate.id == verdict.chosen), None)
     is_calibrated = chosen is not None and any(find_pass(step.name).calibrates for step in chosen.candidate.passes)
     if is_calibrated and inputs.calibrates_on_evaluation:
@@ -118,6 +123,16 @@ def _list_rivals(others: Sequence[Outcome], attempt: Attempt, spec: TargetSpec) 
     if attempt.verdict.missed != "budget":
         return kept
     return [outcome for outcome in kept if _typical_p50_ms(outcome) < _typical_p50_ms(attempt.outcome)]
+
+
+def _time_outpaced(packing: Packing, others: Sequence[Outcome], attempt: Attempt) -> tuple[Packing, list[Outcome]]:
+    """With a long timing for those of `others` that only had a short one; after a missed budget, for the faster."""
+    is_late = not attempt.has_failed and attempt.verdict.missed == "budget"
+    limit_ms = _typical_p50_ms(attempt.outcome) if is_late else float("inf")
+    wanted = {outcome.candidate.id for outcome in others if _typical_p50_ms(outcome) < limit_ms}
+    findings = replace(packing.findings, outcomes=time_outpaced(packing.findings.outcomes, wanted, packing.trial))
+    left = {outcome.candidate.id for outcome in others}
+    return replace(packing, findings=findings), [o for o in findings.outcomes if o.candidate.id in left]
 
 
 def _typical_p50_ms(outcome: Outcome) -> float:

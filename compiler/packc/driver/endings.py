@@ -16,8 +16,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from packc.driver.evaluate import ROUNDS, Trial, check_candidates
+from packc.driver.evaluate import Trial
+from packc.driver.halving import check_candidates, list_outpaced
 from packc.driver.inputs import BuildInputs
+from packc.driver.timing import ROUNDS
 from packc.driver.verdict import record_findings
 from packc.errors import UsageError
 from packc.jobs.bundle import write_bundle
@@ -29,6 +31,7 @@ from packc.package.publish import publish, staging_dir
 from packc.plan import Plan
 from packc.report.html import write_html
 from packc.runtimes import find_runtime
+from packc.search import TimeLimit
 from packc.select import Verdict, select
 
 log = logging.getLogger(__name__)
@@ -87,10 +90,10 @@ def publish_plan(inputs: BuildInputs, plan: Plan, final: Path) -> TargetResult:
 
 def publish_jobs(inputs: BuildInputs, plan: Plan, trial: Trial, final: Path) -> TargetResult:
     """Leaves a job bundle for each candidate whose answers hold, to be measured on the device itself."""
-    checked, skipped = check_candidates(plan.candidates, trial)
-    outcomes = [replace(item.outcome, measurement=None) for item in checked]
-    findings = inputs.make_findings(outcomes, (*plan.rejected, *skipped))
-    kept = [item.outcome for item in checked if item.is_kept]
+    search = check_candidates(plan.candidates, trial, TimeLimit(trial.spec.optimize.max_minutes))
+    outcomes = [replace(outcome, measurement=None) for outcome in search.outcomes]
+    findings = inputs.make_findings(outcomes, (*plan.rejected, *search.skipped))
+    kept = list_outpaced(search.outcomes, trial)
     if not kept:
         verdict = select(outcomes, inputs.spec, inputs.evaluation.is_generated)
         return publish_miss(verdict, record_findings(findings, "built", verdict), final)

@@ -1,4 +1,4 @@
-"""Candidates -> Outcomes: lower each graph, judge its answers, and time those whose quality holds.
+"""A candidate -> its Outcome so far: lower its graph, and judge its answers.
 
 Quality comes first because it is cheap: a candidate that breaks its bound is never timed. Whatever goes wrong with one
 candidate (a failed pass, a crash, a hang, too little memory) becomes its outcome, and the others go on.
@@ -22,26 +22,26 @@ from packc.ingest.fingerprint import fingerprint_files, hash_file
 from packc.ingest.ingest import Ingested
 from packc.jobs import runner
 from packc.jobs.bundle import write_bundle
-from packc.jobs.job import Job, JobResult
+from packc.jobs.job import Job
 from packc.jobs.local import run_bundle
-from packc.measure.jobs import check_job, timing_job
+from packc.measure.jobs import check_job
 from packc.measure.measurement import Measurement
-from packc.measure.rounds import measure_bundles, summarize_runs
+from packc.measure.rounds import summarize_runs
 from packc.package.artifact import artifact_files
 from packc.passes.lower import lower_graph
-from packc.plan import Rejection
 from packc.promises import describe_score
 from packc.quality.gate import judge_score
 from packc.quality.metrics import score_answers
+from packc.quality.score import QualityScore
 from packc.runtimes import find_runtime
-from packc.search import admit_in_time
-from packc.select import Outcome
+from packc.samples import count_saved, iter_samples, save_samples
+from packc.search import is_hopeless
+from packc.select import Outcome, leave_to_server
 from packc.spec.model import MetricName, TargetSpec
 from packc.tensors import ShapeCase
 
 log = logging.getLogger(__name__)
 
-ROUNDS = 3
 JOB_TIMEOUT_S = 600.0
 
 
@@ -64,86 +64,79 @@ class Trial:
     cache: Cache
     memory_limit_mib: float | None
     """A job that uses more is ended; None where nobody knows how much there is."""
+    verify: bool = False
+    """Whether a server has the last word, so that throughput is not judged without one."""
+
+    @property
+    def local_spec(self) -> TargetSpec:
+        """What the candidates are judged by before any server is asked."""
+        return leave_to_server(self.spec) if self.verify else self.spec
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
-    """A candidate whose answers were judged, and what its timing needs."""
+class Exam:
+    """Samples, the source model's answers to them, and their true classes where these are known."""
 
-    outcome: Outcome
-    model_hash: str
-    """Of all files of the artifact; empty for a candidate that failed."""
-    is_kept: bool
-
-
-class _NotKept(Exception):
-    """Carries the results of a run past the cache: a candidate failed in it, or other work disturbed it."""
-
-    def __init__(self, results: dict[str, Measurement | JobResult]) -> None:
-        super().__init__("these figures are not kept")
-        self.results = results
+    inputs: Path
+    answers: Path
+    labels: tuple[str, ...]
 
 
-def evaluate_candidates(candidates: Sequence[Candidate], trial: Trial) -> tuple[list[Outcome], list[Rejection]]:
-    """One outcome for each candidate that got its turn within `[optimize] max_minutes`, and the others."""
-    checked, skipped = check_candidates(candidates, trial)
-    return time_candidates(checked, trial), skipped
+def check_candidate(candidate: Candidate, trial: Trial, pilot: Sequence[int] = ()) -> Outcome:
+    """Lowers one candidate's graph and judges its answers to the evaluation samples.
 
-
-def check_candidates(candidates: Sequence[Candidate], trial: Trial) -> tuple[list[Checked], list[Rejection]]:
-    """Checks the candidates in order while `[optimize] max_minutes` last; the others come back as rejections."""
-    checked: list[Checked] = []
-    skipped: list[Rejection] = []
-    for admitted in admit_in_time(candidates, trial.spec.optimize.max_minutes):
-        if isinstance(admitted, Rejection):
-            skipped.append(admitted)
-        else:
-            checked.append(check_candidate(admitted, trial))
-    return checked, skipped
-
-
-def check_candidate(candidate: Candidate, trial: Trial) -> Checked:
-    """Lowers one candidate's graph and judges its answers to the evaluation samples."""
+    With a `pilot`, those samples come first, and a candidate that is clearly below the bound on them is refused on
+    their word; its warnings say so.
+    """
     outcome = Outcome(candidate, model=None, measurement=None, quality=None, failure=None, warnings=())
+    exam = Exam(trial.ingested.inputs, trial.ingested.answers, trial.labels)
     try:
         lowered = lower_graph(trial.ingested.source, candidate.passes, trial.ingested.calibration, trial.cache)
         warnings = tuple(warning for report in lowered.reports for warning in report.warnings)
         outcome = replace(outcome, model=lowered.model, warnings=warnings)
-        model_hash = fingerprint_files(artifact_files(lowered.model).values(), lowered.model.parent)
-        folder = _run_check(candidate, lowered.model, model_hash, trial)
-        answers, source = folder / "answers.npz", trial.ingested.source
-        labels, names = trial.labels, source.info.labels
-        score = score_answers(trial.metric, trial.ingested.answers, answers, source.answer, labels, names)
+        if pilot:
+            score, folder = _examine(candidate, lowered.model, _cut_exam(exam, pilot, trial.cache), trial)
+            if is_hopeless(score, trial.spec.quality):
+                remark = f"refused on {len(pilot)} of {count_saved(exam.inputs)} samples, as it is far below the bound"
+                log.info("%s: %s: %s", candidate.id, describe_score(score), remark)
+                return _with_check(replace(outcome, warnings=(*warnings, remark)), score, folder)
+        score, folder = _examine(candidate, lowered.model, exam, trial)
     except DataError:
         raise  # the user's samples are at fault, not the candidate
     except PackError as error:
         log.info("%s: failed: %s", candidate.id, error)
-        return Checked(replace(outcome, failure=str(error)), "", is_kept=False)
-    rough = TypeAdapter(Measurement).validate_json((folder / "measurement.json").read_bytes())
+        return replace(outcome, failure=str(error))
     is_kept = judge_score(score, trial.spec.quality).kept
     log.info("%s: %s%s", candidate.id, describe_score(score), "" if is_kept else ": below the bound")
-    outcome = replace(outcome, quality=score, measurement=rough, answers=answers)
-    return Checked(outcome, model_hash, is_kept)
+    return replace(_with_check(outcome, score, folder), answers=folder / "answers.npz")
 
 
-def time_candidates(checked: Sequence[Checked], trial: Trial) -> list[Outcome]:
-    """Times those whose quality is kept, side by side; the others keep the rough figures of their check."""
-    kept = {item.outcome.candidate.id: item for item in checked if item.is_kept}
-    results = _run_timing(kept, trial) if kept else {}
-    return [_with_timing(item.outcome, results.get(item.outcome.candidate.id)) for item in checked]
+def _with_check(outcome: Outcome, score: QualityScore, folder: Path) -> Outcome:
+    rough = TypeAdapter(Measurement).validate_json((folder / "measurement.json").read_bytes())
+    return replace(outcome, quality=score, measurement=rough, is_rough=True)
 
 
-def _with_timing(outcome: Outcome, result: Measurement | JobResult | None) -> Outcome:
-    match result:
-        case None:
-            return outcome
-        case Measurement():
-            return replace(outcome, measurement=result)
-        case JobResult():
-            return replace(outcome, measurement=None, failure=result.failure)
+def _cut_exam(exam: Exam, indices: Sequence[int], cache: Cache) -> Exam:
+    """Only the samples at `indices`, numbered anew."""
+
+    def make(folder: Path) -> None:
+        for source in (exam.inputs, exam.answers):
+            save_samples(folder / source.name, iter_samples(source, indices))
+
+    key = cache_key(inputs=hash_file(exam.inputs), answers=hash_file(exam.answers), indices=list(indices))
+    folder = cache.get_or_make("pilot", key, make)
+    labels = tuple(exam.labels[index] for index in indices) if exam.labels else ()
+    return Exam(folder / exam.inputs.name, folder / exam.answers.name, labels)
 
 
-def _run_check(candidate: Candidate, model: Path, model_hash: str, trial: Trial) -> Path:
+def _examine(candidate: Candidate, model: Path, exam: Exam, trial: Trial) -> tuple[QualityScore, Path]:
+    """The score of the candidate's answers, and the folder of its check. Raises PackError with its failure."""
+    folder, source = _run_check(candidate, model, exam.inputs, trial), trial.ingested.source
+    answers, names = folder / "answers.npz", source.info.labels
+    return score_answers(trial.metric, exam.answers, answers, source.answer, exam.labels, names), folder
+
+
+def _run_check(candidate: Candidate, model: Path, samples: Path, trial: Trial) -> Path:
     """A folder with answers.npz and a rough measurement.json. Raises PackError with the candidate's failure."""
     runtime = find_runtime(candidate.runtime)
     options = runtime.job_options(candidate, trial.threads)
@@ -153,9 +146,7 @@ def _run_check(candidate: Candidate, model: Path, model_hash: str, trial: Trial)
     def make(folder: Path) -> None:
         with TemporaryDirectory(dir=folder) as scratch:
             bundle = Path(scratch)
-            write_bundle(
-                bundle, job, artifact_files(model).values(), trial.ingested.inputs, trial.latency_inputs, runtime.engine
-            )
+            write_bundle(bundle, job, artifact_files(model).values(), samples, trial.latency_inputs, runtime.engine)
             result = run_bundle(bundle, JOB_TIMEOUT_S, memory_limit_mib=trial.memory_limit_mib)
             if result.status != "ok":
                 raise PackError(result.failure or result.status)
@@ -163,52 +154,16 @@ def _run_check(candidate: Candidate, model: Path, model_hash: str, trial: Trial)
             (folder / "measurement.json").write_bytes(TypeAdapter(Measurement).dump_json(rough))
             (bundle / "answers.npz").rename(folder / "answers.npz")
 
-    key = cache_key(job=_identify(job, model_hash, trial), samples=hash_file(trial.ingested.inputs))
+    key = cache_key(job=identify_job(job, model, trial), samples=hash_file(samples))
     return trial.cache.get_or_make("check", key, make)
 
 
-def _run_timing(kept: dict[str, Checked], trial: Trial) -> dict[str, Measurement | JobResult]:
-    """Times the candidates in interleaved rounds; the figures of one such run stay together in the cache.
-
-    A run in which one failed or was noisy is not kept: what caused it may be gone the next time.
-    """
-    jobs: dict[str, Job] = {}
-    for name, item in kept.items():
-        candidate, model = item.outcome.candidate, item.outcome.model
-        assert model is not None, "a candidate without a model has failed"
-        options = find_runtime(candidate.runtime).job_options(candidate, trial.threads)
-        jobs[name] = timing_job(
-            candidate, model, options, trial.threads, trial.cases, ROUNDS, trial.spec.budget.percentile
-        )
-    adapter = TypeAdapter(dict[str, Measurement | JobResult])
-
-    def make(folder: Path) -> None:
-        with TemporaryDirectory(dir=folder) as scratch:
-            bundles = {name: Path(scratch, name) for name in jobs}
-            for name, job in jobs.items():
-                model = kept[name].outcome.model
-                assert model is not None
-                files = artifact_files(model).values()
-                write_bundle(bundles[name], job, files, None, trial.latency_inputs, find_runtime(job.runtime).engine)
-            results = measure_bundles(bundles, ROUNDS, JOB_TIMEOUT_S, memory_limit_mib=trial.memory_limit_mib)
-        if any(isinstance(result, JobResult) or result.latencies[0].noisy for result in results.values()):
-            raise _NotKept(results)
-        (folder / "results.json").write_bytes(adapter.dump_json(results))
-
-    key = cache_key(jobs={name: _identify(job, kept[name].model_hash, trial) for name, job in jobs.items()})
-    try:
-        folder = trial.cache.get_or_make("timing", key, make)
-    except _NotKept as passed:
-        return passed.results
-    return adapter.validate_json((folder / "results.json").read_bytes())
-
-
-def _identify(job: Job, model_hash: str, trial: Trial) -> dict[str, object]:
+def identify_job(job: Job, model: Path, trial: Trial) -> dict[str, object]:
     """What a measurement's figures depend on: job, model, versions, the runner and its adapter, inputs, machine."""
     runtime = find_runtime(job.runtime)
     return {
         "job": TypeAdapter(Job).dump_python(job, mode="json"),
-        "model": model_hash,
+        "model": fingerprint_files(artifact_files(model).values(), model.parent),
         "engine": hash_file(runtime.engine),
         "runner": hash_file(Path(runner.__file__)),
         "versions": {"packc": __version__, **runtime.versions()},

@@ -15,7 +15,8 @@ from packc.cache import Cache, cache_key
 from packc.data.workload import make_latency_inputs, workload_cases
 from packc.driver.best import Packing, publish_best
 from packc.driver.endings import BuildOptions, End, TargetResult, publish_jobs, publish_plan
-from packc.driver.evaluate import Trial, evaluate_candidates
+from packc.driver.evaluate import Trial
+from packc.driver.halving import log_duration, search_candidates
 from packc.driver.inputs import BuildInputs
 from packc.errors import UsageError
 from packc.host import probe_host
@@ -52,14 +53,17 @@ def build_target(inputs: BuildInputs, final: Path, options: BuildOptions, cache:
         return publish_plan(inputs, plan, final)
     if target.is_here and options.verify:
         _check_server(options, cache)
-    ingested = ingest_model(inputs.info, inputs.evaluation, inputs.calibration, cache)
-    trial = make_trial(inputs, ingested, cache)
+    with log_duration("export and reference answers"):
+        ingested = ingest_model(inputs.info, inputs.evaluation, inputs.calibration, cache)
+    trial = make_trial(inputs, ingested, cache, verify=options.verify)
     if not target.is_here:
         return publish_jobs(inputs, plan, trial, final)
-    outcomes, skipped = evaluate_candidates(plan.candidates, trial)
-    findings = replace(inputs.make_findings(outcomes, (*plan.rejected, *skipped)), verify=options.verify)
+    search = search_candidates(plan.candidates, trial)
+    found = inputs.make_findings(search.outcomes, (*plan.rejected, *search.skipped))
+    findings = replace(found, verify=options.verify)
     serving = plan_serving(spec, target, ingested.source)
-    return publish_best(Packing(inputs, trial, findings, serving, pipeline, options), final)
+    with log_duration("packaging and verifying"):
+        return publish_best(Packing(inputs, trial, findings, serving, pipeline, options), final)
 
 
 def _find_current(final: Path, key: str) -> Manifest | None:
@@ -85,7 +89,7 @@ def _check_server(options: BuildOptions, cache: Cache) -> None:
         require_server(cache)
 
 
-def make_trial(inputs: BuildInputs, ingested: Ingested, cache: Cache) -> Trial:
+def make_trial(inputs: BuildInputs, ingested: Ingested, cache: Cache, *, verify: bool = False) -> Trial:
     """What the candidates are tried on: the ingested model and data, at the workload's shapes, on this machine."""
     cases = workload_cases(inputs.spec, ingested.inputs, inputs.info)
     machine = inputs.target if inputs.target.is_here else probe_host()
@@ -105,4 +109,5 @@ def make_trial(inputs: BuildInputs, ingested: Ingested, cache: Cache) -> Trial:
         device=f"{platform.node()}: {machine.name}",
         cache=cache,
         memory_limit_mib=find_memory_limit_mib(),
+        verify=verify,
     )

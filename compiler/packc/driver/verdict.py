@@ -106,13 +106,14 @@ def _record_outcome(outcome: Outcome, spec: TargetSpec, state: State) -> Candida
         tuple(str(step) for step in candidate.passes),
         status,
         outcome.failure,
-        _record_measurement(outcome, is_timed=status != "quality_missed" or bool(outcome.served_misses)),
+        _record_measurement(outcome, status),
         outcome.warnings,
     )
 
 
-def _record_measurement(outcome: Outcome, *, is_timed: bool) -> MeasurementRecord | None:
-    """The figures of a candidate. One that was refused before its timing has none of speed: its check is too short."""
+def _record_measurement(outcome: Outcome, status: str) -> MeasurementRecord | None:
+    """The figures of a candidate. One that had no long timing has no figure of speed but that of its short one."""
+    is_timed = not outcome.is_rough
     quality = QualityRecord(**asdict(outcome.quality)) if outcome.quality else None
     measurement = outcome.measurement
     if measurement is None:
@@ -131,5 +132,6 @@ def _record_measurement(outcome: Outcome, *, is_timed: bool) -> MeasurementRecor
         sequence=typical.case.sequence,
         samples=typical.samples if is_timed else None,
         threads=measurement.threads,
-        max_p50_ms=larger[-1].p50_ms if larger else None,
+        max_p50_ms=larger[-1].p50_ms if larger and is_timed else None,
+        short_p50_ms=typical.p50_ms if status == "outpaced" else None,
     )

@@ -1,7 +1,4 @@
-"""The two jobs that every candidate gets: a check of its answers, then, if they are good enough, its timing.
-
-The check comes first because a candidate that the quality gate refuses is not worth timing.
-"""
+"""The jobs of a candidate: a check of its answers; if these are good, a short timing; if it is ahead, a long one."""
 
 from __future__ import annotations
 
@@ -17,6 +14,9 @@ from packc.tensors import ShapeCase
 
 CHECK_EFFORT = Effort(warmup=2, min_calls=10, min_seconds=0.0, max_seconds=0.5)
 """A rough latency, so that reports can also place the candidates that were refused."""
+
+SHORT_EFFORT = Effort(warmup=3, min_calls=10, min_seconds=0.0, max_seconds=1.0)
+"""Enough to see who is clearly behind."""
 
 LARGEST_EFFORT = Effort(warmup=1, min_calls=5, min_seconds=0.0, max_seconds=0.5)
 """The cases after the first only need a median."""
@@ -47,6 +47,13 @@ def check_job(
     )
 
 
+def short_job(
+    candidate: Candidate, model: Path, options: Mapping[str, OptionValue], threads: int, cases: tuple[ShapeCase, ...]
+) -> Job:
+    """A job that calls every case a few times."""
+    return _make_timing(candidate, model, options, threads, cases, (SHORT_EFFORT,) * len(cases))
+
+
 def timing_job(
     candidate: Candidate,
     model: Path,
@@ -61,23 +68,25 @@ def timing_job(
     A slow model gets fewer calls: 3 s a round at the first case, 0.5 s at the others, three calls at least.
     """
     first = Effort(warmup=10, min_calls=math.ceil(needed_calls(percentile) / rounds), min_seconds=0.25, max_seconds=3.0)
-    return Job(
-        candidate=candidate.id,
-        runtime=candidate.runtime,
-        model=f"{MODEL_FOLDER}/{model.name}",
-        options=options,
-        threads=threads,
-        cases=cases,
-        efforts=(first, *(LARGEST_EFFORT,) * (len(cases) - 1)),
-        outputs=(),
-        answer=False,
-    )
+    efforts = (first, *(LARGEST_EFFORT,) * (len(cases) - 1))
+    return _make_timing(candidate, model, options, threads, cases, efforts)
 
 
 def curve_job(
     candidate: Candidate, model: Path, options: Mapping[str, OptionValue], threads: int, cases: tuple[ShapeCase, ...]
 ) -> Job:
     """A job that times every case briefly: at most 0.3 s each, three calls at least."""
+    return _make_timing(candidate, model, options, threads, cases, (CURVE_EFFORT,) * len(cases))
+
+
+def _make_timing(
+    candidate: Candidate,
+    model: Path,
+    options: Mapping[str, OptionValue],
+    threads: int,
+    cases: tuple[ShapeCase, ...],
+    efforts: tuple[Effort, ...],
+) -> Job:
     return Job(
         candidate=candidate.id,
         runtime=candidate.runtime,
@@ -85,7 +94,7 @@ def curve_job(
         options=options,
         threads=threads,
         cases=cases,
-        efforts=(CURVE_EFFORT,) * len(cases),
+        efforts=efforts,
         outputs=(),
         answer=False,
     )

@@ -38,6 +38,8 @@ class MeasurementRecord:
     threads: int | None = None
     max_p50_ms: float | None = None
     """p50 at the largest shape of the workload."""
+    short_p50_ms: float | None = None
+    """Median of a few calls: of a candidate that was behind then and has no other figure of speed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ _COLORS: dict[Standing, str] = {
     "chosen": "1;32",
     "kept": "32",
     "over budget": "33",
+    "outpaced": "2",
     "below quality": "33",
     "not judged": "2",
     "failed": "31",

@@ -65,6 +65,8 @@ def draw_mark(mark: str, x: float = 8, y: float = 8) -> Markup:
         return draw("path", d=f"M{x:.1f} {y - 6:.1f}l6 6-6 6-6-6z", class_=css)
     if mark == "below quality":
         return draw("path", d=f"M{x - 5.5:.1f} {y - 4:.1f}h11l-5.5 9.5z", class_=css)
+    if mark == "outpaced":
+        return draw("path", d=f"M{x - 4.5:.1f} {y - 4.5:.1f}l9 9m0-9l-9 9", class_=css)
     if mark == "served":
         return draw("rect", x=x - 4.5, y=y - 4.5, width=9.0, height=9.0, class_=css)
     return draw("circle", cx=x, cy=y, r=_RADIUS, class_=css)
@@ -225,6 +227,7 @@ LEGEND: tuple[tuple[str, str], ...] = (
     ("kept", "keeps every promise"),
     ("over budget", "over budget"),
     ("below quality", "below quality"),
+    ("outpaced", "behind in a short timing"),
     ("not judged", "not judged"),
 )
 """Mark -> its meaning."""

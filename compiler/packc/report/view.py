@@ -7,20 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from packc.package.manifest import CandidateRecord, Manifest, QualityRecord, ServedRecord
-from packc.report.figures import MISSING, show_quality
+from packc.report.figures import MISSING, show_figure, show_quality
 from packc.spec.model import ERROR_METRICS
 
-Standing = Literal["chosen", "kept", "over budget", "below quality", "not judged", "failed"]
-STANDINGS: tuple[Standing, ...] = ("chosen", "kept", "over budget", "below quality", "not judged", "failed")
+Standing = Literal["chosen", "kept", "over budget", "outpaced", "below quality", "not judged", "failed"]
+STANDINGS: tuple[Standing, ...] = get_args(Standing)
 """Best first: the order of candidates in a report."""
 
 _STANDING_OF_STATUS: dict[str, Standing] = {
     "chosen": "chosen",
     "kept": "kept",
     "budget_missed": "over budget",
+    "outpaced": "outpaced",
     "quality_missed": "below quality",
     "failed": "failed",
 }
@@ -103,6 +104,12 @@ def describe_quality(quality: QualityRecord | None) -> str:
     return f"{show_quality(quality.value)} [{show_quality(quality.low)}, {show_quality(quality.high)}]"
 
 
+def describe_short(record: CandidateRecord) -> str:
+    """`p50 about 5.1 ms in a few calls: others were ahead`; empty for a candidate without a short timing."""
+    short_ms = record.measurements.short_p50_ms if record.measurements else None
+    return "" if short_ms is None else f"p50 about {show_figure(short_ms)} ms in a few calls: others were ahead"
+
+
 def describe_shape(batch: int | None, sequence: int | None) -> str:
     """`batch 1, 32 tokens`; empty when neither is known."""
     parts = [f"batch {batch}"] if batch is not None else []
@@ -179,6 +186,8 @@ def _explain_missing(record: CandidateRecord, manifest: Manifest) -> str:
         return record.failure
     if record.status == "quality_missed":
         return "not timed: the quality gate refused it first"
+    if record.status == "outpaced":
+        return describe_short(record) or "others were ahead in a short timing"
     if record.measurements is None:
         return f"not measured: the package is only {manifest.state}"
     return "not measured"

@@ -1,0 +1,101 @@
+"""Times candidates side by side: shortly, to see who is ahead, or in rounds long enough for the figures of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pydantic import TypeAdapter
+
+from packc.cache import cache_key
+from packc.candidate import OptionValue
+from packc.driver.evaluate import JOB_TIMEOUT_S, Trial, identify_job
+from packc.jobs.bundle import write_bundle
+from packc.jobs.job import Job, JobResult
+from packc.measure.jobs import short_job, timing_job
+from packc.measure.measurement import Measurement
+from packc.measure.rounds import measure_bundles
+from packc.package.artifact import artifact_files
+from packc.runtimes import find_runtime
+from packc.select import Outcome
+
+ROUNDS = 3
+
+
+class _NotKept(Exception):
+    """Carries the results of a run past the cache: a candidate failed in it, or other work disturbed it."""
+
+    def __init__(self, results: dict[str, Measurement | JobResult]) -> None:
+        super().__init__("these figures are not kept")
+        self.results = results
+
+
+def time_shortly(outcomes: Sequence[Outcome], trial: Trial) -> list[Outcome]:
+    """Each with a few calls in a fresh process, one after the other; the measurements stay rough."""
+    is_wide = trial.spec.optimize.goal == "throughput"  # which the best shape decides, not the typical one
+    cases = trial.cases if is_wide else trial.cases[:1]
+    jobs = {}
+    for outcome in outcomes:
+        model, options = _artifact(outcome), _job_options(outcome, trial)
+        jobs[outcome.candidate.id] = short_job(outcome.candidate, model, options, trial.threads, cases)
+    results = _run(jobs, outcomes, trial, rounds=1)
+    return [_with_timing(outcome, results[outcome.candidate.id], is_rough=True) for outcome in outcomes]
+
+
+def time_long(outcomes: Sequence[Outcome], trial: Trial) -> list[Outcome]:
+    """Each in several rounds of fresh processes, with calls enough for the budget's percentile."""
+    jobs = {}
+    for outcome in outcomes:
+        model, options = _artifact(outcome), _job_options(outcome, trial)
+        percentile = trial.spec.budget.percentile
+        jobs[outcome.candidate.id] = timing_job(
+            outcome.candidate, model, options, trial.threads, trial.cases, ROUNDS, percentile
+        )
+    results = _run(jobs, outcomes, trial, ROUNDS)
+    return [_with_timing(outcome, results[outcome.candidate.id], is_rough=False) for outcome in outcomes]
+
+
+def _run(
+    jobs: Mapping[str, Job], outcomes: Sequence[Outcome], trial: Trial, rounds: int
+) -> dict[str, Measurement | JobResult]:
+    """Times the candidates in interleaved rounds; the figures of one such run stay together in the cache.
+
+    A run in which one failed or was noisy is not kept: what caused it may be gone the next time.
+    """
+    adapter = TypeAdapter(dict[str, Measurement | JobResult])
+    models = {outcome.candidate.id: _artifact(outcome) for outcome in outcomes}
+
+    def make(folder: Path) -> None:
+        with TemporaryDirectory(dir=folder) as scratch:
+            bundles = {name: Path(scratch, name) for name in jobs}
+            for name, job in jobs.items():
+                files, engine = artifact_files(models[name]).values(), find_runtime(job.runtime).engine
+                write_bundle(bundles[name], job, files, None, trial.latency_inputs, engine)
+            results = measure_bundles(bundles, rounds, JOB_TIMEOUT_S, memory_limit_mib=trial.memory_limit_mib)
+        if any(isinstance(result, JobResult) or result.latencies[0].noisy for result in results.values()):
+            raise _NotKept(results)
+        (folder / "results.json").write_bytes(adapter.dump_json(results))
+
+    key = cache_key(rounds=rounds, jobs={name: identify_job(job, models[name], trial) for name, job in jobs.items()})
+    try:
+        folder = trial.cache.get_or_make("timing", key, make)
+    except _NotKept as passed:
+        return passed.results
+    return adapter.validate_json((folder / "results.json").read_bytes())
+
+
+def _artifact(outcome: Outcome) -> Path:
+    assert outcome.model is not None, "a candidate without a model has failed"
+    return outcome.model
+
+
+def _job_options(outcome: Outcome, trial: Trial) -> Mapping[str, OptionValue]:
+    return find_runtime(outcome.candidate.runtime).job_options(outcome.candidate, trial.threads)
+
+
+def _with_timing(outcome: Outcome, result: Measurement | JobResult, *, is_rough: bool) -> Outcome:
+    if isinstance(result, JobResult):
+        return replace(outcome, measurement=None, failure=result.failure)
+    return replace(outcome, measurement=result, is_rough=is_rough)

@@ -1,0 +1,127 @@
+"""Who is checked, who is timed shortly and for long, and what is said of the others."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import pytest
+
+from driver_world import Way, World, make_candidate
+from packc.candidate import Candidate
+from packc.driver import halving
+from packc.driver.evaluate import Trial
+from packc.driver.halving import log_duration, search_candidates, time_outpaced
+from packc.select import Outcome, classify
+
+SLOW = Way(ms=12.0)
+
+
+def add_field(world: World) -> None:
+    """Three fast candidates beside the slow baseline, and one that is slower still."""
+    world.ways |= {"base": SLOW, "a": Way(ms=1.0), "b": Way(ms=1.0), "c": Way(ms=1.0), "snail": Way(ms=25.0)}
+
+
+def test_refused_candidates_are_not_timed(world: World) -> None:
+    world.ways["wrong"] = Way(error=0.5)
+    wrong = world.search()["wrong"]
+    assert world.checks == ["base", "wrong"]
+    assert world.timings == [["base"]]
+    assert wrong.failure is None
+    assert wrong.quality is not None
+    assert wrong.quality.value == pytest.approx(0.5)
+    assert wrong.measurement is not None, "the rough figures of its check stay"
+    assert [latency.case.name for latency in wrong.measurement.latencies] == ["typical"]
+
+
+def test_nothing_is_timed_when_nothing_is_kept(world: World) -> None:
+    world.ways["base"] = Way(error=0.5)
+    world.search()
+    assert world.timings == []
+
+
+def test_the_best_and_the_baseline_are_timed_for_long(world: World) -> None:
+    add_field(world)
+    outcomes = world.search()
+    short, long = world.timings
+    assert short == ["base", "a", "b", "c", "snail"]
+    assert long == ["base", "a", "b", "c"]
+    assert outcomes["snail"].is_rough
+    assert outcomes["snail"].measurement is not None, "the figures of its short timing"
+    assert not any(outcomes[name].is_rough for name in long)
+
+
+def test_few_candidates_need_no_short_timing(world: World) -> None:
+    world.ways |= {"a": Way(), "b": Way()}
+    world.search()
+    assert world.timings == [["base", "a", "b"]]
+
+
+def test_exhaustive_times_everything_for_long(world: World) -> None:
+    add_field(world)
+    outcomes = world.search(exhaustive=True)
+    assert world.timings == [list(world.ways)]
+    assert not any(outcome.is_rough for outcome in outcomes.values())
+
+
+def test_the_next_ones_have_their_turn_when_the_finalists_fail(world: World) -> None:
+    fragile = Way(fault="hang when timed")
+    world.ways |= {"base": fragile, "a": fragile, "b": fragile, "late": Way(ms=12.0)}
+    trial = world.make_trial()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("packc.driver.timing.JOB_TIMEOUT_S", 1.0)
+        patch.setattr(halving, "time_shortly", lambda outcomes, _: list(outcomes))
+        search = search_candidates(world.candidates(), trial)
+    assert world.timings == [["base", "a", "b"], ["late"]]
+    assert classify(search.outcomes[-1], trial.spec) == "kept"
+
+
+def test_those_left_behind_can_be_timed_later(world: World) -> None:
+    add_field(world)
+    trial = world.make_trial()
+    outcomes = time_outpaced(search_candidates(world.candidates(), trial).outcomes, {"a", "snail"}, trial)
+    assert world.timings[-1] == ["snail"]
+    assert [classify(outcome, trial.spec) for outcome in outcomes] == ["kept"] * 5
+
+
+def test_only_as_many_as_the_time_allows(world: World) -> None:
+    world.ways["late"] = Way()
+    search = search_candidates(world.candidates(), world.make_trial("[optimize]\nmax_minutes = 0.0001"))
+    assert [outcome.candidate.id for outcome in search.outcomes] == ["base"]
+    assert [(rejection.what, "max_minutes" in rejection.reason) for rejection in search.skipped] == [("late", True)]
+
+
+def test_further_candidates_are_proposed_once_the_answers_are_known(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def propose(outcomes: Sequence[Outcome], trial: Trial) -> list[Candidate]:
+        assert [outcome.quality is not None for outcome in outcomes] == [True]
+        return [make_candidate("thought of later", world.ways["thought of later"])]
+
+    monkeypatch.setattr(halving, "PROPOSERS", (propose,))
+    candidates = world.candidates()
+    world.ways["thought of later"] = Way()
+    search = search_candidates(candidates, world.make_trial())
+    assert world.timings == [["base", "thought of later"]]
+    assert [outcome.candidate.id for outcome in search.outcomes] == ["base", "thought of later"]
+
+
+def test_a_slow_model_has_a_pilot(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("packc.search.PILOT_SAMPLES", 4)
+    monkeypatch.setattr("packc.search.PILOT_PAYS_S", 0.001)
+    world.ways |= {"wrong": Way(error=0.5), "right": Way()}
+    outcomes = world.search()
+    assert world.checks == ["base", "wrong", "right", "right"]
+    wrong = outcomes["wrong"].quality
+    assert wrong is not None
+    assert wrong.samples == 4
+    world.checks.clear()
+    assert outcomes.keys() == world.search(exhaustive=True).keys()
+    assert world.checks == ["wrong"], "on all samples this time; the others' answers are in the cache"
+
+
+def test_steps_say_how_long_they_took(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    with log_duration("thinking"):
+        pass
+    assert caplog.messages == ["thinking took 0 s"]

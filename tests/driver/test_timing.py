@@ -1,0 +1,49 @@
+"""Short and long timings, and which of their figures are kept."""
+
+from __future__ import annotations
+
+import pytest
+
+from driver_world import Way, World
+from packc.driver import evaluate, timing
+from packc.driver.evaluate import check_candidate
+from packc.driver.timing import time_long, time_shortly
+
+
+def test_a_short_timing_leaves_the_measurement_rough(world: World) -> None:
+    trial = world.make_trial()
+    checked = [check_candidate(candidate, trial) for candidate in world.candidates()]
+    (short,) = time_shortly(checked, trial)
+    (long,) = time_long(checked, trial)
+    assert short.measurement is not None
+    assert long.measurement is not None
+    assert (short.is_rough, long.is_rough) == (True, False)
+    assert [latency.case.name for latency in short.measurement.latencies] == ["typical"]
+    assert [latency.case.name for latency in long.measurement.latencies] == ["typical", "max"]
+    assert world.timings == [["base"], ["base"]]
+
+
+def test_throughput_is_a_matter_of_all_shapes(world: World) -> None:
+    trial = world.make_trial('[optimize]\ngoal = "throughput"')
+    (short,) = time_shortly([check_candidate(world.candidates()[0], trial)], trial)
+    assert short.measurement is not None
+    assert [latency.case.name for latency in short.measurement.latencies] == ["typical", "max"]
+
+
+def test_a_timing_in_which_one_failed_is_not_kept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate, "JOB_TIMEOUT_S", 2.0)
+    monkeypatch.setattr(timing, "JOB_TIMEOUT_S", 2.0)
+    world.ways["stuck"] = Way(fault="hang when timed")
+    outcomes = world.search()
+    assert outcomes["stuck"].failure == "no result within 2 s"
+    assert outcomes["base"].failure is None
+    assert {entry.kind for entry in world.cache.entries()} == {"check", "latency"}
+
+
+def test_noisy_figures_are_used_but_not_kept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("packc.measure.rounds.is_noisy", lambda _: True)
+    for _ in range(2):
+        measurement = world.search()["base"].measurement
+        assert measurement is not None
+        assert measurement.latencies[0].noisy
+    assert (world.checks, world.timings) == (["base"], [["base"]] * 2)
