@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from models import make_tiny_onnx
 from packc import runtimes
 from packc.cache import Cache
 from packc.candidate import Candidate, OptionValue, PassStep, Rejection
-from packc.driver import best, endings, evaluate, inputs, target, timing
+from packc.driver import best, curves, endings, evaluate, inputs, target, timing, ways
 from packc.driver.endings import BuildOptions, TargetResult
 from packc.driver.evaluate import Trial
 from packc.driver.halving import search_candidates
@@ -38,12 +39,14 @@ from packc.plan import Plan, make_plan
 from packc.runtimes.onnxruntime import OnnxRuntime
 from packc.samples import save_samples
 from packc.select import Outcome
+from packc.server.load import LoadResult, Traffic
 from packc.server.verify import Verified
 from packc.spec.model import Spec, TargetSpec
 from packc.spec.read import read_spec
 from packc.spec.resolve import resolve_targets
 from packc.target import Target
 from packc.tensors import Precision, TensorSpec
+from served_packages import read_config
 
 ENGINE = """
 import os, time
@@ -134,6 +137,10 @@ class World:
     """Latency through the server by precision of the package; 5 where nothing is said."""
     served: list[str] = field(default_factory=list)
     """Precisions of the packages that went through the server."""
+    probed: list[tuple[int, int, Traffic]] = field(default_factory=list)
+    """Instances, threads and load of each short look at a package through the server."""
+    probe: Callable[[int, int, Traffic], float] | None = None
+    """Latency of such a look, ms; by instances, threads and load. As `served_ms` where nothing is said."""
     checks: list[str] = field(default_factory=list)
     """Candidates whose check ran."""
     timings: list[list[str]] = field(default_factory=list)
@@ -221,6 +228,7 @@ def install_world(patch: pytest.MonkeyPatch, folder: Path, cache: Path | None = 
     patch.setattr(target, "ingest_model", lambda info, *_: world.ingest(info))
     patch.setattr(target, "require_server", lambda cache: None)
     patch.setattr(best, "verify_package", lambda *args, **kwargs: _serve(world, *args, **kwargs))
+    patch.setattr(ways, "probe_package", lambda *args, **kwargs: _probe(world, *args, **kwargs))
     patch.setattr(evaluate, "lower_graph", _lower)
     patch.setattr(timing, "ROUNDS", 1)
     patch.setattr(endings, "write_html", lambda manifest, path: path.write_text("<!doctype html>"))
@@ -244,6 +252,26 @@ def _serve(world: World, package: Path, model: str, workload: Any, precision: st
     return Verified(ServedRecord(ms, ms, 1e3 / ms, 1, 100, "triton stub", ms, 99.0, "http", None, 0.0), None)
 
 
+@contextmanager
+def _probe(
+    world: World, package: Path, model: str, *_: object, **__: object
+) -> Iterator[Callable[[Traffic], LoadResult]]:
+    config = read_config(package / "model_repository" / model)
+    instances = config.instance_group[0].count
+    threads = int(config.parameters["intra_op_thread_count"].string_value)
+
+    def probe(traffic: Traffic) -> LoadResult:
+        world.probed.append((instances, threads, traffic))
+        ms = world.probe(instances, threads, traffic) if world.probe else 5.0
+        requests = 100
+        per_s = traffic.rate_per_s or 1e3 * traffic.concurrency / ms
+        return LoadResult(
+            (ms,) * requests, requests / per_s, traffic.concurrency, traffic.rate_per_s, 1, 0, "", False, 0.0
+        )
+
+    yield probe
+
+
 def _hasten(patch: pytest.MonkeyPatch) -> None:
     """Jobs make three calls a case."""
     quick = Effort(warmup=0, min_calls=3, min_seconds=0.0, max_seconds=0.2)
@@ -256,6 +284,7 @@ def _hasten(patch: pytest.MonkeyPatch) -> None:
         return made
 
     patch.setattr(evaluate, "check_job", hasten(evaluate.check_job))
+    patch.setattr(curves, "curve_job", hasten(curves.curve_job))
     patch.setattr(timing, "short_job", hasten(timing.short_job))
     patch.setattr(timing, "timing_job", hasten(timing.timing_job))
 

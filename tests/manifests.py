@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from packc.package.manifest import (
     CandidateRecord,
+    LoadRecord,
     Manifest,
     MeasurementRecord,
     MissRecord,
@@ -14,12 +15,23 @@ from packc.package.manifest import (
     RejectedRecord,
     ServedRecord,
     ServingRecord,
+    TriedPlanRecord,
     VerdictRecord,
 )
 
 METRIC = "neighbour_agreement"
 CHOSEN = "onnxruntime-int8-dynamic-skip-ffn-down"
 _FUSIONS = ("fuse_layer_norm", "fuse_attention[heads=12]", "fuse_gelu", "fold_constants")
+_RULE = TriedPlanRecord(
+    CHOSEN, 2, 1, 8, 0, (), "ensemble", LoadRecord(701.2, 10.9, 17.4), True, LoadRecord(700.9, 11.3, 19.6), False
+)
+_FASTER = TriedPlanRecord(
+    CHOSEN, 1, 2, 8, 0, (), "ensemble", LoadRecord(841.7, 6.4, 9.2), False, LoadRecord(818.3, 6.1, 9.9), True
+)
+_BROKEN = TriedPlanRecord(
+    "onnxruntime-fp32-fused", 1, 1, 8, 400, (4,), "in_process", LoadRecord(850.2, 6.3, 9.0), False, None, False,
+    "Triton did not start: out of memory",
+)  # fmt: skip
 
 
 def make_kept_manifest() -> Manifest:
@@ -83,7 +95,9 @@ def make_kept_manifest() -> Manifest:
             3.1e-06,
         ),
         environment={"packc": "0.1.0", "python": "3.11.7", "onnxruntime": "1.31.1", "device": "AMD EPYC (2 cores)"},
-        serving=ServingRecord(1, 2, 8, 0, ("one instance with both cores was fastest at 8 clients",)),
+        serving=ServingRecord(
+            1, 2, 8, 0, ("one instance with both cores was fastest at 8 clients",), tried=(_RULE, _FASTER, _BROKEN)
+        ),
         files={f"model_repository/minilm{suffix}/config.pbtxt": "ab" * 32 for suffix in ("", "_model", "_tokenizer")},
     )
 

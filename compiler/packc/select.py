@@ -131,12 +131,16 @@ def leave_to_server(spec: TargetSpec) -> TargetSpec:
 
 
 def select(
-    outcomes: Sequence[Outcome], spec: TargetSpec, generated: bool, rivals: Sequence[Outcome] | None = None
+    outcomes: Sequence[Outcome],
+    spec: TargetSpec,
+    generated: bool,
+    rivals: Sequence[Outcome] | None = None,
+    why: str | None = None,
 ) -> Verdict:
     """The best by `[optimize] goal` among the candidates that keep every promise, else the three nearest.
 
     `generated`: quality was judged on generated inputs, which the verdict says. `rivals`: those of `outcomes` that are
-    left to choose from once others were tried through the server.
+    left to choose from once others were tried through the server. `why` is said of a choice that was made elsewhere.
     """
     caveats = ("quality was judged on generated inputs only",) if generated else ()
     of: dict[Status, list[Outcome]] = {
@@ -144,7 +148,8 @@ def select(
         for status in STATUSES
     }
     if of["kept"]:
-        return _choose(of["kept"], outcomes, spec, caveats, "that keep every promise" if rivals is None else "left")
+        scope = "that keep every promise" if rivals is None else "left"
+        return _choose(of["kept"], outcomes, spec, caveats, scope, why)
     failures = tuple(f"{o.candidate.id} failed: {o.failure or 'it was not measured'}" for o in of["failed"])
     if of["budget_missed"]:
         return _miss_budget(of["budget_missed"], spec, failures + caveats)
@@ -206,7 +211,12 @@ def _count(number: int, noun: str) -> str:
 
 
 def _choose(
-    kept: Sequence[Outcome], outcomes: Sequence[Outcome], spec: TargetSpec, caveats: tuple[str, ...], scope: str
+    kept: Sequence[Outcome],
+    outcomes: Sequence[Outcome],
+    spec: TargetSpec,
+    caveats: tuple[str, ...],
+    scope: str,
+    why: str | None,
 ) -> Verdict:
     """`scope` says what the kept ones are, in the plural."""
     goal = spec.optimize.goal
@@ -220,7 +230,7 @@ def _choose(
         reasons=(
             *_describe_budget(measurement, spec.budget),
             f"quality kept: {describe_score(_score(best))}, bound {describe_bound(_score(best).metric, spec.quality)}",
-            _describe_choice(best, ranked, goal, scope),
+            f"{why}: {_goal_text(best, goal)}" if why else _describe_choice(best, ranked, goal, scope),
             *_describe_gain(best, outcomes),
             *_list_doubts(measurement.latencies[0], spec.budget),
             *caveats,

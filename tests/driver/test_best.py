@@ -11,11 +11,14 @@ import pytest
 from driver_world import Way, World, make_candidate, write_tensors
 from packc.candidate import PassStep
 from packc.driver import best
-from packc.driver.best import Packing, publish_best
+from packc.driver.best import publish_best
 from packc.driver.endings import BuildOptions, TargetResult
+from packc.driver.packing import Packing
+from packc.driver.ways import Service
 from packc.errors import PackError
 from packc.measure.measurement import Latency, Measurement
 from packc.quality.score import QualityScore
+from packc.search import TimeLimit
 from packc.select import Outcome
 from packc.server.replay import GoldenMismatch
 from packc.serving import ServingPlan
@@ -50,6 +53,7 @@ def publish(world: World, outcomes: Sequence[Outcome], *sections: str, **options
         ServingPlan(1, 1, 8, 0, ()),
         "none",
         BuildOptions(**options),  # type: ignore[arg-type]
+        TimeLimit(0.0),
     )
     return publish_best(packing, world.final)
 
@@ -130,6 +134,41 @@ def test_when_all_miss_as_served_the_nearest_are_named(world: World, pair: list[
     assert result.manifest.served is not None
     assert result.manifest.served.latency_ms == 60.0
     assert result.manifest.state == "measured"
+
+
+@pytest.mark.parametrize("allow_miss", [False, True])
+def test_a_missed_budget_says_which_load_keeps_it(world: World, pair: list[Outcome], allow_miss: bool) -> None:
+    world.served_ms = {"int8": 75.0}
+    world.probe = lambda instances, threads, traffic: 15.0 * traffic.concurrency
+    result = publish(world, pair, "[workload]\nconcurrency = 5", BUDGET, allow_miss=allow_miss)
+    assert result.manifest.verdict.reasons[0].startswith("budget missed: p99 75 ms of 50 ms")
+    assert result.manifest.verdict.reasons[1] == "kept up to 3 clients: p99 45 ms, 66.7 samples/s"
+    world.probe = lambda instances, threads, traffic: 75.0
+    result = publish(world, pair, "[workload]\nconcurrency = 5", BUDGET, allow_miss=allow_miss)
+    assert result.manifest.verdict.reasons[1] == "p99 is not kept with one client either"
+
+
+def test_what_was_tried_is_recorded(world: World, pair: list[Outcome]) -> None:
+    world.probe = lambda instances, threads, traffic: 20.0
+    serving = publish(world, pair, "[workload]\nconcurrency = 2", BUDGET).manifest.serving
+    assert serving is not None
+    assert serving.tried[0].is_fitted
+    assert [item.is_chosen for item in serving.tried].count(True) == 1
+    assert all(item.served and item.predicted for item in serving.tried)
+    chosen = next(item for item in serving.tried if item.is_chosen)
+    assert (chosen.candidate, chosen.instances, chosen.threads) == ("int8", serving.instances, serving.threads)
+
+
+def test_a_rival_that_does_better_as_served_is_published(
+    world: World, pair: list[Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exact, _ = pair
+    monkeypatch.setattr(
+        best.WayFinder, "choose", lambda finder, chosen, rivals: Service(exact, finder._packing.rule, ())
+    )
+    verdict = publish(world, pair, BUDGET).manifest.verdict
+    assert (verdict.chosen, verdict.met, world.served) == ("fp32", True, ["fp32"])
+    assert "better as served than int8, which one caller would put first for its latency: p50 20 ms" in verdict.reasons
 
 
 def test_allow_miss_publishes_the_nearest_as_served(world: World, pair: list[Outcome]) -> None:

@@ -115,11 +115,11 @@ def test_load_is_made_of_the_best_data_there_is(tmp_path: Path) -> None:
         ((evaluation, None), "text 0"),
         ((None, None), "a cat"),
     ):
-        assert verify._load_requests(text, *given)[0]["text"][0, 0] == expected.encode()
+        assert verify.load_requests(text, *given)[0]["text"][0, 0] == expected.encode()
     tensors = load_golden(write_tensor_package(tmp_path / "tensors") / "golden")
-    assert verify._load_requests(tensors, None, traffic)[0]["x"].shape == (1, 4), "texts are no tensors"
+    assert verify.load_requests(tensors, None, traffic)[0]["x"].shape == (1, 4), "texts are no tensors"
     save_samples(tmp_path / "inputs.npz", [{"x": np.full((1, 4), 9.0)}])
-    assert verify._load_requests(tensors, evaluation, traffic)[0]["x"][0, 0] == 9
+    assert verify.load_requests(tensors, evaluation, traffic)[0]["x"][0, 0] == 9
 
 
 @pytest.mark.parametrize(

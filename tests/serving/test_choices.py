@@ -15,7 +15,7 @@ from packc.serving.choices import (
     rank_key,
 )
 from packc.serving.plan import ServingPlan
-from packc.serving.queue import Prediction
+from packc.serving.queue import LoadFigures
 from packc.spec.model import BudgetSection, Range, TargetSpec, WorkloadSection
 from serving_parts import device, source
 from target_spec import target_spec
@@ -89,13 +89,13 @@ def test_delays_without_a_budget() -> None:
 
 
 def test_the_queue_of_a_plan() -> None:
-    plan = ServingPlan(2, 1, 16, 500, (), (4,))
+    plan = ServingPlan(2, 1, 16, 500, (), preferred_batch_sizes=(4,))
     batching = describe_queue(plan, mixes_lengths=True, skips_padding=False)
     assert (batching.instances, batching.threads, batching.most, batching.delay_ms) == (2, 1, 4, 0.5)
     assert describe_queue(ServingPlan(1, 1, 0, 0, ()), mixes_lengths=False, skips_padding=False).most == 1
 
 
-FAST, FULL, LATE = Prediction(100.0, 5.0, 9.0), Prediction(150.0, 9.0, 19.0), Prediction(200.0, 12.0, 30.0)
+FAST, FULL, LATE = LoadFigures(100.0, 5.0, 9.0), LoadFigures(150.0, 9.0, 19.0), LoadFigures(200.0, 12.0, 30.0)
 
 
 def test_the_goal_decides_among_those_that_keep_the_budget() -> None:

@@ -76,6 +76,15 @@ def test_lengths_share_a_batch_only_where_they_are_mixed() -> None:
     assert predict_load(times, load, packed, 1, 0.0, 99).throughput_per_s == pytest.approx(2 / 0.015)
 
 
+def test_a_front_may_cut_a_batch_into_calls() -> None:
+    times = make_times((1, 10, 10.0), (2, 10, 10.0), (1, 20, 20.0), (2, 20, 20.0))
+    plan = replace(
+        ONE, most=2, delay_ms=1.0, mixes_lengths=True, cut=lambda lengths: [[i] for i in range(len(lengths))]
+    )
+    predicted = predict_load(times, clients(2, lengths=(10, 20)), plan, 1, 0.0, 99)
+    assert predicted.throughput_per_s == pytest.approx(2 / 0.030)
+
+
 def test_requests_of_several_samples() -> None:
     predicted = predict_load(BATCHED, clients(1, batch=4), replace(ONE, most=4), 1, 0.0, 99)
     assert predicted.throughput_per_s == pytest.approx(4 / 0.016)

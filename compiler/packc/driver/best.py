@@ -6,46 +6,28 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
-from packc.driver.endings import BuildOptions, TargetResult, publish_miss, publish_package
-from packc.driver.evaluate import Trial
+from packc.driver.endings import TargetResult, publish_miss, publish_package
 from packc.driver.halving import time_outpaced
-from packc.driver.inputs import BuildInputs, list_versions
-from packc.driver.verdict import Findings, record_findings
-from packc.package.golden import make_golden
+from packc.driver.packing import Packing, pack_candidate
+from packc.driver.verdict import record_findings
+from packc.driver.ways import WayFinder
 from packc.package.manifest import Manifest, ServedRecord, State
-from packc.package.pipelines.choice import ChosenPipeline
 from packc.package.publish import staging_dir
-from packc.package.write import write_package
 from packc.passes import find_pass
-from packc.runtimes import find_runtime
-from packc.samples import iter_samples
+from packc.promises import format_figure
 from packc.select import NEAREST, Outcome, Verdict, classify, judge_served, select
 from packc.server.client import RequestFailed
 from packc.server.load import ServerFailed
 from packc.server.process import ServerStopped
 from packc.server.replay import GoldenMismatch
-from packc.server.verify import Evaluation, read_workload, verify_package
+from packc.server.verify import read_workload, verify_package
 from packc.serving import ServingPlan
+from packc.serving.search import Tried
 from packc.spec.model import TargetSpec
 
 log = logging.getLogger(__name__)
-
-WARMUP_SAMPLES = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Packing:
-    """All that goes into the package of one target, whichever candidate it holds."""
-
-    inputs: BuildInputs
-    trial: Trial
-    findings: Findings
-    serving: ServingPlan
-    pipeline: ChosenPipeline
-    options: BuildOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +36,7 @@ class Attempt:
 
     outcome: Outcome
     """With what it broke, or how it failed, through the server."""
+    plan: ServingPlan
     verdict: Verdict
     served: ServedRecord | None
     """None where no server was asked, and where none could answer."""
@@ -71,20 +54,28 @@ class Attempt:
 
 
 def publish_best(packing: Packing, final: Path) -> TargetResult:
-    """Packages the selection's choice; if it breaks a promise as served, those that may keep it have their turn.
+    """Packages the selection's choice, or a near rival that does better as served, by its best serving plan.
 
+    If it breaks a promise through the server, those that may keep it have their turn.
     One that the server cannot load, or whose golden answers differ, costs only itself. When none keeps every promise
     nothing is published, or, with `allow_miss`, the one that comes nearest.
     """
     rivals = packing.findings.outcomes
     attempts: list[Attempt] = []
+    finder = WayFinder(packing)
+    tried: tuple[Tried, ...] = ()
     while (verdict := _choose(rivals, packing, attempts)).chosen is not None:
         chosen = next(outcome for outcome in rivals if outcome.candidate.id == verdict.chosen)
+        service = finder.choose(chosen, rivals)
+        tried = service.tried
+        if service.outcome is not chosen:
+            verdict, chosen = _prefer(service.outcome, chosen, packing), service.outcome
         with staging_dir(final) as staging:
-            _write(packing, chosen, staging)
-            attempt = _judge(packing, chosen, verdict, staging)
+            pack_candidate(packing, chosen, service.plan, staging)
+            attempt = _judge(packing, chosen, service.plan, verdict, staging)
             if attempt.verdict.met:
-                return publish_package(staging, final, _record(packing, _remember(attempt, attempts), attempts))
+                record = _record(packing, _remember(attempt, attempts), attempts, tried)
+                return publish_package(staging, final, record)
         log.info("%s", _describe_attempt(attempt))
         attempts.append(attempt)
         others = [outcome for outcome in rivals if outcome is not chosen]
@@ -93,7 +84,7 @@ def publish_best(packing: Packing, final: Path) -> TargetResult:
             packing, others = _time_outpaced(packing, others, attempt)
             rivals = _list_rivals(others, attempt, packing.findings.local_spec)
     if attempts:
-        return _publish_nearest(packing, attempts, final)
+        return _publish_nearest(packing, attempts, finder, tried, final)
     return publish_miss(verdict, record_findings(packing.findings, "measured", verdict), final)
 
 
@@ -107,8 +98,21 @@ def _choose(rivals: Sequence[Outcome], packing: Packing, attempts: Sequence[Atte
         answered = {outcome.candidate.id for outcome in rivals if outcome.answers is not None}
         verdict = replace(verdict, chosen=next((m.candidate for m in verdict.misses if m.candidate in answered), None))
     chosen = next((outcome for outcome in rivals if outcome.candidate.id == verdict.chosen), None)
-    is_calibrated = chosen is not None and any(find_pass(step.name).calibrates for step in chosen.candidate.passes)
-    if is_calibrated and inputs.calibrates_on_evaluation:
+    return _add_caveat(verdict, chosen, packing) if chosen else verdict
+
+
+def _prefer(winner: Outcome, chosen: Outcome, packing: Packing) -> Verdict:
+    """The verdict for a rival that does better as served than the selection's choice."""
+    findings, goal = packing.findings, packing.inputs.spec.optimize.goal
+    why = f"better as served than {chosen.candidate.id}, which one caller would put first for its {goal}"
+    generated = packing.inputs.evaluation.is_generated
+    verdict = select(findings.outcomes, findings.local_spec, generated, [winner], why)
+    return _add_caveat(verdict, winner, packing)
+
+
+def _add_caveat(verdict: Verdict, chosen: Outcome, packing: Packing) -> Verdict:
+    is_calibrated = any(find_pass(step.name).calibrates for step in chosen.candidate.passes)
+    if is_calibrated and packing.inputs.calibrates_on_evaluation:
         caveat = "quality was judged on the samples that quantization was calibrated on"
         return replace(verdict, reasons=(*verdict.reasons, caveat))
     return verdict
@@ -139,14 +143,18 @@ def _typical_p50_ms(outcome: Outcome) -> float:
     return outcome.measurement.latencies[0].p50_ms if outcome.measurement else float("inf")
 
 
-def _publish_nearest(packing: Packing, attempts: Sequence[Attempt], final: Path) -> TargetResult:
+def _publish_nearest(
+    packing: Packing, attempts: Sequence[Attempt], finder: WayFinder, tried: Sequence[Tried], final: Path
+) -> TargetResult:
     """Ends a build whose every attempt missed a promise: the verdict is the nearest one's, and names the others."""
     ranked = sorted(attempts, key=lambda attempt: attempt.distance)
-    nearest = ranked[0]
+    nearest = _add_kept_load(ranked[0], packing, finder)
+    ranked[0] = nearest
     if packing.options.allow_miss and not nearest.has_failed:
         with staging_dir(final) as staging:
-            _write(packing, nearest.outcome, staging)
-            return publish_package(staging, final, _record(packing, _remember(nearest, attempts), attempts))
+            pack_candidate(packing, nearest.outcome, nearest.plan, staging)
+            record = _record(packing, _remember(nearest, ranked), attempts, tried)
+            return publish_package(staging, final, record)
     verdict = replace(
         nearest.verdict,
         chosen=None,
@@ -157,8 +165,41 @@ def _publish_nearest(packing: Packing, attempts: Sequence[Attempt], final: Path)
         ),
         misses=tuple(miss for attempt in ranked[:NEAREST] for miss in attempt.verdict.misses),
     )
-    record = _record(packing, replace(nearest, verdict=verdict), attempts)
+    record = _record(packing, replace(nearest, verdict=verdict), attempts, tried)
     return publish_miss(verdict, replace(record, state="measured"), final)
+
+
+def _add_kept_load(attempt: Attempt, packing: Packing, finder: WayFinder) -> Attempt:
+    """With the load at which the server would keep the latency budget, where it is the load that is too much."""
+    if not attempt.served or packing.options.urls or all(m.promise != "latency_ms" for m in attempt.verdict.misses):
+        return attempt
+    sentence = _describe_kept_load(attempt, packing, finder)
+    first, *others = attempt.verdict.reasons
+    return (
+        replace(attempt, verdict=replace(attempt.verdict, reasons=(first, sentence, *others))) if sentence else attempt
+    )
+
+
+def _describe_kept_load(attempt: Attempt, packing: Packing, finder: WayFinder) -> str | None:
+    workload, budget = packing.inputs.spec.workload, packing.inputs.spec.budget
+    if packing.limit.is_over:
+        return "which load keeps the budget was not looked for: the minutes of [optimize] max_minutes were over"
+    if workload.concurrency == 1 and not workload.rate_per_s:
+        return None
+    try:
+        kept = finder.find_kept_load(attempt.outcome, attempt.plan)
+    except (RequestFailed, ServerFailed, ServerStopped) as error:
+        return f"which load keeps the budget could not be measured: {' '.join(str(error).split())}"
+    if kept is None:
+        where = "at any lower rate that was tried" if workload.rate_per_s else "with one client either"
+        return f"p{budget.percentile:g} is not kept {where}"
+    load = f"{format_figure(kept.load)} requests/s" if workload.rate_per_s else _count_clients(int(kept.load))
+    latency = f"p{budget.percentile:g} {format_figure(kept.figures.latency_ms)} ms"
+    return f"kept up to {load}: {latency}, {format_figure(kept.figures.throughput_per_s)} samples/s"
+
+
+def _count_clients(count: int) -> str:
+    return f"{count} client{'' if count == 1 else 's'}"
 
 
 def _remember(attempt: Attempt, attempts: Sequence[Attempt]) -> Attempt:
@@ -176,47 +217,27 @@ def _describe_attempt(attempt: Attempt) -> str:
     return "; ".join(missed)
 
 
-def _record(packing: Packing, attempt: Attempt, attempts: Sequence[Attempt]) -> Manifest:
+def _record(packing: Packing, attempt: Attempt, attempts: Sequence[Attempt], tried: Sequence[Tried]) -> Manifest:
     """The manifest with `attempt`'s verdict, and every attempted candidate as the server left it."""
     state: State = "verified" if attempt.served else "measured"
-    tried = {item.outcome.candidate.id: item.outcome for item in attempts}
-    outcomes = [tried.get(outcome.candidate.id, outcome) for outcome in packing.findings.outcomes]
+    attempted = {item.outcome.candidate.id: item.outcome for item in attempts}
+    outcomes = [attempted.get(outcome.candidate.id, outcome) for outcome in packing.findings.outcomes]
     findings = replace(packing.findings, outcomes=outcomes)
-    return record_findings(findings, state, attempt.verdict, attempt.served, packing.serving)
+    return record_findings(findings, state, attempt.verdict, attempt.served, attempt.plan, tried)
 
 
-def _write(packing: Packing, chosen: Outcome, staging: Path) -> None:
-    """Fills `staging` with the candidate's package."""
-    inputs, ingested = packing.inputs, packing.trial.ingested
-    assert chosen.model is not None, "only a candidate with an artifact is chosen"
-    assert chosen.answers is not None, "only a candidate whose answers were judged is chosen"
-    write_package(
-        staging,
-        spec=inputs.spec,
-        source=ingested.source,
-        model=chosen.model,
-        runtime=find_runtime(chosen.candidate.runtime),
-        serving=packing.serving,
-        warmup=list(islice(iter_samples(ingested.inputs), WARMUP_SAMPLES)),
-        golden=make_golden(
-            packing.pipeline, ingested.source, inputs.evaluation, ingested.inputs, chosen.answers, ingested.answers
-        ),
-        versions=list_versions(),
-    )
-
-
-def _judge(packing: Packing, chosen: Outcome, verdict: Verdict, package: Path) -> Attempt:
+def _judge(packing: Packing, chosen: Outcome, plan: ServingPlan, verdict: Verdict, package: Path) -> Attempt:
     """Has a real server answer through the package, unless the user wants none; its figures decide."""
     if not packing.options.verify:
-        return Attempt(chosen, verdict, None)
-    inputs, ingested = packing.inputs, packing.trial.ingested
+        return Attempt(chosen, plan, verdict, None)
+    inputs = packing.inputs
     try:
         verified = verify_package(
             package,
             inputs.spec.model.name,
             read_workload(inputs.spec),
             chosen.candidate.precision,
-            evaluation=Evaluation(ingested.source, inputs.evaluation, ingested.inputs, ingested.answers, inputs.metric),
+            evaluation=packing.evaluation,
             traffic_data=inputs.traffic,
             urls=packing.options.urls,
             cache=packing.trial.cache,
@@ -224,7 +245,7 @@ def _judge(packing: Packing, chosen: Outcome, verdict: Verdict, package: Path) -
     except (GoldenMismatch, RequestFailed, ServerFailed, ServerStopped) as error:
         failure = " ".join(str(error).split())
         failed = Verdict(False, None, (f"{chosen.candidate.id} failed as served: {failure}",), (), "failed")
-        return Attempt(replace(chosen, failure=failure), failed, None)
+        return Attempt(replace(chosen, failure=failure), plan, failed, None)
     served = verified.record
     judged = judge_served(
         verdict,
@@ -235,4 +256,4 @@ def _judge(packing: Packing, chosen: Outcome, verdict: Verdict, package: Path) -
         requests=served.samples,
         noisy=served.noisy,
     )
-    return Attempt(replace(chosen, served_misses=judged.misses if verdict.met else ()), judged, served)
+    return Attempt(replace(chosen, served_misses=judged.misses if verdict.met else ()), plan, judged, served)

@@ -13,11 +13,12 @@ from pathlib import Path
 
 from packc.cache import Cache, cache_key
 from packc.data.workload import make_latency_inputs, workload_cases
-from packc.driver.best import Packing, publish_best
+from packc.driver.best import publish_best
 from packc.driver.endings import BuildOptions, End, TargetResult, publish_jobs, publish_plan
 from packc.driver.evaluate import Trial
 from packc.driver.halving import log_duration, search_candidates
 from packc.driver.inputs import BuildInputs
+from packc.driver.packing import Packing
 from packc.errors import UsageError
 from packc.host import probe_host
 from packc.ingest.fingerprint import hash_file
@@ -28,6 +29,7 @@ from packc.package.manifest_file import check_files, read_manifest
 from packc.package.pipelines.choice import choose_pipeline
 from packc.package.publish import staging_dir
 from packc.plan import make_plan
+from packc.search import TimeLimit
 from packc.server.client import connect
 from packc.server.environment import require_server
 from packc.serving import plan_serving
@@ -58,12 +60,13 @@ def build_target(inputs: BuildInputs, final: Path, options: BuildOptions, cache:
     trial = make_trial(inputs, ingested, cache, verify=options.verify)
     if not target.is_here:
         return publish_jobs(inputs, plan, trial, final)
+    limit = TimeLimit(spec.optimize.max_minutes)
     search = search_candidates(plan.candidates, trial)
     found = inputs.make_findings(search.outcomes, (*plan.rejected, *search.skipped))
     findings = replace(found, verify=options.verify)
-    serving = plan_serving(spec, target, ingested.source)
+    rule = plan_serving(spec, target, ingested.source)
     with log_duration("packaging and verifying"):
-        return publish_best(Packing(inputs, trial, findings, serving, pipeline, options), final)
+        return publish_best(Packing(inputs, trial, findings, rule, pipeline, options, limit), final)
 
 
 def _find_current(final: Path, key: str) -> Manifest | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from packc.package.manifest import (
     CandidateRecord,
+    LoadRecord,
     Manifest,
     MeasurementRecord,
     MissRecord,
@@ -16,12 +17,14 @@ from packc.package.manifest import (
     ServedRecord,
     ServingRecord,
     State,
+    TriedPlanRecord,
     VerdictRecord,
 )
 from packc.plan import Rejection
 from packc.quality.gate import quality_bound
 from packc.select import Outcome, Verdict, classify, leave_to_server
 from packc.serving import ServingPlan
+from packc.serving.search import Tried
 from packc.spec.model import MetricName, TargetSpec
 
 
@@ -51,8 +54,9 @@ def record_findings(
     verdict: Verdict,
     served: ServedRecord | None = None,
     serving: ServingPlan | None = None,
+    tried: Sequence[Tried] = (),
 ) -> Manifest:
-    """The manifest of a target, still without the hashes of its files."""
+    """The manifest of a target, still without the hashes of its files. `tried` are the ways of serving looked at."""
     spec = findings.spec
     return Manifest(
         model=spec.model.name,
@@ -70,8 +74,31 @@ def record_findings(
         rejected=tuple(RejectedRecord(rejection.what, rejection.reason) for rejection in findings.rejected),
         served=served,
         environment=findings.environment,
-        serving=ServingRecord(**asdict(serving)) if serving else None,
+        serving=_record_serving(serving, tried, verdict.chosen) if serving else None,
         build_key=findings.build_key,
+    )
+
+
+def _record_serving(plan: ServingPlan, tried: Sequence[Tried], chosen: str | None) -> ServingRecord:
+    record = ServingRecord(**asdict(plan))
+    return replace(record, tried=tuple(_record_tried(item, plan, chosen) for item in tried))
+
+
+def _record_tried(item: Tried, chosen_plan: ServingPlan, chosen: str | None) -> TriedPlanRecord:
+    plan = item.way.plan
+    return TriedPlanRecord(
+        candidate=item.way.candidate,
+        instances=plan.instances,
+        threads=plan.threads,
+        max_batch_size=plan.max_batch_size,
+        queue_delay_us=plan.queue_delay_us,
+        preferred_batch_sizes=plan.preferred_batch_sizes,
+        front=plan.front,
+        predicted=LoadRecord(**asdict(item.predicted)) if item.predicted else None,
+        is_fitted=item.is_fitted,
+        served=LoadRecord(**asdict(item.served)) if item.served else None,
+        is_chosen=item.way.candidate == chosen and replace(plan, reasons=()) == replace(chosen_plan, reasons=()),
+        failure=item.failure,
     )
 
 

@@ -139,6 +139,7 @@ class TriedPlanRecord:
     max_batch_size: int
     queue_delay_us: int
     preferred_batch_sizes: tuple[int, ...]
+    front: str
     predicted: LoadRecord | None
     """None where the model was not timed for a prediction."""
     is_fitted: bool
@@ -159,6 +160,7 @@ class ServingRecord:
     max_batch_size: int
     queue_delay_us: int
     reasons: tuple[str, ...]
+    front: str = "ensemble"
     preferred_batch_sizes: tuple[int, ...] = ()
     tried: tuple[TriedPlanRecord, ...] = ()
     """The plans that were tried before this one was chosen; empty where the workload's rule decided."""

@@ -23,6 +23,7 @@ from packc.report.view import (
     make_caveats,
     make_rows,
 )
+from packc.report.ways import describe_tried_plan, list_tried
 from packc.resources import resource_dir
 
 
@@ -74,6 +75,7 @@ def render_html(manifest: Manifest) -> str:
         count=describe_count,
         load=describe_load(manifest.served) if manifest.served else "",
         missing=MISSING,
+        tried=[(record, describe_tried_plan(record)) for record in list_tried(manifest)],
     )
 
 

@@ -23,6 +23,7 @@ from packc.report.view import (
     make_caveats,
     make_rows,
 )
+from packc.report.ways import describe_tried, list_tried
 
 WIDTH_WITHOUT_TERMINAL = 120
 _GAP = "  "
@@ -67,6 +68,7 @@ def render_report(manifest: Manifest, width: int = WIDTH_WITHOUT_TERMINAL, color
         _render_list("not tried", ((item.what, item.reason) for item in manifest.rejected), width),
         _render_list("warnings", ((row.record.id, text) for row in rows for text in row.record.warnings), width),
         _render_served(manifest, width),
+        _render_tried(manifest, width),
         _render_lines((f"note: {caveat}" for caveat in make_caveats(manifest)), width),
         _render_verdict(manifest, width, color),
     ]
@@ -171,6 +173,15 @@ def _render_served(manifest: Manifest, width: int) -> list[str]:
     if served.quality:
         text += f", {served.quality.metric} {describe_quality(served.quality)}"
     return _wrap(text, width)
+
+
+def _render_tried(manifest: Manifest, width: int) -> list[str]:
+    percentile = manifest.promises.percentile
+    items = (
+        (f"{'*' if item.is_chosen else ' '} {item.candidate}", describe_tried(item, percentile))
+        for item in list_tried(manifest)
+    )
+    return _render_list("ways of serving", items, width)
 
 
 def _render_verdict(manifest: Manifest, width: int, color: bool) -> list[str]:

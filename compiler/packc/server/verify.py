@@ -122,7 +122,7 @@ def verify_package(
                 url.split(":")[0],
                 replay.max_error,
             )
-        requests = batch_requests(_load_requests(golden, evaluation, traffic_data), workload.batch)
+        requests = batch_requests(load_requests(golden, evaluation, traffic_data), workload.batch)
         load = _measure_load(http_url, model, requests, workload)
         quality = _score_endpoint(http_url, model, golden.pipeline, evaluation, workload.traffic)
     log.info("served: p%g %.2f ms%s", workload.percentile, load.percentile_ms(workload.percentile), _remark(load))
@@ -168,7 +168,7 @@ def _measure_load(url: str, model: str, requests: Sequence[Sample], workload: Wo
     )
 
 
-def _load_requests(golden: GoldenSet, evaluation: Evaluation | None, traffic_data: RawSamples | None) -> list[Sample]:
+def load_requests(golden: GoldenSet, evaluation: Evaluation | None, traffic_data: RawSamples | None) -> list[Sample]:
     """At most MAX_PAYLOADS requests of one sample. A model that takes tensors has them from the evaluation only."""
     requests: Iterator[Sample] = iter(())
     if traffic_data is not None and golden.pipeline != "none":

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from packc.ingest.source import SourceModel
 from packc.serving.plan import ServingPlan, limit_instances
-from packc.serving.queue import Batching
+from packc.serving.queue import Batching, LoadFigures
 from packc.spec.model import BudgetSection, Goal, TargetSpec
 from packc.target import Target
 
@@ -29,19 +28,6 @@ class Split:
 
     instances: int
     threads: int
-
-
-class Figures(Protocol):
-    """What clients see of a plan, predicted or served."""
-
-    @property
-    def throughput_per_s(self) -> float: ...
-
-    @property
-    def p50_ms(self) -> float: ...
-
-    @property
-    def latency_ms(self) -> float: ...
 
 
 def list_splits(spec: TargetSpec, target: Target, source: SourceModel) -> tuple[Split, ...]:
@@ -125,13 +111,13 @@ def describe_queue(plan: ServingPlan, *, mixes_lengths: bool, skips_padding: boo
     )
 
 
-def keeps_budget(figures: Figures, budget: BudgetSection) -> bool:
+def keeps_budget(figures: LoadFigures, budget: BudgetSection) -> bool:
     """Whether latency and throughput are as promised."""
     is_fast = not budget.latency_ms or figures.latency_ms <= budget.latency_ms
     return is_fast and figures.throughput_per_s >= budget.throughput_per_s
 
 
-def rank_key(figures: Figures, budget: BudgetSection, goal: Goal) -> tuple[bool, float]:
+def rank_key(figures: LoadFigures, budget: BudgetSection, goal: Goal) -> tuple[bool, float]:
     """Smaller is better: those that keep the budget first, by the goal; the others by how far off they are."""
     if not keeps_budget(figures, budget):
         late = figures.latency_ms / budget.latency_ms if budget.latency_ms else 1.0
@@ -140,7 +126,7 @@ def rank_key(figures: Figures, budget: BudgetSection, goal: Goal) -> tuple[bool,
     return False, figures.p50_ms if goal == "latency" else 1 / figures.throughput_per_s
 
 
-def is_better(figures: Figures, other: Figures, budget: BudgetSection, goal: Goal) -> bool:
+def is_better(figures: LoadFigures, other: LoadFigures, budget: BudgetSection, goal: Goal) -> bool:
     """Whether `figures` beat `other` by more than measuring can tell.
 
     Of equal throughput (as at a rate that all can answer), the one with the clearly smaller latency is better.

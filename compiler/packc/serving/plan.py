@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from packc.ingest.source import SourceModel
 from packc.spec.model import TargetSpec, WorkloadSection
@@ -13,6 +14,9 @@ MEMORY_SHARE = 0.25
 DELAY_SHARE = 0.05
 """Of the latency budget, at most, for waiting for a fuller batch."""
 MOST_DELAY_US = 1000
+
+Front = Literal["ensemble", "in_process"]
+"""Who tokenizes: a model of its own in front of the graph's, or the process that also runs the graph."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,8 @@ class ServingPlan:
     queue_delay_us: int
     """Longest wait for a fuller batch; counted against the latency budget."""
     reasons: tuple[str, ...]
+    front: Front = "ensemble"
+    """Of text pipelines; the others have no choice."""
     preferred_batch_sizes: tuple[int, ...] = ()
     """Where one is given, the queue makes no batch above the largest; a larger request still runs, alone."""
 
@@ -34,6 +40,15 @@ class ServingPlan:
     def queue_batch(self) -> int:
         """The most samples that the queue puts into one batch."""
         return max(self.preferred_batch_sizes, default=max(1, self.max_batch_size))
+
+
+def describe_plan(plan: ServingPlan) -> str:
+    """ "2 instances of 1 thread, batches up to 4, up to 250 us of waiting"."""
+    batches = f", batches up to {plan.queue_batch}" if plan.max_batch_size else ""
+    delay = f", up to {plan.queue_delay_us:,} us of waiting" if plan.queue_delay_us else ""
+    front = ", in one process" if plan.front == "in_process" else ""
+    threads = f"{plan.threads} thread{'s' if plan.threads != 1 else ''}"
+    return f"{_instances(plan.instances)} of {threads}{batches}{delay}{front}"
 
 
 def plan_serving(spec: TargetSpec, target: Target, source: SourceModel) -> ServingPlan:

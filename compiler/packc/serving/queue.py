@@ -11,12 +11,15 @@ import heapq
 import random
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from packc.measure.curve import ServiceCurve
 from packc.measure.statistics import percentile_ms
+
+Cut = Callable[[Sequence[int]], Sequence[Sequence[int]]]
+"""Lengths of the requests in a batch -> their positions, call by call."""
 
 REQUESTS = 1000
 """Simulated for one prediction, a tenth of them before it counts."""
@@ -48,11 +51,13 @@ class Batching:
     """Whether requests of different lengths share a batch, padded to the longest."""
     skips_padding: bool
     """Whether the graph computes on the real tokens only."""
+    cut: Cut | None = None
+    """How a front that mixes lengths lays a batch out; None where a batch is one call."""
 
 
 @dataclass(frozen=True, slots=True)
-class Prediction:
-    """What clients would see. Never measured: a report calls it predicted."""
+class LoadFigures:
+    """What clients see of a plan. Whether it was predicted or served is said by the name of what holds it."""
 
     throughput_per_s: float
     """Samples a second."""
@@ -89,7 +94,7 @@ class ServiceTimes:
 
 def predict_load(
     times: ServiceTimes, load: Load, batching: Batching, cores: int, request_ms: float, percentile: float
-) -> Prediction:
+) -> LoadFigures:
     """What `load` would see of `batching` on `cores`, when a request costs `request_ms` beside the model's calls.
 
     That cost (client, server, tokenizer) is spent on the same cores. Where the instances leave cores free, it is spent
@@ -97,7 +102,7 @@ def predict_load(
     rest: one client sees all of it, and many get what the cores can do.
     """
     latencies_ms, elapsed_ms = _Run(times, load, batching, cores, request_ms).execute()
-    return Prediction(
+    return LoadFigures(
         throughput_per_s=1e3 * load.batch * len(latencies_ms) / elapsed_ms,
         p50_ms=percentile_ms(latencies_ms, 50),
         latency_ms=percentile_ms(latencies_ms, percentile),
@@ -215,11 +220,19 @@ class _Run:
                 self._schedule(wait_until, None)
                 return
             batch = [self.queue.popleft() for _ in range(size)]
-            lengths = [request.length for request in batch]
-            length = sum(lengths) / size if self.batching.skips_padding else max(lengths)
-            call_ms = self.times.call_ms(size * self.load.batch, length) * self.random.choice(self.times.jitter)
             self.idle -= 1
-            self._schedule(now + call_ms + size * self.own_ms, batch)
+            self._schedule(now + self._compute_ms([request.length for request in batch]) + size * self.own_ms, batch)
+
+    def _compute_ms(self, lengths: Sequence[int]) -> float:
+        """One call for all of a batch, or as many as the front cuts it into."""
+        calls = self.batching.cut(lengths) if self.batching.cut else [range(len(lengths))]
+        total_ms = 0.0
+        for call in calls:
+            inside = [lengths[position] for position in call]
+            length = sum(inside) / len(inside) if self.batching.skips_padding else max(inside)
+            call_ms = self.times.call_ms(len(inside) * self.load.batch, length)
+            total_ms += call_ms * self.random.choice(self.times.jitter)
+        return total_ms
 
     def _count_fitting(self) -> int:
         """Requests at the head of the queue that share a batch; the first one always goes."""

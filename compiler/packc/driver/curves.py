@@ -1,0 +1,70 @@
+"""A candidate's curve of service times, from the cache or measured."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pydantic import TypeAdapter
+
+from packc.cache import cache_key
+from packc.data.workload import curve_cases, make_latency_inputs
+from packc.driver.evaluate import JOB_TIMEOUT_S, Trial, identify_job
+from packc.errors import PackError
+from packc.jobs.bundle import write_bundle
+from packc.measure.curve import ServiceCurve, measure_curve
+from packc.measure.jobs import curve_job
+from packc.package.artifact import artifact_files
+from packc.runtimes import find_runtime
+from packc.select import Outcome
+from packc.serving.choices import Split
+
+log = logging.getLogger(__name__)
+
+HOPELESS = 2.0
+"""A batch that one caller would wait this many times the budget for is not measured."""
+
+
+def find_curve(outcome: Outcome, split: Split, batches: Sequence[int], lengths: Sequence[int], trial: Trial
+) -> ServiceCurve | None:  # fmt: skip
+    """How long calls of `batches` x the quantiles of `lengths` take while all of the split's instances make calls.
+
+    None, with a line in the log, where a copy failed.
+    """
+    model = outcome.model
+    assert model is not None, "only a candidate with an artifact is served"
+    cases = curve_cases(_limit_batches(outcome, batches, trial.spec.budget.latency_ms), lengths)
+    runtime = find_runtime(outcome.candidate.runtime)
+    options = runtime.job_options(outcome.candidate, split.threads)
+    job = curve_job(outcome.candidate, model, options, split.threads, cases)
+
+    def make(folder: Path) -> None:
+        with TemporaryDirectory(dir=folder) as scratch:
+            inputs = Path(scratch, "latency.npz")
+            make_latency_inputs(cases, trial.ingested.inputs, trial.ingested.source, inputs)
+            bundles = [Path(scratch, str(copy)) for copy in range(split.instances)]
+            for bundle in bundles:
+                write_bundle(bundle, job, artifact_files(model).values(), None, inputs, runtime.engine)
+            curve = measure_curve(bundles, JOB_TIMEOUT_S, memory_limit_mib=trial.memory_limit_mib)
+        if not isinstance(curve, ServiceCurve):
+            raise PackError(curve.failure or curve.status)
+        (folder / "curve.json").write_bytes(TypeAdapter(ServiceCurve).dump_json(curve))
+
+    key = cache_key(copies=split.instances, job=identify_job(job, model, trial))
+    try:
+        folder = trial.cache.get_or_make("curve", key, make)
+    except PackError as error:
+        log.info("%s: no curve on %d x %d threads: %s", outcome.candidate.id, split.instances, split.threads, error)
+        return None
+    return TypeAdapter(ServiceCurve).validate_json((folder / "curve.json").read_bytes())
+
+
+def _limit_batches(outcome: Outcome, batches: Sequence[int], budget_ms: float) -> Sequence[int]:
+    """Without those whose call alone would be far beyond the budget; the two smallest stay, for a line needs two."""
+    if outcome.measurement is None or not budget_ms:
+        return batches
+    typical = outcome.measurement.latencies[0]
+    sample_ms = typical.p50_ms / typical.case.batch
+    return [b for i, b in enumerate(batches) if i < 2 or b * sample_ms <= HOPELESS * budget_ms]

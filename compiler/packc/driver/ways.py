@@ -1,0 +1,210 @@
+"""Finds out how to serve: curves for the few best candidates, predictions for every plan, a real server for a few."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from packc.data.workload import list_request_lengths
+from packc.driver.curves import find_curve
+from packc.driver.packing import Packing, pack_candidate
+from packc.promises import format_figure
+from packc.select import Outcome, classify, goal_figure
+from packc.server.client import RequestFailed
+from packc.server.load import ServerFailed, Traffic
+from packc.server.probe import probe_package
+from packc.server.process import ServerStopped
+from packc.serving.choices import Split, describe_queue, list_batches, list_plans, list_splits
+from packc.serving.limit import KeptLoad, find_kept_load, guess_kept_load
+from packc.serving.plan import ServingPlan, describe_plan
+from packc.serving.queue import Batching, Load, LoadFigures, ServiceTimes
+from packc.serving.search import Ground, Tried, Way, choose_tried, find_cost, predict_way, search_plans
+
+log = logging.getLogger(__name__)
+
+MOST_RIVALS = 2
+NEAR = 1.5
+"""A candidate this many times as slow (large, dear) as the selection's choice cannot make up for it as served."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The candidate and the plan to package, and what was tried before."""
+
+    outcome: Outcome
+    plan: ServingPlan
+    tried: tuple[Tried, ...]
+
+
+class WayFinder:
+    """Knows the ways to serve one target's candidates, and remembers what was measured of them."""
+
+    def __init__(self, packing: Packing) -> None:
+        self._packing = packing
+        inputs, trial = packing.inputs, packing.trial
+        spec, source = inputs.spec, trial.ingested.source
+        self._spec = spec
+        self._splits = list_splits(spec, inputs.target, source)
+        self._plans = list_plans(spec, inputs.target, source, packing.rule)
+        self._batches = list_batches(spec, packing.rule)
+        self._lengths = list_request_lengths(spec, trial.ingested.inputs, inputs.info, inputs.traffic)
+        self._load = Load(
+            spec.workload.concurrency, spec.workload.rate_per_s, spec.workload.batch.typical, self._lengths
+        )
+        self._times: dict[tuple[str, int], ServiceTimes | None] = {}
+        self._outcomes: dict[str, Outcome] = {}
+        self._tried: tuple[Tried, ...] = ()
+
+    def choose(self, chosen: Outcome, rivals: Sequence[Outcome]) -> Service:
+        """The best way to serve `chosen`, or one of the `rivals` that nearly equals it for one caller.
+
+        Without any choice to make, and with a server that runs already and was loaded by somebody else, it is the rule.
+        """
+        if self._packing.options.urls or len(self._plans) < 2:
+            return Service(chosen, self._packing.rule, ())
+        finalists = [chosen, *_list_near(chosen, rivals, self._packing)]
+        self._outcomes |= {outcome.candidate.id: outcome for outcome in finalists}
+        names = [outcome.candidate.id for outcome in finalists]
+        self._tried = search_plans(names, self._packing.rule, self._ground(), self._tried)
+        now = tuple(item for item in self._tried if item.way.candidate in names)
+        best = choose_tried(now, self._spec)
+        if best is None:
+            return Service(chosen, self._packing.rule, self._tried)
+        plan = replace(best.way.plan, reasons=self._explain(best, now))
+        return Service(self._outcomes[best.way.candidate], plan, self._tried)
+
+    def find_kept_load(self, outcome: Outcome, plan: ServingPlan) -> KeptLoad | None:
+        """The largest load below the workload's at which the server keeps the latency budget; None where none does."""
+        way, ground = Way(outcome.candidate.id, plan), self._ground()
+        self._outcomes[outcome.candidate.id] = outcome
+        costs = [cost for item in self._tried if (cost := find_cost(item, ground))]
+        workload, budget = self._spec.workload, self._spec.budget
+        counts = not workload.rate_per_s
+        missed_at = float(workload.concurrency) if counts else workload.rate_per_s
+        if counts and missed_at <= 1:
+            return None
+
+        def predict(load: float) -> LoadFigures | None:
+            return predict_way(way, ground, costs, self._scale(load))
+
+        guess = guess_kept_load(predict, missed_at, budget.latency_ms, counts=counts)
+        with self._open(outcome, plan) as probe:
+            return find_kept_load(
+                lambda load: probe(self._scale(load)), missed_at, guess, budget.latency_ms, counts=counts
+            )
+
+    def _scale(self, load: float) -> Load:
+        if self._load.rate_per_s:
+            return replace(self._load, rate_per_s=load)
+        return replace(self._load, clients=int(load))
+
+    def _ground(self) -> Ground:
+        return Ground(
+            spec=self._spec,
+            cores=self._packing.inputs.target.units,
+            load=self._load,
+            plans=lambda _: self._plans,
+            times=self._find_times,
+            batching=self._describe,
+            serve=self._serve if self._packing.options.verify else None,
+            is_over=lambda: self._packing.limit.is_over,
+        )
+
+    def _find_times(self, way: Way) -> ServiceTimes | None:
+        key = (way.candidate, way.plan.threads)
+        if key not in self._times:
+            if self._packing.limit.is_over:
+                return None
+            split = next((s for s in self._splits if s.threads == way.plan.threads), None)
+            split = split or Split(way.plan.instances, way.plan.threads)
+            curve = find_curve(self._outcomes[way.candidate], split, self._batches, self._lengths, self._packing.trial)
+            self._times[key] = ServiceTimes(curve) if curve else None
+        return self._times[key]
+
+    def _describe(self, way: Way) -> Batching:
+        steps = self._outcomes[way.candidate].candidate.passes
+        skips_padding = any(step.name == "remove_padding" for step in steps)
+        return describe_queue(way.plan, mixes_lengths=way.plan.front == "in_process", skips_padding=skips_padding)
+
+    def _serve(self, way: Way) -> LoadFigures | str:
+        try:
+            with self._open(self._outcomes[way.candidate], way.plan) as probe:
+                figures = probe(self._load)
+        except (RequestFailed, ServerFailed, ServerStopped) as error:
+            return " ".join(str(error).split())
+        log.info(
+            "%s as %s: %s",
+            way.candidate,
+            describe_plan(way.plan),
+            describe_figures(figures, self._spec.budget.percentile),
+        )
+        return figures
+
+    @contextmanager
+    def _open(self, outcome: Outcome, plan: ServingPlan) -> Iterator[Callable[[Load], LoadFigures]]:
+        """Starts a server with the candidate's package; what is yielded measures it under a load."""
+        packing, percentile = self._packing, self._spec.budget.percentile
+        with TemporaryDirectory(prefix="pack-way-") as folder:
+            pack_candidate(packing, outcome, plan, Path(folder))
+            with probe_package(
+                Path(folder),
+                self._spec.model.name,
+                self._load.batch,
+                evaluation=packing.evaluation,
+                traffic_data=packing.inputs.traffic,
+                cache=packing.trial.cache,
+            ) as probe:
+
+                def measure(load: Load) -> LoadFigures:
+                    seen = probe(Traffic(load.clients, load.rate_per_s))
+                    return LoadFigures(seen.samples_per_s, seen.percentile_ms(50), seen.percentile_ms(percentile))
+
+                yield measure
+
+    def _explain(self, best: Tried, tried: Sequence[Tried]) -> tuple[str, ...]:
+        """Why this way was chosen, in sentences."""
+        percentile = self._spec.budget.percentile
+        figures = best.served or best.predicted
+        assert figures is not None, "only a way with figures is chosen"
+        text = describe_figures(figures, percentile)
+        if best.served is None:
+            return (
+                f"predicted best from measured curves, without the server's own cost: {text}; no server confirmed it",
+            )
+        rule = next((item for item in tried if item.way.plan == self._packing.rule and item.served), None)
+        served = [item for item in tried if item.served]
+        limit = self._packing.limit
+        over = (
+            [f"the {limit.max_minutes:g} minutes of [optimize] max_minutes ended the search"] if limit.is_over else []
+        )
+        if best is rule:
+            return (*self._packing.rule.reasons, f"as good as any of {len(served)} served plans: {text}", *over)
+        reasons = [f"best of {len(served)} served plans: {text}"]
+        if rule and rule.served:
+            before = describe_figures(rule.served, percentile)
+            reasons.append(
+                f"the workload alone suggested {describe_plan(rule.way.plan)} ({rule.way.candidate}): {before}"
+            )
+        return (*reasons, *over)
+
+
+def describe_figures(figures: LoadFigures, percentile: float) -> str:
+    """ "410 samples/s, p50 4.8 ms, p99 9.1 ms"."""
+    return (
+        f"{format_figure(figures.throughput_per_s)} samples/s, p50 {format_figure(figures.p50_ms)} ms, "
+        f"p{percentile:g} {format_figure(figures.latency_ms)} ms"
+    )
+
+
+def _list_near(chosen: Outcome, rivals: Sequence[Outcome], packing: Packing) -> list[Outcome]:
+    """Those that keep every promise too and are near the choice for one caller; none where size decides."""
+    spec, goal = packing.findings.local_spec, packing.inputs.spec.optimize.goal
+    if goal == "size" or classify(chosen, spec) != "kept":
+        return []
+    limit = NEAR * goal_figure(chosen, goal)
+    near = [o for o in rivals if o is not chosen and classify(o, spec) == "kept" and goal_figure(o, goal) <= limit]
+    return sorted(near, key=lambda outcome: goal_figure(outcome, goal))[:MOST_RIVALS]

@@ -1,0 +1,144 @@
+"""How the driver looks for the best way to serve, in the world whose server answers as a test says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from driver_world import DEFAULTS, Way, World
+from packc.driver import ways
+from packc.driver.endings import BuildOptions
+from packc.driver.packing import Packing
+from packc.driver.ways import WayFinder, describe_figures
+from packc.search import TimeLimit
+from packc.select import Outcome
+from packc.server.load import ServerFailed, Traffic
+from packc.serving import plan_serving
+from packc.serving.queue import LoadFigures
+
+TRAFFIC = "[workload]\nconcurrency = 8\n"
+GOAL = "[optimize]\ngoal = 'throughput'\n"
+
+
+def make_packing(
+    world: World, outcomes: Sequence[Outcome], *sections: str, cores: int = 2, options: BuildOptions = DEFAULTS
+) -> Packing:
+    inputs = world.gather(*sections)
+    inputs = replace(inputs, target=replace(inputs.target, units=cores))
+    trial = world.make_trial(*sections)
+    findings = replace(inputs.make_findings(outcomes, ()), verify=options.verify)
+    rule = plan_serving(inputs.spec, inputs.target, trial.ingested.source)
+    return Packing(inputs, trial, findings, rule, "none", options, TimeLimit(inputs.spec.optimize.max_minutes))
+
+
+def search(world: World, **named: Way) -> list[Outcome]:
+    world.ways.clear()
+    world.ways |= named
+    return list(world.search().values())
+
+
+def test_the_best_served_plan_is_chosen_and_says_why(world: World) -> None:
+    """The stand-in for a server is quickest with one instance, whatever the curves say."""
+    outcomes = search(world, base=Way(ms=4.0))
+    world.probe = lambda instances, threads, traffic: 20.0 if instances == 2 else 10.0
+    finder = WayFinder(make_packing(world, outcomes, TRAFFIC, GOAL))
+    service = finder.choose(outcomes[0], outcomes)
+    assert service.outcome is outcomes[0]
+    assert world.probed[0][:2] == (2, 1), "the rule's plan comes first"
+    assert 1 <= len(service.tried) <= 4
+    best = max(item.served.throughput_per_s for item in service.tried if item.served)
+    assert f"{best:,.0f} samples/s" in " ".join(service.plan.reasons)
+    if service.plan.instances == 1:
+        assert service.plan.reasons[0].startswith("best of ")
+        assert service.plan.reasons[1].startswith("the workload alone suggested 2 instances of 1 thread")
+
+
+def test_the_rule_stays_where_nothing_beats_it(world: World) -> None:
+    outcomes = search(world, base=Way(ms=4.0))
+    world.probe = lambda instances, threads, traffic: 0.5
+    packing = make_packing(world, outcomes, TRAFFIC, GOAL)
+    service = WayFinder(packing).choose(outcomes[0], outcomes)
+    assert replace(service.plan, reasons=()) == replace(packing.rule, reasons=())
+    assert service.plan.reasons[: len(packing.rule.reasons)] == packing.rule.reasons
+    assert len(service.tried) == 1
+
+
+def test_a_near_rival_may_win_as_served(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    outcomes = search(world, base=Way(ms=4.0), other=Way(ms=4.5), slow=Way(ms=40.0))
+    packing = make_packing(world, outcomes, TRAFFIC, GOAL)
+    near = ways._list_near(outcomes[0], outcomes, packing)
+    assert [outcome.candidate.id for outcome in near] == ["other"]
+    smallest = make_packing(world, outcomes, TRAFFIC, "[optimize]\ngoal = 'size'\n")
+    assert ways._list_near(outcomes[0], outcomes, smallest) == []
+
+
+def test_without_a_server_the_plan_is_predicted_and_says_so(world: World) -> None:
+    outcomes = search(world, base=Way(ms=4.0))
+    options = BuildOptions(verify=False)
+    service = WayFinder(make_packing(world, outcomes, TRAFFIC, GOAL, options=options)).choose(outcomes[0], outcomes)
+    assert world.probed == []
+    (only,) = service.tried
+    assert only.predicted is not None
+    assert service.plan.reasons[0].startswith("predicted best from measured curves")
+    assert service.plan.reasons[0].endswith("no server confirmed it")
+
+
+def test_a_server_that_runs_already_is_served_by_the_rule(world: World) -> None:
+    outcomes = search(world, base=Way(ms=4.0))
+    packing = make_packing(world, outcomes, TRAFFIC, options=BuildOptions(urls=("http://127.0.0.1:1",)))
+    service = WayFinder(packing).choose(outcomes[0], outcomes)
+    assert (service.plan, service.tried, world.probed) == (packing.rule, (), [])
+
+
+def test_when_the_minutes_are_over_only_the_rule_is_served(world: World) -> None:
+    outcomes = search(world, base=Way(ms=4.0))
+    packing = make_packing(world, outcomes, TRAFFIC, "[optimize]\nmax_minutes = 1e-9\n")
+    service = WayFinder(packing).choose(outcomes[0], outcomes)
+    assert len(world.probed) == len(service.tried) == 1
+    assert service.tried[0].predicted is None
+    assert "ended the search" in service.plan.reasons[-1]
+
+
+def test_a_plan_that_cannot_be_served_costs_only_itself(world: World) -> None:
+    def fail(instances: int, threads: int, traffic: Traffic) -> float:
+        raise ServerFailed("the model\n failed")
+
+    outcomes = search(world, base=Way(ms=4.0))
+    world.probe = fail
+    packing = make_packing(world, outcomes, TRAFFIC)
+    service = WayFinder(packing).choose(outcomes[0], outcomes)
+    assert service.plan == packing.rule
+    assert service.tried[0].failure == "the model failed"
+
+
+@pytest.mark.parametrize(("budget_ms", "kept"), [(50, 5.0), (79, 7.0), (5, None)])
+def test_the_load_that_keeps_the_budget_is_measured(world: World, budget_ms: float, kept: float | None) -> None:
+    outcomes = search(world, base=Way(ms=4.0))
+    world.probe = lambda instances, threads, traffic: 10.0 * traffic.concurrency
+    packing = make_packing(world, outcomes, TRAFFIC, f"[budget]\nlatency_ms = {budget_ms}\n")
+    found = WayFinder(packing).find_kept_load(outcomes[0], packing.rule)
+    assert (found.load if found else None) == kept
+    assert len(world.probed) <= 4
+
+
+def test_the_rate_that_keeps_the_budget_is_measured(world: World) -> None:
+    outcomes = search(world, base=Way(ms=4.0))
+    world.probe = lambda instances, threads, traffic: traffic.rate_per_s / 10
+    sections = "[workload]\nrate_per_s = 1000\n", "[budget]\nlatency_ms = 50\n"
+    packing = make_packing(world, outcomes, *sections)
+    found = WayFinder(packing).find_kept_load(outcomes[0], packing.rule)
+    assert found is not None
+    assert 450 <= found.load <= 500
+
+
+def test_one_client_has_no_load_below_it(world: World) -> None:
+    outcomes = search(world, base=Way(ms=4.0))
+    packing = make_packing(world, outcomes)
+    assert WayFinder(packing).find_kept_load(outcomes[0], packing.rule) is None
+    assert world.probed == []
+
+
+def test_figures_in_words() -> None:
+    assert describe_figures(LoadFigures(1204.2, 4.81, 9.1), 95) == "1,204 samples/s, p50 4.81 ms, p95 9.1 ms"

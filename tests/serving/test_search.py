@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from packc.measure.curve import CurvePoint, ServiceCurve
+from packc.serving.choices import describe_queue, list_plans
+from packc.serving.plan import ServingPlan
+from packc.serving.queue import Batching, Load, LoadFigures, ServiceTimes, predict_load
+from packc.serving.search import (
+    MOST_SERVED,
+    Ground,
+    Tried,
+    Way,
+    choose_tried,
+    find_cost,
+    predict_way,
+    search_plans,
+)
+from packc.spec.model import BudgetSection, Goal, OptimizeSection, Range, WorkloadSection
+from serving_parts import device, source
+from target_spec import target_spec
+
+CORES = 2
+LOAD = Load(clients=8, rate_per_s=0.0, batch=1, lengths=(0,))
+RULE = ServingPlan(2, 1, 8, 0, ("by rule",))
+
+
+@dataclass
+class Machine:
+    """A server that behaves as predicted, at a cost that nobody was told."""
+
+    call_ms: dict[str, float]
+    """Of one sample, by candidate; each further one of a batch takes half of it, two threads six tenths."""
+    goal: Goal = "throughput"
+    budget_ms: float = 100.0
+    cost_ms: float = 1.0
+    failing: dict[str, str] = field(default_factory=dict)
+    served: list[Way] = field(default_factory=list)
+    minutes_left: bool = True
+
+    def times(self, way: Way) -> ServiceTimes | None:
+        if way.candidate not in self.call_ms:
+            return None
+        ms = self.call_ms[way.candidate] * (0.6 if way.plan.threads == 2 else 1.0)
+        points = tuple(CurvePoint(batch, None, (ms * (1 + batch) / 2,) * 3) for batch in (1, 2, 4, 8))
+        return ServiceTimes(ServiceCurve(way.plan.instances, way.plan.threads, points))
+
+    def batching(self, way: Way) -> Batching:
+        return describe_queue(way.plan, mixes_lengths=False, skips_padding=False)
+
+    def serve(self, way: Way) -> LoadFigures | str:
+        self.served.append(way)
+        if way.candidate in self.failing:
+            return self.failing[way.candidate]
+        times = self.times(way) or ServiceTimes(ServiceCurve(1, 1, (CurvePoint(1, None, (9.0,)),)))
+        return predict_load(times, LOAD, self.batching(way), CORES, self.cost_ms, 99)
+
+    def ground(self, *, serves: bool = True) -> Ground:
+        spec = target_spec(
+            budget=BudgetSection(latency_ms=self.budget_ms),
+            optimize=OptimizeSection(goal=self.goal),
+            workload=WorkloadSection(batch=Range(typical=1, max=8), concurrency=8),
+        )
+        plans = list_plans(spec, device(units=CORES), source(), RULE)
+        serve = self.serve if serves else None
+        return Ground(
+            spec, CORES, LOAD, lambda _: plans, self.times, self.batching, serve, lambda: not self.minutes_left
+        )
+
+
+def search(machine: Machine, *candidates: str, known: tuple[Tried, ...] = ()) -> tuple[Tried, ...]:
+    return search_plans(candidates or ("a",), RULE, machine.ground(), known)
+
+
+def test_the_rule_comes_first_and_tells_what_a_request_costs() -> None:
+    machine = Machine({"a": 5.0})
+    first, *others = search(machine)
+    assert first.way == Way("a", RULE)
+    assert first.is_fitted
+    assert first.predicted
+    assert first.served
+    assert first.predicted.throughput_per_s == pytest.approx(first.served.throughput_per_s, rel=0.02)
+    assert not any(item.is_fitted for item in others)
+    cost = find_cost(first, machine.ground())
+    assert cost is not None
+    assert cost.request_ms == pytest.approx(machine.cost_ms, rel=0.1)
+
+
+def test_what_is_predicted_best_is_served_and_chosen() -> None:
+    machine = Machine({"a": 5.0})
+    tried = search(machine)
+    assert 2 <= len(tried) <= MOST_SERVED
+    chosen = choose_tried(tried, machine.ground().spec)
+    assert chosen is not None
+    everything = [machine.serve(Way("a", plan)) for plan in machine.ground().plans("a")]
+    best = max(figures.throughput_per_s for figures in everything if isinstance(figures, LoadFigures))
+    assert chosen.served
+    assert chosen.served.throughput_per_s > 0.95 * best
+    assert all(item.predicted for item in tried)
+
+
+def test_the_search_ends_when_no_prediction_beats_what_was_served() -> None:
+    """A plan that was served once corrects the predictions of its like, so they are not served in turn."""
+    machine = Machine({"a": 5.0}, goal="latency")
+    tried = search(machine)
+    again = search(machine, known=tried)
+    assert again == tried or len(again) <= len(tried) + 1
+
+
+def test_another_candidate_may_win_as_served() -> None:
+    machine = Machine({"a": 5.0, "b": 3.0})
+    chosen = choose_tried(search(machine, "a", "b"), machine.ground().spec)
+    assert chosen is not None
+    assert chosen.way.candidate == "b"
+
+
+def test_a_budget_keeps_a_faster_plan_out() -> None:
+    """Big batches give the most samples a second; the budget leaves time for small ones only."""
+    ample, tight = Machine({"a": 5.0}), Machine({"a": 5.0}, budget_ms=20.0)
+    for machine in (ample, tight):
+        chosen = choose_tried(search(machine), machine.ground().spec)
+        assert chosen
+        assert chosen.served
+        assert chosen.served.latency_ms <= machine.budget_ms
+
+
+def test_one_that_fails_as_served_is_left_alone() -> None:
+    machine = Machine({"a": 5.0, "b": 8.0}, failing={"a": "it does not load"})
+    tried = search(machine, "a", "b")
+    assert (tried[0].failure, tried[0].served) == ("it does not load", None)
+    assert [way.candidate for way in machine.served] == ["a", *["b"] * (len(tried) - 1)]
+    chosen = choose_tried(tried, machine.ground().spec)
+    assert chosen is not None
+    assert chosen.way.candidate == "b"
+
+
+def test_when_all_fail_nothing_is_chosen() -> None:
+    machine = Machine({"a": 5.0}, failing={"a": "it does not load"})
+    assert choose_tried(search(machine), machine.ground().spec) is None
+
+
+def test_without_a_curve_the_rule_is_all_there_is() -> None:
+    machine = Machine({})
+    (only,) = search(machine)
+    assert (only.way.plan, only.predicted) == (RULE, None)
+    assert only.served is not None
+
+
+def test_when_the_time_is_over_only_the_rule_is_served() -> None:
+    machine = Machine({"a": 5.0}, minutes_left=False)
+    assert [item.way.plan for item in search(machine)] == [RULE]
+
+
+def test_without_a_server_the_best_prediction_is_all_there_is() -> None:
+    machine = Machine({"a": 5.0, "b": 3.0})
+    (only,) = search_plans(("a", "b"), RULE, machine.ground(serves=False))
+    assert only.way.candidate == "b"
+    assert only.predicted is not None
+    assert (only.served, only.is_fitted) == (None, False)
+    assert choose_tried((only,), machine.ground().spec) == only
+    assert search_plans(("c",), RULE, machine.ground(serves=False)) == ()
+
+
+def test_predictions_follow_the_load_that_is_asked_about() -> None:
+    machine = Machine({"a": 5.0})
+    few = predict_way(Way("a", RULE), machine.ground(), (), replace(LOAD, clients=1))
+    many = predict_way(Way("a", RULE), machine.ground(), ())
+    assert few
+    assert many
+    assert few.p50_ms == pytest.approx(5.0)
+    assert many.latency_ms > few.latency_ms
+
+
+def test_what_was_served_by_another_front_says_less_than_by_the_same() -> None:
+    machine = Machine({"a": 5.0})
+    ground = machine.ground()
+    served = predict_load(machine.times(Way("a", RULE)), LOAD, machine.batching(Way("a", RULE)), CORES, 4.0, 99)  # type: ignore[arg-type]
+    other = find_cost(Tried(Way("a", replace(RULE, front="in_process")), None, served), ground)
+    own = find_cost(Tried(Way("b", RULE), None, served), Machine({"b": 5.0}).ground())
+    assert other
+    assert own
+    dear = replace(other, request_ms=4.0)
+    cheap = replace(own, request_ms=1.0)
+    for costs in ((dear, cheap), (cheap, dear)):
+        assert predict_way(Way("a", RULE), ground, costs) == predict_way(Way("a", RULE), ground, (cheap,))
