@@ -62,6 +62,14 @@ def test_the_fastest_that_keeps_its_promises_is_chosen() -> None:
     )
 
 
+def test_a_choice_that_was_made_elsewhere_says_why() -> None:
+    quick, slow = outcome("int8", 1.93, 0.902), outcome("fp32", 4.8, 0.999)
+    verdict = select([quick, slow], BUDGET, False, [slow], "better as served than int8")
+    assert (verdict.met, verdict.chosen) == (True, "fp32")
+    assert "better as served than int8: p50 4.8 ms" in verdict.reasons
+    assert not any("left" in reason for reason in verdict.reasons)
+
+
 def test_within_the_noise_the_better_answers_win() -> None:
     verdict = select(
         [outcome("quick", 2.0, 0.91), outcome("good", 2.03, 0.99), outcome("slow", 2.1, 0.999)], BUDGET, False

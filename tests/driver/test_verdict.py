@@ -7,10 +7,12 @@ import pytest
 from packc.candidate import Candidate, PassStep, Rejection
 from packc.driver.verdict import Findings, record_findings
 from packc.measure.measurement import Latency, Measurement
-from packc.package.manifest import Manifest, MissRecord, RejectedRecord, ServingRecord
+from packc.package.manifest import LoadRecord, Manifest, MissRecord, RejectedRecord, ServingRecord
 from packc.quality.score import QualityScore
 from packc.select import Miss, Outcome, Verdict
 from packc.serving import ServingPlan
+from packc.serving.queue import LoadFigures
+from packc.serving.search import Tried, Way
 from packc.spec.model import BudgetSection, QualitySection, WorkloadSection
 from packc.tensors import ShapeCase
 from target_spec import target_spec
@@ -55,6 +57,20 @@ def test_everything_is_recorded() -> None:
     assert (m.batch, m.sequence, m.samples, m.threads) == (1, 32, 300, 2)
     assert m.quality is not None
     assert (m.quality.metric, m.quality.low) == ("cosine", 0.993)
+
+
+def test_what_was_tried_is_recorded_and_the_chosen_way_marked() -> None:
+    name = OUTCOME.candidate.id
+    plan = ServingPlan(2, 1, 8, 0, ("because",), preferred_batch_sizes=(4,))
+    figures = LoadFigures(100.0, 5.0, 9.0)
+    other = Tried(Way(name, ServingPlan(1, 2, 8, 0, ())), figures, None, failure="it stopped")
+    same = Tried(Way(name, replace(plan, reasons=())), figures, figures, is_fitted=True)
+    manifest = record(OUTCOME, replace(KEPT, chosen=name), serving=plan, tried=(same, other))
+    assert manifest.serving is not None
+    first, second = manifest.serving.tried
+    assert (first.is_chosen, first.is_fitted, first.served) == (True, True, LoadRecord(100.0, 5.0, 9.0))
+    assert (second.is_chosen, second.failure, second.served) == (False, "it stopped", None)
+    assert manifest.serving.preferred_batch_sizes == first.preferred_batch_sizes == (4,)
 
 
 def test_promises_are_the_specs_bounds() -> None:

@@ -120,6 +120,18 @@ def test_served_figures_come_from_a_real_server(manifest: dict[str, Any]) -> Non
     assert served["golden_max_error"] < 0.02
 
 
+def test_the_plan_was_chosen_among_those_that_were_served(manifest: dict[str, Any]) -> None:
+    serving = manifest["serving"]
+    first, *others = serving["tried"]
+    assert first["is_fitted"]
+    assert first["predicted"]["throughput_per_s"] == pytest.approx(first["served"]["throughput_per_s"], rel=0.1)
+    assert len(others) <= 3
+    assert all(item["predicted"] and (item["served"] or item["failure"]) for item in serving["tried"])
+    (chosen,) = [item for item in serving["tried"] if item["is_chosen"]]
+    assert (chosen["instances"], chosen["threads"]) == (serving["instances"], serving["threads"])
+    assert chosen["candidate"] == manifest["verdict"]["chosen"]
+
+
 def test_a_second_build_finds_nothing_to_do(built: Finished, workspace: Path) -> None:
     assert built.code == 0
     again = build(workspace)

@@ -17,6 +17,8 @@ TARGET = LockedTarget(
     threads=2,
     max_batch_size=8,
     queue_delay_us=0,
+    preferred_batch_sizes=(),
+    front="ensemble",
     files={"model_repository/tiny/1/model.onnx": "0" * 64},
 )
 LOCK = PackLock(

@@ -115,5 +115,7 @@ def _lock_target(manifest: Manifest) -> LockedTarget:
         threads=serving.threads if serving else None,
         max_batch_size=serving.max_batch_size if serving else None,
         queue_delay_us=serving.queue_delay_us if serving else None,
+        preferred_batch_sizes=serving.preferred_batch_sizes if serving else (),
+        front=serving.front if serving else None,
         files=manifest.files,
     )

@@ -41,6 +41,8 @@ class LockedTarget:
     threads: int | None
     max_batch_size: int | None
     queue_delay_us: int | None
+    preferred_batch_sizes: tuple[int, ...]
+    front: str | None
     files: dict[str, str]
     """Path within the package -> sha256."""
 
