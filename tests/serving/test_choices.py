@@ -72,6 +72,13 @@ def test_plans_serve_the_largest_request_whatever_the_queue_does() -> None:
     assert any(plan.instances * plan.threads < 4 for plan in plans), "one that leaves a core to the others"
 
 
+def test_each_front_has_all_plans_the_ensemble_first() -> None:
+    one = list_plans(make_spec(), device(), source(), RULE)
+    both = list_plans(make_spec(), device(), source(), RULE, ("ensemble", "in_process"))
+    assert both[: len(one)] == one
+    assert both[len(one) :] == tuple(replace(plan, front="in_process") for plan in one)
+
+
 def test_a_lone_client_shares_no_batch() -> None:
     plans = list_plans(make_spec(clients=1), device(), source(), RULE)
     assert {(plan.queue_batch, plan.queue_delay_us) for plan in plans} == {(16, 0)}

@@ -10,6 +10,7 @@ from packc.serving.plan import ServingPlan
 from packc.serving.queue import Batching, Load, LoadFigures, ServiceTimes, predict_load
 from packc.serving.search import (
     MOST_SERVED,
+    Cost,
     Ground,
     Tried,
     Way,
@@ -185,3 +186,17 @@ def test_what_was_served_by_another_front_says_less_than_by_the_same() -> None:
     cheap = replace(own, request_ms=1.0)
     for costs in ((dear, cheap), (cheap, dear)):
         assert predict_way(Way("a", RULE), ground, costs) == predict_way(Way("a", RULE), ground, (cheap,))
+
+
+def test_a_plan_of_like_batches_says_more_than_one_of_others() -> None:
+    """What forming batches costs is in the cost of those that form them."""
+    machine = Machine({"a": 5.0})
+    ground = machine.ground()
+
+    def seen(batch: int, request_ms: float) -> Cost:
+        return Cost(Way("a", replace(RULE, preferred_batch_sizes=(batch,))), request_ms)
+
+    costs = seen(1, 1.0), seen(8, 4.0)
+    for batch, expected in ((1, costs[0]), (2, costs[0]), (4, costs[1])):
+        way = Way("a", replace(RULE, preferred_batch_sizes=(batch,)))
+        assert predict_way(way, ground, costs) == predict_way(way, ground, (expected,))

@@ -48,6 +48,7 @@ class WayFinder:
         inputs, trial = packing.inputs, packing.trial
         spec, source = inputs.spec, trial.ingested.source
         self._spec = spec
+        self._rule = replace(packing.rule, reasons=())
         self._splits = list_splits(spec, inputs.target, source)
         self._plans = list_plans(spec, inputs.target, source, packing.rule)
         self._batches = list_batches(spec, packing.rule)
@@ -69,7 +70,7 @@ class WayFinder:
         finalists = [chosen, *_list_near(chosen, rivals, self._packing)]
         self._outcomes |= {outcome.candidate.id: outcome for outcome in finalists}
         names = [outcome.candidate.id for outcome in finalists]
-        self._tried = search_plans(names, self._packing.rule, self._ground(), self._tried)
+        self._tried = search_plans(names, self._rule, self._ground(), self._tried)
         now = tuple(item for item in self._tried if item.way.candidate in names)
         best = choose_tried(now, self._spec)
         if best is None:
@@ -175,12 +176,11 @@ class WayFinder:
             return (
                 f"predicted best from measured curves, without the server's own cost: {text}; no server confirmed it",
             )
-        rule = next((item for item in tried if item.way.plan == self._packing.rule and item.served), None)
+        rule = next((item for item in tried if item.way.plan == self._rule and item.served), None)
         served = [item for item in tried if item.served]
         limit = self._packing.limit
-        over = (
-            [f"the {limit.max_minutes:g} minutes of [optimize] max_minutes ended the search"] if limit.is_over else []
-        )
+        minutes = f"the {limit.max_minutes:g} minutes of [optimize] max_minutes were over: no further plan was tried"
+        over = [minutes] if limit.is_over else []
         if best is rule:
             return (*self._packing.rule.reasons, f"as good as any of {len(served)} served plans: {text}", *over)
         reasons = [f"best of {len(served)} served plans: {text}"]

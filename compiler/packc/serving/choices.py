@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 from packc.ingest.source import SourceModel
-from packc.serving.plan import ServingPlan, limit_instances
+from packc.serving.plan import Front, ServingPlan, limit_instances
 from packc.serving.queue import Batching, LoadFigures
 from packc.spec.model import BudgetSection, Goal, TargetSpec
 from packc.target import Target
@@ -65,21 +66,27 @@ def list_batches(spec: TargetSpec, rule: ServingPlan) -> tuple[int, ...]:
     return tuple(sorted(size for size in sizes if size <= max(waiting, rule.max_batch_size)))
 
 
-def list_plans(spec: TargetSpec, target: Target, source: SourceModel, rule: ServingPlan) -> tuple[ServingPlan, ...]:
+def list_plans(
+    spec: TargetSpec,
+    target: Target,
+    source: SourceModel,
+    rule: ServingPlan,
+    fronts: Sequence[Front] = ("ensemble",),
+) -> tuple[ServingPlan, ...]:
     """Every plan worth a prediction, the simpler of two alike first. `rule` is the plan that the workload alone gives.
 
-    Beside plans that use all cores there are some that leave one to the clients, the server and the tokenizer.
+    `fronts` are those that the pipeline can have. Beside plans that use all cores there are some that leave one to the
+    clients, the server and the tokenizer.
     """
     splits = list_splits(spec, target, source)
     fewer = [Split(split.instances - 1, split.threads) for split in splits if split.instances > 1]
     alone = spec.workload.concurrency == 1 and not spec.workload.rate_per_s
     batches = (max(1, rule.max_batch_size),) if alone else list_batches(spec, rule)
     plans = []
-    for split in dict.fromkeys((*splits, *fewer)):
-        for batch in batches:
-            can_wait = batch > spec.workload.batch.typical and not alone
-            for delay_us in (0, *_list_delays(spec.budget)) if can_wait else (0,):
-                plans.append(_make_plan(split, batch, delay_us, rule))
+    for front, split, batch in product(fronts, dict.fromkeys((*splits, *fewer)), batches):
+        can_wait = batch > spec.workload.batch.typical and not alone
+        for delay_us in (0, *_list_delays(spec.budget)) if can_wait else (0,):
+            plans.append(_make_plan(replace(rule, front=front), split, batch, delay_us))
     return tuple(dict.fromkeys(plans))
 
 
@@ -89,7 +96,7 @@ def _list_delays(budget: BudgetSection) -> Sequence[int]:
     return [round(share * budget.latency_ms * 1e3) for share in DELAY_SHARES]
 
 
-def _make_plan(split: Split, batch: int, delay_us: int, rule: ServingPlan) -> ServingPlan:
+def _make_plan(rule: ServingPlan, split: Split, batch: int, delay_us: int) -> ServingPlan:
     """The largest request must be served whatever the queue does: a smaller batch is a preferred size."""
     largest = max(batch, rule.max_batch_size) if rule.max_batch_size else 0
     preferred = (batch,) if batch < largest else ()

@@ -6,6 +6,7 @@ further one corrects it for its own kind, so a prediction that was too bright do
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -167,12 +168,13 @@ def _beats(figures: LoadFigures, other: LoadFigures, spec: TargetSpec) -> bool:
 def _estimate_cost(way: Way, costs: Sequence[Cost]) -> float:
     """That of the way most like this one, the latest of equals; 0 before anything was served."""
 
-    def likeness(cost: Cost) -> tuple[bool, bool, bool]:
+    def likeness(cost: Cost) -> tuple[bool, bool, bool, float]:
         a, b = way.plan, cost.way.plan
         return (
             a.front == b.front,
             (a.instances, a.threads) == (b.instances, b.threads),
             way.candidate == cost.way.candidate,
+            -abs(math.log2(a.queue_batch / b.queue_batch)),
         )
 
     return max(reversed(costs), key=likeness).request_ms if costs else 0.0
