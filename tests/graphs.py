@@ -12,6 +12,7 @@ import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 from onnx import numpy_helper
+from onnx.reference import ReferenceEvaluator
 from onnx_ir.passes.common import NameFixPass
 
 from packc.candidate import OptionValue
@@ -63,6 +64,11 @@ def apply_pass(graph_pass: GraphPass, model: ir.Model, context: PassContext) -> 
 def run_model(model: ir.Model, **inputs: Array) -> list[npt.NDArray[np.float32]]:
     session = ort.InferenceSession(ir.to_proto(model).SerializeToString(), providers=["CPUExecutionProvider"])
     return session.run(None, inputs)  # type: ignore[no-any-return]
+
+
+def evaluate_model(model: ir.Model, **inputs: Array) -> list[npt.NDArray[np.float32]]:
+    """What the graph computes by the definition of its operators: the same on every CPU, which int8 kernels are not."""
+    return ReferenceEvaluator(ir.to_proto(model)).run(None, inputs)  # type: ignore[return-value]
 
 
 def count_nodes(model: ir.Model) -> Counter[str]:

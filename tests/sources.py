@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from packc.ingest.source import Geometry, SourceInfo
 from packc.spec.model import Task
-from packc.target import Target, TargetKind
+from packc.target import IsaFlag, Target, TargetKind
 from packc.tensors import Precision
 
 
@@ -28,14 +28,17 @@ def source_info(task: Task, geometry: Geometry | None) -> SourceInfo:
 
 
 def device(
-    kind: TargetKind = "cpu", native: tuple[Precision, ...] = ("fp32", "int8"), unsupported: str | None = None
+    kind: TargetKind = "cpu",
+    native: tuple[Precision, ...] = ("fp32", "int8"),
+    unsupported: str | None = None,
+    isa: tuple[IsaFlag, ...] = (),
 ) -> Target:
     return Target(
         id="box",
         name="Box",
         kind=kind,
         arch="x86-64",
-        isa=(),
+        isa=isa,
         compute_capability=None,
         units=4,
         memory_gb=None,

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from packc.target import ISA_FLAGS, IsaFlag, derive_native
+from sources import device
 
 
 @pytest.mark.parametrize(
@@ -20,6 +21,23 @@ from packc.target import ISA_FLAGS, IsaFlag, derive_native
 )
 def test_native_precisions_follow_from_the_flags(isa: tuple[IsaFlag, ...], native: tuple[str, ...]) -> None:
     assert derive_native(isa) == native
+
+
+@pytest.mark.parametrize(
+    ("isa", "saturates"),
+    [
+        ((), False),
+        (("fma", "avx2"), True),
+        (("avx2", "avx512f"), True),
+        (("avx2", "avx_vnni"), False),
+        (("avx2", "avx512f", "avx512_vnni"), False),
+        (("avx2", "amx_tile", "amx_int8"), False),
+        (("asimd",), False),
+        (("asimd", "asimddp"), False),
+    ],
+)
+def test_x86_without_vnni_saturates_int8_sums(isa: tuple[IsaFlag, ...], saturates: bool) -> None:
+    assert device(isa=isa).saturates_int8 is saturates
 
 
 def test_flags_are_listed_once() -> None:

@@ -40,6 +40,9 @@ _NATIVE_BY_FLAG: tuple[tuple[Precision, frozenset[str]], ...] = (
     ("int8", frozenset({"avx2", "avx512_vnni", "asimddp", "i8mm"})),
 )
 
+_SUMS_IN_16_BITS = frozenset({"avx2", "avx512f"})
+_SUMS_IN_32_BITS = frozenset({"avx_vnni", "avx512_vnni", "amx_int8"})
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -73,6 +76,12 @@ class Target:
     """Figure -> where it comes from; empty for `host`."""
     is_here: bool
     """Whether this machine is the device, so that what is measured here is true of it."""
+
+    @property
+    def saturates_int8(self) -> bool:
+        """Whether sums of two 8-bit products may be cut off at 16 bits: x86 CPUs before VNNI, and only with 8-bit
+        weights. Exact there are 7-bit ones."""
+        return bool(_SUMS_IN_16_BITS.intersection(self.isa)) and not _SUMS_IN_32_BITS.intersection(self.isa)
 
 
 def derive_native(isa: tuple[IsaFlag, ...]) -> tuple[Precision, ...]:

@@ -110,6 +110,14 @@ def test_jobs_of_a_device_elsewhere_really_run(world: World, elsewhere: BuildInp
     assert [times["case"] for times in result["times"]] == ["typical", "max"]
 
 
+def test_jobs_say_how_this_machine_judged_int8(world: World, elsewhere: BuildInputs) -> None:
+    """The bundles themselves run as the target does."""
+    plan = Plan(tuple(world.candidates()), ())
+    result = publish_jobs(elsewhere, plan, world.make_trial(exact_int8=True), world.final)
+    assert "without the int8 saturation of this machine" in result.manifest.verdict.reasons[0]
+    assert "exact_int8" not in json.loads((world.final / "job" / "base" / "job.json").read_text())["options"]
+
+
 def test_job_bundles_share_no_file_with_the_cache(world: World, elsewhere: BuildInputs) -> None:
     export_jobs(world, elsewhere)
     files = [path for path in (world.final / "job").rglob("*") if path.is_file()]

@@ -12,6 +12,8 @@ from models import make_tiny_onnx
 from packc.driver import evaluate
 from packc.driver.evaluate import check_candidate
 from packc.errors import DataError, Diagnostic
+from packc.jobs.job import Job
+from packc.measure.jobs import check_job
 from packc.passes.lower import Lowered
 from packc.samples import load_samples
 from packc.tensors import ShapeCase
@@ -61,6 +63,23 @@ def test_other_circumstances_are_measured_anew(world: World) -> None:
     for change in ({"device": "another machine"}, {"cases": (ShapeCase("typical", 2, None),)}):
         check_candidate(world.candidates()[0], world.make_trial(**{"threads": 2, **change}))
     assert world.checks == ["base"] * 4
+
+
+def test_answers_for_another_cpu_are_asked_for_in_its_arithmetic(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def spy(*arguments: object) -> Job:
+        job = check_job(*arguments)  # type: ignore[arg-type]
+        asked.append(job.options.get("exact_int8", False))
+        return job
+
+    monkeypatch.setattr(evaluate, "check_job", spy)
+    world.ways["small"] = Way(precision="int8")
+    for exact in (False, True):
+        for candidate in world.candidates():
+            check_candidate(candidate, world.make_trial(exact_int8=exact))
+    assert asked == [False, False, False, True]
+    assert world.checks == ["base", "small", "small"]
 
 
 def test_other_inputs_are_measured_anew(world: World, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from driver_world import Way, World, snapshot
 from packc.driver import target
 from packc.driver.endings import BuildOptions
 from packc.errors import DataError, Diagnostic, MissingError, TargetError, UsageError
+from packc.host import probe_host
 from packc.package.manifest_file import check_files, read_manifest
+from packc.target import IsaFlag
 from packc.target_profiles import find_target
 
 UNVERIFIED = BuildOptions(verify=False)
@@ -177,3 +180,24 @@ def test_throughput_is_left_to_the_server(world: World) -> None:
     floor = "[budget]\nthroughput_per_s = 100_000"
     assert world.build(floor).end == "published"
     assert world.build(floor, options=UNVERIFIED).end == "budget_missed"
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "is_exact"),
+    [
+        (("avx2",), ("avx2", "avx512_vnni"), True),
+        (("avx2",), ("asimd", "asimddp"), True),
+        (("avx2",), ("avx2",), False),
+        (("avx2", "avx512_vnni"), ("avx2",), False),
+    ],
+)
+def test_answers_for_a_cpu_that_does_not_saturate_are_judged_without_saturation(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    here: tuple[IsaFlag, ...],
+    there: tuple[IsaFlag, ...],
+    is_exact: bool,
+) -> None:
+    monkeypatch.setattr(target, "probe_host", lambda: dataclasses.replace(probe_host(), isa=here))
+    other = dataclasses.replace(find_target("cpu-amd-genoa", world.folder), isa=there)
+    assert target.make_trial(world.gather(target=other), world.ingest(), world.cache).exact_int8 is is_exact

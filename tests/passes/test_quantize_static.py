@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from graphs import apply_pass, count_nodes, make_context, parse_graph, random_weights, run_model
+from graphs import apply_pass, count_nodes, evaluate_model, make_context, parse_graph, random_weights, run_model
 from packc.passes.graph_pass import PassError
 from packc.passes.quantize_static import QuantizeStatic
 
@@ -36,7 +36,7 @@ FEED_FORWARD_WEIGHTS = {"up": random_weights(8, 16), "down": random_weights(16, 
 
 
 def test_quantize_static_covers_a_convolutional_network(tmp_path: Path) -> None:
-    model = parse_graph(CONVOLUTIONS, CONVOLUTION_WEIGHTS)
+    model = parse_graph(CONVOLUTIONS, CONVOLUTION_WEIGHTS, opset=21)
     samples = [{"x": random_weights(1, 3, 8, 8, seed=i)} for i in range(16)]
     expected = [run_model(model, **sample)[0] for sample in samples]
     report = apply_pass(QuantizeStatic(), model, make_context(tmp_path, geometry=None, samples=samples))
@@ -49,7 +49,20 @@ def test_quantize_static_covers_a_convolutional_network(tmp_path: Path) -> None:
     assert scales is not None
     assert scales.numpy().shape == (4,)
     for sample, answer in zip(samples, expected, strict=True):
-        np.testing.assert_allclose(run_model(model, **sample)[0], answer, atol=0.05 * np.abs(answer).max() + 0.05)
+        np.testing.assert_allclose(evaluate_model(model, **sample)[0], answer, atol=0.05 * np.abs(answer).max() + 0.05)
+
+
+def test_a_reduced_range_is_exact_in_onnx_runtime_on_every_cpu(tmp_path: Path) -> None:
+    model = parse_graph(CONVOLUTIONS, CONVOLUTION_WEIGHTS, opset=21)
+    samples = [{"x": random_weights(1, 3, 8, 8, seed=i)} for i in range(16)]
+    context = make_context(tmp_path, geometry=None, samples=samples, reduce_range=True)
+    apply_pass(QuantizeStatic(), model, context)
+    weights = model.graph.initializers["second_quantized"].const_value
+    assert weights is not None
+    assert 60 <= np.abs(weights.numpy().astype(int)).max() <= 64
+    for sample in samples:
+        expected = evaluate_model(model, **sample)[0]
+        np.testing.assert_allclose(run_model(model, **sample)[0], expected, atol=0.02 * np.abs(expected).max() + 0.02)
 
 
 def test_quantize_static_can_keep_the_ffn_down_projection(tmp_path: Path) -> None:

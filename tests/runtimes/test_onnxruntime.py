@@ -65,6 +65,23 @@ def test_precisions_without_kernels_are_refused_with_the_reason() -> None:
     }
 
 
+def test_a_cpu_without_vnni_gets_weights_in_7_bits_and_the_reason() -> None:
+    info, target = source_info("sentence-similarity", MINILM), device(isa=("fma", "avx2"))
+    offered, refused = OnnxRuntime().candidates(info, target, target.native)
+    assert [candidate.id for candidate in offered] == offered_ids(info)
+    steps = {candidate.id: str(candidate.passes[-1]) for candidate in offered if candidate.passes}
+    assert steps["onnxruntime-fp32-fused"] == "shield_layer_norm"
+    assert steps["onnxruntime-int8-dynamic"] == "quantize_dynamic[reduce_range=True]"
+    assert steps["onnxruntime-int8-dynamic-ffn"] == "quantize_dynamic[exclude=ffn_down,reduce_range=True]"
+    assert [(rejection.what, rejection.reason) for rejection in refused] == [
+        (
+            "onnxruntime-int8 with weights in 8 bits",
+            "Box has no VNNI: sums of products would be cut off at 16 bits, so weights have 7 (reduce_range)",
+        )
+    ]
+    assert OnnxRuntime().candidates(info, target, ("fp32",))[1] == ()
+
+
 @pytest.mark.parametrize("kind", ["cuda", "jetson", "neuron"])
 def test_other_kinds_of_devices_are_refused(kind: TargetKind) -> None:
     offered, refused = OnnxRuntime().candidates(source_info("tensors", None), device(kind), ("fp32",))

@@ -36,6 +36,16 @@ def test_the_session_has_the_threads_and_the_spinning(model: str) -> None:
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
 
 
+def test_exact_int8_is_what_cpus_with_vnni_compute(tmp_path: Path) -> None:
+    """Sums of the largest products, which CPUs without VNNI cut off otherwise."""
+    quantized = "agraph (uint8[b, 64] x) => (int32[b, 32] y) { y = MatMulInteger(x, w) }"
+    path = tmp_path / "quantized.onnx"
+    ir.save(parse_graph(quantized, {"w": np.full((64, 32), 127, np.int8)}), path)
+    session = engine.load(str(path), {"exact_int8": True}, 1)
+    answer = engine.run(session, {"x": np.full((2, 64), 255, np.uint8)})
+    np.testing.assert_array_equal(answer["y"], np.full((2, 32), 64 * 255 * 127))
+
+
 def test_describe_names_the_version(model: str) -> None:
     import onnxruntime
 

@@ -97,8 +97,9 @@ def publish_jobs(inputs: BuildInputs, plan: Plan, trial: Trial, final: Path) -> 
     if not kept:
         verdict = select(outcomes, inputs.spec, inputs.evaluation.is_generated)
         return publish_miss(verdict, record_findings(findings, "built", verdict), final)
+    how = ", without the int8 saturation of this machine, which the target does not have" if trial.exact_int8 else ""
     reasons = (
-        f"not measured: {inputs.target.name} is not this machine; quality was judged here",
+        f"not measured: {inputs.target.name} is not this machine; quality was judged here{how}",
         f"run each of the {len(kept)} job bundles in job/ on the device: python3 run.py --rounds {ROUNDS}",
     )
     manifest = record_findings(findings, "built", _unjudged(*reasons))

@@ -66,6 +66,8 @@ class Trial:
     """A job that uses more is ended; None where nobody knows how much there is."""
     verify: bool = False
     """Whether a server has the last word, so that throughput is not judged without one."""
+    exact_int8: bool = False
+    """Whether this machine would cut off int8 sums that the target does not: answers are then judged without that."""
 
     @property
     def local_spec(self) -> TargetSpec:
@@ -139,7 +141,9 @@ def _examine(candidate: Candidate, model: Path, exam: Exam, trial: Trial) -> tup
 def _run_check(candidate: Candidate, model: Path, samples: Path, trial: Trial) -> Path:
     """A folder with answers.npz and a rough measurement.json. Raises PackError with the candidate's failure."""
     runtime = find_runtime(candidate.runtime)
-    options = runtime.job_options(candidate, trial.threads)
+    options = dict(runtime.job_options(candidate, trial.threads))
+    if trial.exact_int8 and candidate.precision == "int8":
+        options["exact_int8"] = True
     outputs = tuple(output.name for output in trial.ingested.source.outputs)
     job = check_job(candidate, model, options, trial.threads, trial.cases, outputs)
 

@@ -113,4 +113,5 @@ def make_trial(inputs: BuildInputs, ingested: Ingested, cache: Cache, *, verify:
         cache=cache,
         memory_limit_mib=find_memory_limit_mib(),
         verify=verify,
+        exact_int8=machine.saturates_int8 and not inputs.target.saturates_int8,
     )

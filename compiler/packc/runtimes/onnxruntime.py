@@ -23,6 +23,8 @@ FUSED = (
 )
 CLEAN = FUSED[:1]
 SMOOTH = PassStep("smooth_outliers")
+QUANTIZERS = ("quantize_dynamic", "quantize_static")
+"""Passes whose products are of 8-bit activations."""
 
 TEXT_TASKS: tuple[Task, ...] = (
     "sentence-similarity",
@@ -93,6 +95,19 @@ NO_KERNELS: Mapping[Precision, str] = {
 }
 
 
+SATURATES = "has no VNNI: sums of products would be cut off at 16 bits, so weights have 7 (reduce_range)"
+
+
+def _fit_weights(passes: tuple[PassStep, ...], target: Target) -> tuple[PassStep, ...]:
+    """The passes of a recipe with weights in 7 bits where the target cuts off larger sums."""
+    if not target.saturates_int8:
+        return passes
+    return tuple(
+        PassStep(step.name, {**step.options, "reduce_range": True}) if step.name in QUANTIZERS else step
+        for step in passes
+    )
+
+
 class OnnxRuntime:
     """ONNX Runtime's CPU provider."""
 
@@ -109,7 +124,7 @@ class OnnxRuntime:
             reason = f"this runtime compiles for CPUs, {target.name} is of the kind {target.kind}"
             return (), (Rejection(self.name, reason),)
         offered = tuple(
-            Candidate(recipe.id, self.name, recipe.precision, recipe.passes)
+            Candidate(recipe.id, self.name, recipe.precision, _fit_weights(recipe.passes, target))
             for recipe in RECIPES
             if recipe.precision in precisions and recipe.fits(info)
         )
@@ -118,6 +133,8 @@ class OnnxRuntime:
             for precision in precisions
             if precision in NO_KERNELS
         )
+        if target.saturates_int8 and any(candidate.precision == "int8" for candidate in offered):
+            refused += (Rejection("onnxruntime-int8 with weights in 8 bits", f"{target.name} {SATURATES}"),)
         return offered, refused
 
     def job_options(self, candidate: Candidate, threads: int) -> Mapping[str, OptionValue]:

@@ -14,12 +14,18 @@ LOG_ERRORS_ONLY = 3
 
 
 def load(model: str, options: Mapping[str, Any], threads: int) -> Any:
-    """A session with `threads` threads; `options`: `spinning` (default true) keeps them awake between operators."""
+    """A session with `threads` threads.
+
+    Options: `spinning` (default true) keeps them awake between operators; `exact_int8` (default false) has x86 CPUs
+    without VNNI compute int8 products as those with it do, in slower kernels: for judging answers, not for timing.
+    """
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = threads
     settings.inter_op_num_threads = 1
     settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     settings.add_session_config_entry("session.intra_op.allow_spinning", "1" if options.get("spinning", True) else "0")
+    if options.get("exact_int8", False):
+        settings.add_session_config_entry("session.x64quantprecision", "1")
     settings.log_severity_level = LOG_ERRORS_ONLY
     return ort.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
 
