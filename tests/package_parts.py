@@ -9,8 +9,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from packc.candidate import Candidate, OptionValue
 from packc.ingest.source import ImagePreprocessing, Preprocessing, SourceInfo, SourceModel, TextPreprocessing
 from packc.package.golden import GoldenSet
+from packc.runtimes import onnxruntime_engine
 from packc.samples import Sample
 from packc.serving import ServingPlan
 from packc.spec.model import (
@@ -28,13 +30,19 @@ from packc.tensors import TensorSpec
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "red", "green", "blue", "cat", "dog", "café"]
 HIDDEN = 8
+CANDIDATE = Candidate("onnxruntime-fp32", "onnxruntime", "fp32", ())
 SERVING = ServingPlan(instances=1, threads=2, max_batch_size=4, queue_delay_us=100, reasons=())
 
 
 class StubRuntime:
     """What a package needs of the onnxruntime runtime."""
 
-    name = "onnxruntime"
+    name = library = "onnxruntime"
+    engine = Path(onnxruntime_engine.__file__)
+    model_filename = "model.onnx"
+
+    def job_options(self, candidate: Candidate, threads: int) -> dict[str, OptionValue]:
+        return {"spinning": True}
 
     def configure_triton(self, config: Any, threads: int) -> None:
         config.backend = "onnxruntime"

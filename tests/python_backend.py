@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from google.protobuf.json_format import MessageToJson
 
 
 class Tensor:
@@ -53,26 +54,34 @@ class Answered(dict[str, np.ndarray]):
 
 
 @contextmanager
-def load_model(path: Path) -> Iterator[Any]:
-    """`call(*requests) -> list[Answered]` of the model.py at `path`, each request a mapping of arrays."""
+def load_model(path: Path, config: Any = None) -> Iterator[Any]:
+    """`call(*requests) -> list[Answered]` of the model.py at `path`, each request a mapping of arrays.
+
+    `config` is its ModelConfig, for models that read it.
+    """
     utils: Any = types.ModuleType("triton_python_backend_utils")
     for item in (Tensor, TritonError, InferenceResponse, get_input_tensor_by_name):
         setattr(utils, item.__name__, item)
     module = types.ModuleType("model")
     module.__file__ = str(path)
+    modules, paths = dict(sys.modules), list(sys.path)
     sys.modules["triton_python_backend_utils"] = utils
+    text = MessageToJson(config, preserving_proto_field_name=True) if config else "{}"
     try:
         exec(compile(path.read_text(), str(path), "exec"), module.__dict__)
         model = module.TritonPythonModel()
         if hasattr(model, "initialize"):
-            model.initialize({"model_config": "{}", "model_repository": "/elsewhere", "model_version": "1"})
+            model.initialize({"model_config": text, "model_repository": "/elsewhere", "model_version": "1"})
 
         def call(*requests: Mapping[str, np.ndarray]) -> list[Answered]:
             return [_read(response) for response in model.execute([Request(request) for request in requests])]
 
         yield call
     finally:
-        del sys.modules["triton_python_backend_utils"]
+        sys.path[:] = paths
+        for name in ("triton_python_backend_utils", "batches", "engine"):
+            if name not in modules:
+                sys.modules.pop(name, None)
 
 
 def strings(*values: str | bytes) -> np.ndarray:

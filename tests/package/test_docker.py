@@ -8,11 +8,11 @@ import pytest
 
 from goldens import check_golden
 from package_parts import make_target_spec
-from packc.package.docker import server_command, write_docker
+from packc.package.docker import list_python_packages, server_command, write_docker
 
 
 def test_files(tmp_path: Path) -> None:
-    write_docker(tmp_path, make_target_spec(cache=True, name="Tiny"), "text")
+    write_docker(tmp_path, make_target_spec(cache=True, name="Tiny"), ("tokenizers",))
     dockerfile = (tmp_path / "Dockerfile").read_text()
     assert f"tokenizers=={metadata.version('tokenizers')}" in dockerfile
     check_golden("package/Dockerfile", re.sub(r"==[\d.]+", "==VERSION", dockerfile))
@@ -20,7 +20,7 @@ def test_files(tmp_path: Path) -> None:
 
 
 def test_nothing_is_installed_for_tensors(tmp_path: Path) -> None:
-    write_docker(tmp_path, make_target_spec(), "none")
+    write_docker(tmp_path, make_target_spec(), ())
     assert "RUN" not in (tmp_path / "Dockerfile").read_text()
 
 
@@ -29,10 +29,17 @@ def test_a_package_that_is_not_installed_is_not_pinned(tmp_path: Path, monkeypat
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(metadata, "version", refuse)
-    write_docker(tmp_path, make_target_spec(), "image")
+    write_docker(tmp_path, make_target_spec(), ("pillow",))
     assert "--no-deps pillow\n" in (tmp_path / "Dockerfile").read_text()
 
 
 def test_cache_only_when_it_is_wanted() -> None:
     assert not any("cache" in word for word in server_command("r", cache=False))
     assert server_command("r", cache=True)[-1] == "--cache-config=local,size=67108864"
+
+
+def test_python_packages() -> None:
+    assert list_python_packages("text", None) == ("tokenizers",)
+    assert list_python_packages("text", "onnxruntime") == ("tokenizers", "onnxruntime")
+    assert list_python_packages("image", "onnxruntime") == ("pillow",)
+    assert list_python_packages("none", None) == ()

@@ -12,6 +12,7 @@ import pytest
 from goldens import check_golden
 from models import write_smooth_images
 from package_parts import make_target_spec, make_token_sample
+from packc.package.docker import PYTHON_PACKAGES
 from packc.package.golden import GoldenSet
 from packc.package.model_config import add_tensor, new_config
 from packc.package.pipelines.triton_model import TritonModel
@@ -29,7 +30,7 @@ def render(folder: Path, golden: GoldenSet, *outputs: str, opset: int | None = 2
     if golden.pipeline != "none":
         config.platform = "ensemble"
     models = (TritonModel(config), TritonModel(new_config("tiny-model", 4)))
-    write_readme(folder / "README.md", make_target_spec(), golden, models, opset)
+    write_readme(folder / "README.md", make_target_spec(), golden, models, opset, PYTHON_PACKAGES[golden.pipeline])
     text = (folder / "README.md").read_text()
     ast.parse(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1])
     return text

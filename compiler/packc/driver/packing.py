@@ -54,6 +54,7 @@ def pack_candidate(packing: Packing, chosen: Outcome, plan: ServingPlan, staging
         spec=inputs.spec,
         source=ingested.source,
         model=chosen.model,
+        candidate=chosen.candidate,
         runtime=find_runtime(chosen.candidate.runtime),
         serving=plan,
         warmup=list(islice(iter_samples(ingested.inputs), WARMUP_SAMPLES)),

@@ -18,15 +18,20 @@ PYTHON_PACKAGES: dict[ChosenPipeline, tuple[str, ...]] = {"text": ("tokenizers",
 """What the Python steps of a pipeline import, beyond numpy, which Triton's image has."""
 
 
-def write_docker(folder: Path, spec: TargetSpec, pipeline: ChosenPipeline) -> None:
-    """Writes Dockerfile and compose.yaml; packages are pinned to the versions that made the golden answers."""
+def list_python_packages(pipeline: ChosenPipeline, library: str | None) -> tuple[str, ...]:
+    """What must be beside the server; `library` runs the graph of a text pipeline that is one process."""
+    return (*PYTHON_PACKAGES[pipeline], *([library] if library and pipeline == "text" else []))
+
+
+def write_docker(folder: Path, spec: TargetSpec, packages: tuple[str, ...]) -> None:
+    """Writes Dockerfile and compose.yaml; `packages` are pinned to the versions that made the golden answers."""
     name = spec.model.name
     dockerfile = render_template(
         "Dockerfile.j2",
         name=name,
         target=spec.target,
         image=TRITON_IMAGE,
-        requirements=[_pin(package) for package in PYTHON_PACKAGES[pipeline]],
+        requirements=[_pin(package) for package in packages],
         command=server_command("/models", cache=spec.serve.cache),
     )
     (folder / "Dockerfile").write_text(dockerfile)

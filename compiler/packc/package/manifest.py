@@ -164,6 +164,9 @@ class ServingRecord:
     preferred_batch_sizes: tuple[int, ...] = ()
     tried: tuple[TriedPlanRecord, ...] = ()
     """The plans that were tried before this one was chosen; empty where the workload's rule decided."""
+    lengths: str = "pad"
+    length_multiple: int = 1
+    token_budget: int = 4096
 
 
 @dataclass(frozen=True, slots=True)

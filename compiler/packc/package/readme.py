@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from packc.package.docker import PYTHON_PACKAGES, server_command
+from packc.package.docker import server_command
 from packc.package.golden import GoldenSet
 from packc.package.pipelines.triton_model import TritonModel
 from packc.package.render import render_template
@@ -21,9 +21,15 @@ _ONNX_RUNTIMES = {18: "1.14", 19: "1.16", 20: "1.17", 21: "1.18", 22: "1.21", 23
 
 
 def write_readme(
-    path: Path, spec: TargetSpec, golden: GoldenSet, models: tuple[TritonModel, ...], opset: int | None
+    path: Path,
+    spec: TargetSpec,
+    golden: GoldenSet,
+    models: tuple[TritonModel, ...],
+    opset: int | None,
+    packages: tuple[str, ...],
 ) -> None:
-    """`models` are the package's, the one that clients call first; `opset` the graph's, None if it is not ONNX."""
+    """`models` are the package's, the one that clients call first; `opset` the graph's, None if it is not ONNX;
+    `packages` the Python packages that the server needs beside it."""
     served = models[0].config
     outputs = [tensor.name for tensor in served.output]
     text = render_template(
@@ -33,7 +39,7 @@ def write_readme(
         pipeline=golden.pipeline,
         outputs=outputs,
         command=server_command("model_repository", cache=spec.serve.cache),
-        packages=PYTHON_PACKAGES[golden.pipeline],
+        packages=packages,
         curl=_write_curl(spec.model.name, golden),
         example=_example(golden),
         inputs=tuple(tensor.name for tensor in served.input),
@@ -97,4 +103,6 @@ def _describe_role(model: TritonModel) -> str:
         return "encoded image to pixels"
     if model.name.endswith("-labels"):
         return "logits to label and score"
+    if model.config.backend == "python":
+        return "text to answer in one process: tokenizer and compiled graph"
     return "the compiled graph"

@@ -6,10 +6,11 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from packc.candidate import Candidate
 from packc.errors import PackError
 from packc.ingest.source import SourceModel
 from packc.package.artifact import artifact_files
-from packc.package.docker import write_docker
+from packc.package.docker import list_python_packages, write_docker
 from packc.package.golden import GoldenSet, write_golden
 from packc.package.lint import lint_repository
 from packc.package.onnx_header import read_onnx_header
@@ -31,6 +32,7 @@ def write_package(
     spec: TargetSpec,
     source: SourceModel,
     model: Path,
+    candidate: Candidate,
     runtime: TritonRuntime,
     serving: ServingPlan,
     warmup: Sequence[Sample],
@@ -39,7 +41,7 @@ def write_package(
 ) -> None:
     """Fills the empty `folder` with everything but the manifest and the report.
 
-    `model` is the chosen artifact's main file; `warmup` real inputs of the graph, batch axis 1 each, used when the
+    `model` is the main file of the artifact of `candidate`, which `runtime` runs; `warmup` real inputs of the graph, batch axis 1 each, used when the
     spec wants a warm-up; `golden.pipeline` says what clients send; `versions` are the Python packages that made and
     measured the artifact. Raises PackError when the written repository breaks a rule of Triton's: a bug, or an
     artifact whose tensors differ from the source's.
@@ -53,6 +55,7 @@ def write_package(
         serving=serving,
         warmup=warmup if spec.serve.warmup else (),
         cache=spec.serve.cache,
+        engine_options=runtime.job_options(candidate, serving.threads),
     )
     models = build_models(golden.pipeline, ingredients)
     repository = folder / "model_repository"
@@ -60,9 +63,10 @@ def write_package(
     if errors := [found for found in lint_repository(repository) if found.severity == "error"]:
         raise PackError("the Triton repository is not valid:\n" + "\n\n".join(error.render() for error in errors))
     write_golden(folder / "golden", golden)
-    write_docker(folder, spec, golden.pipeline)
+    packages = list_python_packages(golden.pipeline, runtime.library if serving.front == "in_process" else None)
+    write_docker(folder, spec, packages)
     opset = read_onnx_header(model).opset if model.suffix == ".onnx" else None
-    write_readme(folder / "README.md", spec, golden, models, opset)
+    write_readme(folder / "README.md", spec, golden, models, opset, packages)
     write_sbom(
         folder / "sbom.cdx.json",
         name=spec.model.name,

@@ -17,6 +17,8 @@ MOST_DELAY_US = 1000
 
 Front = Literal["ensemble", "in_process"]
 """Who tokenizes: a model of its own in front of the graph's, or the process that also runs the graph."""
+Lengths = Literal["pad", "sorted", "single"]
+"""How texts that wait at the same time share calls of the graph: see packc.package.pipelines.batches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,12 @@ class ServingPlan:
     """Of text pipelines; the others have no choice."""
     preferred_batch_sizes: tuple[int, ...] = ()
     """Where one is given, the queue makes no batch above the largest; a larger request still runs, alone."""
+    lengths: Lengths = "pad"
+    """In one process only: an ensemble pads each request to its own longest text."""
+    length_multiple: int = 1
+    """In one process only: lengths are rounded up to it, for runtimes that prepare each new shape."""
+    token_budget: int = 4096
+    """In one process only: padded tokens in one call, at most, unless one text alone has more."""
 
     @property
     def queue_batch(self) -> int:

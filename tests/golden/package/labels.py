@@ -8,7 +8,7 @@ import triton_python_backend_utils as pb_utils
 
 
 class TritonPythonModel:
-    """Softmax over the logits; a single logit is the probability of the only label, by the logistic function."""
+    """Class names, read from the file beside this one."""
 
     def initialize(self, args):
         labels = json.loads(Path(__file__).with_name("labels.json").read_text(encoding="utf-8"))
@@ -19,13 +19,21 @@ class TritonPythonModel:
         return [self._respond(request) for request in requests]
 
     def _respond(self, request):
-        logits = pb_utils.get_input_tensor_by_name(request, "logits").as_numpy().astype(np.float32)
-        best = logits.argmax(axis=1)
-        if logits.shape[1] == 1:
-            scores = 1 / (1 + np.exp(-logits))
-        else:
-            powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-            scores = powers.max(axis=1, keepdims=True) / powers.sum(axis=1, keepdims=True)
+        best, scores = score_classes(pb_utils.get_input_tensor_by_name(request, "logits").as_numpy())
         return pb_utils.InferenceResponse(
             [pb_utils.Tensor("label", self._labels[best][:, None]), pb_utils.Tensor("score", scores)]
         )
+
+
+def score_classes(logits):
+    """Logits [batch, classes] -> the likeliest class [batch] and its probability [batch, 1].
+
+    By softmax; a single logit is the probability of the only class, by the logistic function.
+    """
+    logits = logits.astype(np.float32)
+    if logits.shape[1] == 1:
+        scores = 1 / (1 + np.exp(-logits))
+    else:
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        scores = powers.max(axis=1, keepdims=True) / powers.sum(axis=1, keepdims=True)
+    return logits.argmax(axis=1), scores

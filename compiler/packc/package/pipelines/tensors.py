@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from packc.candidate import Candidate, OptionValue
 from packc.ingest.source import SourceModel
 from packc.package.model_config import (
     add_batching,
@@ -28,6 +29,21 @@ CLASSIFIERS: tuple[Task, ...] = ("text-classification", "image-classification")
 class TritonRuntime(Protocol):
     """The side of a runtime that a package needs."""
 
+    @property
+    def library(self) -> str:
+        """The Python package that runs the models where no backend does."""
+
+    @property
+    def engine(self) -> Path:
+        """The adapter that runs the models in a Python process; packc.jobs.job says what it offers."""
+
+    @property
+    def model_filename(self) -> str:
+        """The artifact's main file in a version folder."""
+
+    def job_options(self, candidate: Candidate, threads: int) -> Mapping[str, OptionValue]:
+        """Options of the adapter's `load`."""
+
     def configure_triton(self, config: Any, threads: int) -> None:
         """Sets backend and parameters of a ModelConfig so that each instance computes on `threads` threads."""
 
@@ -47,6 +63,8 @@ class Ingredients:
     """Inputs of the graph, batch axis 1 each; empty for no warm-up."""
     cache: bool
     """Whether Triton's response cache answers repeated requests."""
+    engine_options: Mapping[str, OptionValue] = field(default_factory=dict)
+    """Of the runtime's adapter, where a Python model runs the graph."""
 
     @property
     def helpers(self) -> int:

@@ -6,7 +6,7 @@
     <name>-labels     Python, classifiers only: logits -> label and score
 
 Each request is padded to its own longest text: padding to its neighbours' length would make an answer depend on who
-else asks.
+else asks. Where the plan says so, all of this is one model instead (text_in_process.py).
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from packc.ingest.source import TextPreprocessing
 from packc.package.model_config import add_batching, add_cpu_instances, add_tensor, new_config
 from packc.package.pipelines.ensemble import assemble_ensemble
 from packc.package.pipelines.tensors import Ingredients
+from packc.package.pipelines.text_in_process import TEXT, build_in_process_model
 from packc.package.pipelines.triton_model import TritonModel, version_path
 from packc.package.render import render_template
-from packc.tensors import TensorSpec
-
-TEXT = TensorSpec("text", "object", ("batch", 1))
 
 
 def build_text_models(ingredients: Ingredients, preprocessing: TextPreprocessing) -> tuple[TritonModel, ...]:
-    """The ensemble first, then its members."""
+    """The ensemble first, then its members; or the one model that does their work in one process."""
+    if ingredients.serving.front == "in_process":
+        return (build_in_process_model(ingredients, preprocessing),)
     tokenizer = _build_tokenizer(ingredients, preprocessing)
     return assemble_ensemble(ingredients, TEXT, tokenizer, preprocessing.inputs)
 
