@@ -17,7 +17,7 @@ from packc.package.datatypes import triton_type
 from packc.package.golden import GoldenSet
 from packc.package.pipelines.choice import ChosenPipeline
 from packc.package.pipelines.image import IMAGE
-from packc.package.pipelines.text import TEXT
+from packc.package.pipelines.text_in_process import TEXT
 from packc.samples import Array, RawSamples, Sample, load_samples
 from packc.tensors import TensorSpec
 

@@ -8,7 +8,7 @@ from package_parts import SERVING, StubRuntime, make_text_source
 from packc.package.model_config import new_config
 from packc.package.pipelines.ensemble import assemble_ensemble
 from packc.package.pipelines.tensors import Ingredients
-from packc.package.pipelines.text import TEXT
+from packc.package.pipelines.text_in_process import TEXT
 from packc.package.pipelines.triton_model import TritonModel
 from packc.spec.model import Task
 

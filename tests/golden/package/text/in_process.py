@@ -84,7 +84,7 @@ class TritonPythonModel:
         width = min(batches.round_up(longest, self._multiple), MAX_LENGTH)
         feed = {name: np.full((len(tokens), width), FILLERS[name], dtype=dtype) for name, dtype in INPUTS}
         for name, array in feed.items():
-            for row, text in zip(array, tokens):
+            for row, text in zip(array, tokens, strict=True):
                 length = len(text[name])
                 row[width - length if self._pads_left else 0 :][:length] = text[name]
         return engine.run(self._session, feed)[ANSWER]
