@@ -23,13 +23,13 @@ METRIC = "neighbour_agreement"
 CHOSEN = "onnxruntime-int8-dynamic-skip-ffn-down"
 _FUSIONS = ("fuse_layer_norm", "fuse_attention[heads=12]", "fuse_gelu", "fold_constants")
 _RULE = TriedPlanRecord(
-    CHOSEN, 2, 1, 8, 0, (), "ensemble", LoadRecord(701.2, 10.9, 17.4), True, LoadRecord(700.9, 11.3, 19.6), False
+    CHOSEN, 2, 1, 8, 0, (), "ensemble", "pad", LoadRecord(701.2, 10.9, 17.4), True, LoadRecord(700.9, 11.3, 19.6), False
 )
 _FASTER = TriedPlanRecord(
-    CHOSEN, 1, 2, 8, 0, (), "ensemble", LoadRecord(841.7, 6.4, 9.2), False, LoadRecord(818.3, 6.1, 9.9), True
+    CHOSEN, 1, 2, 8, 0, (), "ensemble", "pad", LoadRecord(841.7, 6.4, 9.2), False, LoadRecord(818.3, 6.1, 9.9), True
 )
 _BROKEN = TriedPlanRecord(
-    "onnxruntime-fp32-fused", 1, 1, 8, 400, (4,), "in_process", LoadRecord(850.2, 6.3, 9.0), False, None, False,
+    "onnxruntime-fp32-fused", 1, 1, 8, 400, (4,), "in_process", "sorted", LoadRecord(850.2, 6.3, 9.0), False, None, False,
     "Triton did not start: out of memory",
 )  # fmt: skip
 

@@ -97,9 +97,14 @@ def test_delays_without_a_budget() -> None:
 
 def test_the_queue_of_a_plan() -> None:
     plan = ServingPlan(2, 1, 16, 500, (), preferred_batch_sizes=(4,))
-    batching = describe_queue(plan, mixes_lengths=True, skips_padding=False)
+    batching = describe_queue(plan, skips_padding=False, cut=lambda lengths: [lengths])
+    assert (batching.mixes_lengths, batching.cut) == (False, None), "an ensemble batches one length"
+    one = replace(plan, front="in_process", length_multiple=16)
+    batching = describe_queue(one, skips_padding=True, cut=lambda lengths: [lengths])
+    assert (batching.mixes_lengths, batching.skips_padding, batching.length_multiple) == (True, True, 16)
+    assert batching.cut is not None
     assert (batching.instances, batching.threads, batching.most, batching.delay_ms) == (2, 1, 4, 0.5)
-    assert describe_queue(ServingPlan(1, 1, 0, 0, ()), mixes_lengths=False, skips_padding=False).most == 1
+    assert describe_queue(ServingPlan(1, 1, 0, 0, ()), skips_padding=False).most == 1
 
 
 FAST, FULL, LATE = LoadFigures(100.0, 5.0, 9.0), LoadFigures(150.0, 9.0, 19.0), LoadFigures(200.0, 12.0, 30.0)

@@ -85,6 +85,12 @@ def test_a_front_may_cut_a_batch_into_calls() -> None:
     assert predicted.throughput_per_s == pytest.approx(2 / 0.030)
 
 
+def test_lengths_may_be_padded_to_a_multiple() -> None:
+    times = make_times((1, 10, 10.0), (1, 20, 20.0))
+    plan = replace(ONE, length_multiple=16)
+    assert predict_load(times, clients(1, lengths=(10,)), plan, 1, 0.0, 99).p50_ms == pytest.approx(16.0)
+
+
 def test_requests_of_several_samples() -> None:
     predicted = predict_load(BATCHED, clients(1, batch=4), replace(ONE, most=4), 1, 0.0, 99)
     assert predicted.throughput_per_s == pytest.approx(4 / 0.016)

@@ -6,7 +6,7 @@ import pytest
 
 from packc.measure.curve import CurvePoint, ServiceCurve
 from packc.serving.choices import describe_queue, list_plans
-from packc.serving.plan import ServingPlan
+from packc.serving.plan import Front, ServingPlan
 from packc.serving.queue import Batching, Load, LoadFigures, ServiceTimes, predict_load
 from packc.serving.search import (
     MOST_SERVED,
@@ -40,6 +40,7 @@ class Machine:
     failing: dict[str, str] = field(default_factory=dict)
     served: list[Way] = field(default_factory=list)
     minutes_left: bool = True
+    fronts: tuple[Front, ...] = ("ensemble",)
 
     def times(self, way: Way) -> ServiceTimes | None:
         if way.candidate not in self.call_ms:
@@ -49,7 +50,7 @@ class Machine:
         return ServiceTimes(ServiceCurve(way.plan.instances, way.plan.threads, points))
 
     def batching(self, way: Way) -> Batching:
-        return describe_queue(way.plan, mixes_lengths=False, skips_padding=False)
+        return describe_queue(way.plan, skips_padding=False)
 
     def serve(self, way: Way) -> LoadFigures | str:
         self.served.append(way)
@@ -64,7 +65,7 @@ class Machine:
             optimize=OptimizeSection(goal=self.goal),
             workload=WorkloadSection(batch=Range(typical=1, max=8), concurrency=8),
         )
-        plans = list_plans(spec, device(units=CORES), source(), RULE)
+        plans = list_plans(spec, device(units=CORES), source(), RULE, self.fronts)
         serve = self.serve if serves else None
         return Ground(
             spec, CORES, LOAD, lambda _: plans, self.times, self.batching, serve, lambda: not self.minutes_left
@@ -108,6 +109,15 @@ def test_the_search_ends_when_no_prediction_beats_what_was_served() -> None:
     tried = search(machine)
     again = search(machine, known=tried)
     assert again == tried or len(again) <= len(tried) + 1
+
+
+def test_a_front_that_was_never_served_has_its_turn() -> None:
+    """Its cost is not known, so a prediction that is no better than what was served says nothing against it."""
+    machine = Machine({"a": 5.0}, goal="latency", fronts=("ensemble", "in_process"))
+    tried = search(machine)
+    assert {item.way.plan.front for item in tried[:2]} == {"ensemble", "in_process"}
+    broken = Machine({"a": 5.0}, fronts=("ensemble", "in_process"), failing={"a": "no"})
+    assert [item.way.plan.front for item in search(broken)] == ["ensemble", "in_process"]
 
 
 def test_another_candidate_may_win_as_served() -> None:

@@ -94,6 +94,7 @@ def _record_tried(item: Tried, chosen_plan: ServingPlan, chosen: str | None) -> 
         queue_delay_us=plan.queue_delay_us,
         preferred_batch_sizes=plan.preferred_batch_sizes,
         front=plan.front,
+        lengths=plan.lengths,
         predicted=LoadRecord(**asdict(item.predicted)) if item.predicted else None,
         is_fitted=item.is_fitted,
         served=LoadRecord(**asdict(item.served)) if item.served else None,

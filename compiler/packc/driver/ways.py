@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from packc.data.workload import list_request_lengths
 from packc.driver.curves import find_curve
 from packc.driver.packing import Packing, pack_candidate
+from packc.package.pipelines.batches import cut_batches
+from packc.package.pipelines.choice import ChosenPipeline
 from packc.promises import format_figure
 from packc.select import Outcome, classify, goal_figure
 from packc.server.client import RequestFailed
@@ -20,13 +23,18 @@ from packc.server.probe import probe_package
 from packc.server.process import ServerStopped
 from packc.serving.choices import Split, describe_queue, list_batches, list_plans, list_splits
 from packc.serving.limit import KeptLoad, find_kept_load, guess_kept_load
-from packc.serving.plan import ServingPlan, describe_plan
+from packc.serving.plan import Front, Lengths, ServingPlan, describe_plan
 from packc.serving.queue import Batching, Load, LoadFigures, ServiceTimes
 from packc.serving.search import Ground, Tried, Way, choose_tried, find_cost, predict_way, search_plans
 
 log = logging.getLogger(__name__)
 
 MOST_RIVALS = 2
+FRONTS: Mapping[ChosenPipeline, tuple[Front, ...]] = {
+    "text": ("ensemble", "in_process"),
+    "image": ("ensemble",),
+    "none": ("ensemble",),
+}
 NEAR = 1.5
 """A candidate this many times as slow (large, dear) as the selection's choice cannot make up for it as served."""
 
@@ -50,7 +58,7 @@ class WayFinder:
         self._spec = spec
         self._rule = replace(packing.rule, reasons=())
         self._splits = list_splits(spec, inputs.target, source)
-        self._plans = list_plans(spec, inputs.target, source, packing.rule)
+        self._plans = list_plans(spec, inputs.target, source, packing.rule, FRONTS[packing.pipeline])
         self._batches = list_batches(spec, packing.rule)
         self._lengths = list_request_lengths(spec, trial.ingested.inputs, inputs.info, inputs.traffic)
         self._load = Load(
@@ -108,7 +116,7 @@ class WayFinder:
             spec=self._spec,
             cores=self._packing.inputs.target.units,
             load=self._load,
-            plans=lambda _: self._plans,
+            plans=self._list_plans,
             times=self._find_times,
             batching=self._describe,
             serve=self._serve if self._packing.options.verify else None,
@@ -126,10 +134,18 @@ class WayFinder:
             self._times[key] = ServiceTimes(curve) if curve else None
         return self._times[key]
 
+    def _list_plans(self, candidate: str) -> list[ServingPlan]:
+        """A graph that skips padding takes all texts in one call; for others, neighbours in length share one."""
+        lengths: Lengths = "pad" if self._skips_padding(candidate) else "sorted"
+        return [replace(plan, lengths=lengths) if plan.front == "in_process" else plan for plan in self._plans]
+
+    def _skips_padding(self, candidate: str) -> bool:
+        return any(step.name == "remove_padding" for step in self._outcomes[candidate].candidate.passes)
+
     def _describe(self, way: Way) -> Batching:
-        steps = self._outcomes[way.candidate].candidate.passes
-        skips_padding = any(step.name == "remove_padding" for step in steps)
-        return describe_queue(way.plan, mixes_lengths=way.plan.front == "in_process", skips_padding=skips_padding)
+        plan = way.plan
+        cut = partial(cut_batches, policy=plan.lengths, token_budget=plan.token_budget, multiple=plan.length_multiple)
+        return describe_queue(plan, skips_padding=self._skips_padding(way.candidate), cut=cut)
 
     def _serve(self, way: Way) -> LoadFigures | str:
         try:

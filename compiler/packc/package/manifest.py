@@ -140,6 +140,7 @@ class TriedPlanRecord:
     queue_delay_us: int
     preferred_batch_sizes: tuple[int, ...]
     front: str
+    lengths: str
     predicted: LoadRecord | None
     """None where the model was not timed for a prediction."""
     is_fitted: bool

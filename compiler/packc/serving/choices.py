@@ -8,7 +8,7 @@ from itertools import product
 
 from packc.ingest.source import SourceModel
 from packc.serving.plan import Front, ServingPlan, limit_instances
-from packc.serving.queue import Batching, LoadFigures
+from packc.serving.queue import Batching, Cut, LoadFigures
 from packc.spec.model import BudgetSection, Goal, TargetSpec
 from packc.target import Target
 
@@ -111,10 +111,18 @@ def _make_plan(rule: ServingPlan, split: Split, batch: int, delay_us: int) -> Se
     )
 
 
-def describe_queue(plan: ServingPlan, *, mixes_lengths: bool, skips_padding: bool) -> Batching:
-    """The plan as a queue sees it."""
+def describe_queue(plan: ServingPlan, *, skips_padding: bool, cut: Cut | None = None) -> Batching:
+    """The plan as a queue sees it. `cut` is how the front that knows all texts of a batch lays them out in calls."""
+    is_one = plan.front == "in_process"
     return Batching(
-        plan.instances, plan.threads, plan.queue_batch, plan.queue_delay_us / 1e3, mixes_lengths, skips_padding
+        instances=plan.instances,
+        threads=plan.threads,
+        most=plan.queue_batch,
+        delay_ms=plan.queue_delay_us / 1e3,
+        mixes_lengths=is_one,
+        skips_padding=skips_padding,
+        cut=cut if is_one else None,
+        length_multiple=plan.length_multiple if is_one else 1,
     )
 
 

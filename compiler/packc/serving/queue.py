@@ -53,6 +53,8 @@ class Batching:
     """Whether the graph computes on the real tokens only."""
     cut: Cut | None = None
     """How a front that mixes lengths lays a batch out; None where a batch is one call."""
+    length_multiple: int = 1
+    """Lengths are padded up to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +231,9 @@ class _Run:
         total_ms = 0.0
         for call in calls:
             inside = [lengths[position] for position in call]
-            length = sum(inside) / len(inside) if self.batching.skips_padding else max(inside)
+            multiple = self.batching.length_multiple
+            padded = -(-max(inside) // multiple) * multiple
+            length = sum(inside) / len(inside) if self.batching.skips_padding else padded
             call_ms = self.times.call_ms(len(inside) * self.load.batch, length)
             total_ms += call_ms * self.random.choice(self.times.jitter)
         return total_ms

@@ -7,11 +7,11 @@ further one corrects it for its own kind, so a prediction that was too bright do
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from packc.serving.choices import is_better, rank_key
-from packc.serving.plan import ServingPlan
+from packc.serving.plan import Front, ServingPlan
 from packc.serving.queue import Batching, Load, LoadFigures, ServiceTimes, fit_request_ms, predict_load
 from packc.spec.model import TargetSpec
 
@@ -72,8 +72,9 @@ def search_plans(
 ) -> tuple[Tried, ...]:
     """The ways that were tried, `known` ones first. Without a server it is the one that is predicted best.
 
-    The first candidate is served by `rule` in any case. Then the best prediction is served, as long as it beats the
-    best served by more than measuring can tell, MOST_SERVED plans are not reached, and there is time.
+    The first candidate is served by `rule` in any case, and then the best plan of each front that was not served yet:
+    what a request costs there is not known before. After that the best prediction is served, as long as it beats the
+    best served by more than measuring can tell. MOST_SERVED plans are tried at most, and none when the time is over.
     """
     if ground.serve is None:
         best = _predict_best(candidates, ground, (), ())
@@ -84,9 +85,9 @@ def search_plans(
     if all(item.way != first for item in tried):
         tried.append(_serve(first, None, ground, costs))
     while len(tried) - len(known) < MOST_SERVED and not ground.is_over():
-        best = _predict_best(candidates, ground, tried, costs)
-        leader = choose_tried(tried, ground.spec)
-        if best is None or (leader and leader.served and not _beats(best[1], leader.served, ground.spec)):
+        fronts = {item.way.plan.front for item in tried}
+        best = _predict_best(candidates, ground, tried, costs, fronts) or _find_better(candidates, ground, tried, costs)
+        if best is None:
             break
         tried.append(_serve(best[0], best[1], ground, costs))
     return tuple(tried)
@@ -138,21 +139,37 @@ def _serve(way: Way, predicted: LoadFigures | None, ground: Ground, costs: list[
     return tried
 
 
-def _predict_best(
+def _find_better(
     candidates: Sequence[str], ground: Ground, tried: Sequence[Tried], costs: Sequence[Cost]
+) -> tuple[Way, LoadFigures] | None:
+    """The way with the best prediction, if it beats the best served."""
+    best, leader = _predict_best(candidates, ground, tried, costs), choose_tried(tried, ground.spec)
+    if best and leader and leader.served and not _beats(best[1], leader.served, ground.spec):
+        return None
+    return best
+
+
+def _predict_best(
+    candidates: Sequence[str],
+    ground: Ground,
+    tried: Sequence[Tried],
+    costs: Sequence[Cost],
+    but_fronts: Collection[Front] = (),
 ) -> tuple[Way, LoadFigures] | None:
     """The way with the best prediction among those not yet tried, the first of those that are as good.
 
-    A candidate that failed as served is left alone.
+    A candidate that failed as served is left alone with that front, and so are `but_fronts`.
     """
     done = {item.way for item in tried}
-    failed = {item.way.candidate for item in tried if item.failure}
+    failed = {(item.way.candidate, item.way.plan.front) for item in tried if item.failure}
     predictions = [
         (way, figures)
         for candidate in candidates
-        if candidate not in failed
         for way in (Way(candidate, plan) for plan in ground.plans(candidate))
-        if way not in done and (figures := predict_way(way, ground, costs))
+        if (candidate, way.plan.front) not in failed
+        and way not in done
+        and way.plan.front not in but_fronts
+        and (figures := predict_way(way, ground, costs))
     ]
     if not predictions:
         return None
