@@ -29,8 +29,8 @@ _FASTER = TriedPlanRecord(
     CHOSEN, 1, 2, 8, 0, (), "ensemble", "pad", LoadRecord(841.7, 6.4, 9.2), False, LoadRecord(818.3, 6.1, 9.9), True
 )
 _BROKEN = TriedPlanRecord(
-    "onnxruntime-fp32-fused", 1, 1, 8, 400, (4,), "in_process", "sorted", LoadRecord(850.2, 6.3, 9.0), False, None, False,
-    "Triton did not start: out of memory",
+    "onnxruntime-fp32-fused", 1, 1, 8, 400, (4,), "in_process", "sorted", LoadRecord(850.2, 6.3, 9.0), False,
+    None, False, "Triton did not start: out of memory",
 )  # fmt: skip
 
 

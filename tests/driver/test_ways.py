@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from driver_world import DEFAULTS, Way, World
+from packc.candidate import PassStep
 from packc.driver import ways
 from packc.driver.endings import BuildOptions
 from packc.driver.packing import Packing
@@ -66,10 +67,15 @@ def test_the_rule_stays_where_nothing_beats_it(world: World) -> None:
     assert service.tried[0].way.plan in WayFinder(packing)._plans, "so that it is not served again as one of them"
 
 
-def test_a_near_rival_may_win_as_served(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    outcomes = search(world, base=Way(ms=4.0), other=Way(ms=4.5), slow=Way(ms=40.0))
-    packing = make_packing(world, outcomes, TRAFFIC, GOAL)
-    near = ways._list_near(outcomes[0], outcomes, packing)
+def test_rivals_are_those_that_are_near_by_the_goal(world: World) -> None:
+    def with_speed(outcome: Outcome, per_s: float) -> Outcome:
+        assert outcome.measurement is not None
+        latencies = tuple(replace(latency, throughput_per_s=per_s) for latency in outcome.measurement.latencies)
+        return replace(outcome, measurement=replace(outcome.measurement, latencies=latencies))
+
+    found = search(world, base=Way(), other=Way(), slow=Way())
+    outcomes = [with_speed(o, per_s) for o, per_s in zip(found, (250.0, 220.0, 25.0), strict=True)]
+    near = ways._list_near(outcomes[0], outcomes, make_packing(world, outcomes, TRAFFIC, GOAL))
     assert [outcome.candidate.id for outcome in near] == ["other"]
     smallest = make_packing(world, outcomes, TRAFFIC, "[optimize]\ngoal = 'size'\n")
     assert ways._list_near(outcomes[0], outcomes, smallest) == []
@@ -100,6 +106,22 @@ def test_when_the_minutes_are_over_only_the_rule_is_served(world: World) -> None
     assert len(world.probed) == len(service.tried) == 1
     assert service.tried[0].predicted is None
     assert "max_minutes were over" in service.plan.reasons[-1]
+
+
+def test_texts_may_be_served_in_one_process(world: World) -> None:
+    outcomes = search(world, base=Way(ms=4.0))
+    packing = make_packing(world, outcomes, TRAFFIC)
+    finder = WayFinder(replace(packing, pipeline="text"))
+    finder._outcomes = {"base": outcomes[0]}
+    assert {(plan.front, plan.lengths) for plan in finder._list_plans("base")} == {
+        ("ensemble", "pad"), ("in_process", "sorted"),
+    }  # fmt: skip
+    packed = replace(outcomes[0].candidate, passes=(PassStep("remove_padding"),))
+    finder._outcomes = {"base": replace(outcomes[0], candidate=packed)}
+    assert {(plan.front, plan.lengths) for plan in finder._list_plans("base")} == {
+        ("ensemble", "pad"), ("in_process", "pad"),
+    }  # fmt: skip
+    assert {plan.front for plan in WayFinder(packing)._plans} == {"ensemble"}
 
 
 def test_a_plan_that_cannot_be_served_costs_only_itself(world: World) -> None:
