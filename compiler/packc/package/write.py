@@ -43,8 +43,8 @@ def write_package(
 
     `model` is the main file of the artifact of `candidate`, which `runtime` runs; `warmup` real inputs of the graph,
     batch axis 1 each, used when the spec wants a warm-up; `golden.pipeline` says what clients send; `versions` are the
-    Python packages that made and measured the artifact. Raises PackError when the written repository breaks a rule of Triton's: a bug, or an
-    artifact whose tensors differ from the source's.
+    Python packages that made and measured the artifact. Raises PackError when the written repository breaks a rule of
+    Triton's: a bug, or an artifact whose tensors differ from the source's.
     """
     artifact = artifact_files(model)
     ingredients = Ingredients(
