@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,7 @@ from tokenizers import Tokenizer
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
-
-import batches
-import engine
+batches, engine = import_module("batches"), import_module("engine")
 
 MODEL = "model.onnx"
 MAX_LENGTH = 6
