@@ -131,6 +131,10 @@ def test_better_is_more_than_measuring_can_tell() -> None:
     assert is_better(replace(near, latency_ms=10.0), FULL, BUDGET, "throughput")
     assert not is_better(replace(near, latency_ms=10.0), FULL, BUDGET, "latency")
     assert is_better(FAST, LATE, BUDGET, "throughput")
+    as_late = replace(LATE, throughput_per_s=250.0, latency_ms=30.3)
+    assert is_better(as_late, LATE, BUDGET, "throughput")
+    assert not is_better(LATE, as_late, BUDGET, "throughput")
+    assert not is_better(replace(as_late, latency_ms=32.0), LATE, BUDGET, "throughput")
     assert not is_better(LATE, FAST, BUDGET, "throughput")
 
 

@@ -144,12 +144,16 @@ def rank_key(figures: LoadFigures, budget: BudgetSection, goal: Goal) -> tuple[b
 def is_better(figures: LoadFigures, other: LoadFigures, budget: BudgetSection, goal: Goal) -> bool:
     """Whether `figures` beat `other` by more than measuring can tell.
 
-    Of equal throughput (as at a rate that all can answer), the one with the clearly smaller latency is better.
+    Of two that miss the budget alike, the better by the goal; of equal throughput (as at a rate that all can answer),
+    the one with the clearly smaller latency.
     """
     (missed, size), (other_missed, other_size) = rank_key(figures, budget, goal), rank_key(other, budget, goal)
     if missed != other_missed:
         return other_missed
     if size * SAME < other_size:
         return True
-    is_equal = size <= other_size * SAME
-    return is_equal and not missed and goal != "latency" and figures.latency_ms * SAME**2 < other.latency_ms
+    if size > other_size * SAME:
+        return False
+    if missed:
+        return is_better(figures, other, BudgetSection(), goal)
+    return goal != "latency" and figures.latency_ms * SAME**2 < other.latency_ms
