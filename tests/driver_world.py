@@ -33,6 +33,7 @@ from packc.ingest.ingest import Ingested
 from packc.ingest.inspect import inspect_source
 from packc.ingest.source import SourceInfo, SourceModel
 from packc.jobs.job import Effort, Job
+from packc.measure.curve import CurvePoint, ServiceCurve
 from packc.package.manifest import ServedRecord
 from packc.passes.lower import Lowered, LoweringError
 from packc.plan import Plan, make_plan
@@ -41,6 +42,7 @@ from packc.samples import save_samples
 from packc.select import Outcome
 from packc.server.load import LoadResult, Traffic
 from packc.server.verify import Verified
+from packc.serving.choices import Split
 from packc.spec.model import Spec, TargetSpec
 from packc.spec.read import read_spec
 from packc.spec.resolve import resolve_targets
@@ -228,6 +230,7 @@ def install_world(patch: pytest.MonkeyPatch, folder: Path, cache: Path | None = 
     patch.setattr(target, "ingest_model", lambda info, *_: world.ingest(info))
     patch.setattr(target, "require_server", lambda cache: None)
     patch.setattr(best, "verify_package", lambda *args, **kwargs: _serve(world, *args, **kwargs))
+    patch.setattr(ways, "find_curve", lambda *args: _draw_curve(world, *args))
     patch.setattr(ways, "probe_package", lambda *args, **kwargs: _probe(world, *args, **kwargs))
     patch.setattr(evaluate, "lower_graph", _lower)
     patch.setattr(timing, "ROUNDS", 1)
@@ -250,6 +253,13 @@ def _serve(world: World, package: Path, model: str, workload: Any, precision: st
     world.served.append(precision)
     ms = world.served_ms.get(precision, 5.0)
     return Verified(ServedRecord(ms, ms, 1e3 / ms, 1, 100, "triton stub", ms, 99.0, "http", None, 0.0), None)
+
+
+def _draw_curve(world: World, outcome: Outcome, split: Split, batches: Sequence[int], *_: object) -> ServiceCurve:
+    """What the candidate's way says, without a process."""
+    ms = world.ways[outcome.candidate.id].ms
+    points = tuple(CurvePoint(batch, None, (ms,) * 3) for batch in batches)
+    return ServiceCurve(split.instances, split.threads, points)
 
 
 @contextmanager
