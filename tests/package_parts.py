@@ -44,7 +44,7 @@ class StubRuntime:
     def job_options(self, candidate: Candidate, threads: int) -> dict[str, OptionValue]:
         return {"spinning": True}
 
-    def configure_triton(self, config: Any, threads: int) -> None:
+    def configure_triton(self, config: Any, options: dict[str, OptionValue], threads: int) -> None:
         config.backend = "onnxruntime"
         config.parameters["intra_op_thread_count"].string_value = str(threads)
 

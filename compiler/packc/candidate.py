@@ -37,6 +37,13 @@ class Candidate:
     runtime: str
     precision: Precision
     passes: tuple[PassStep, ...]
+    build: PassStep | None = None
+    """What the runtime's own compiler makes of the lowered graph; None where that graph is the artifact."""
+
+    @property
+    def steps(self) -> tuple[PassStep, ...]:
+        """All that is done to the exported graph, in order."""
+        return self.passes if self.build is None else (*self.passes, self.build)
 
 
 @dataclass(frozen=True, slots=True)

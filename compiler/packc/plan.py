@@ -30,6 +30,8 @@ def make_plan(
 ) -> Plan:
     """Every candidate of every runtime that fits, in the precisions that the spec asks for (default: the target's).
 
+    `[optimize] runtimes` narrows the `runtimes`.
+
     Raises TargetError when the spec asks for a precision that the target lacks.
     """
     if target.unsupported is not None:
@@ -37,7 +39,10 @@ def make_plan(
     candidates: list[Candidate] = []
     rejected = _reject_lacking(target)
     precisions = _choose_precisions(target, optimize)
+    asked = optimize.runtimes
     for runtime in runtimes:
+        if asked is not None and runtime.name not in asked:
+            continue
         offered, refused = runtime.candidates(info, target, precisions)
         candidates += offered
         rejected += refused

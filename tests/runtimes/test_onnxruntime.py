@@ -112,7 +112,7 @@ def test_the_default_of_other_tools_can_be_written() -> None:
 def test_configure_triton_takes_the_threads() -> None:
     model_config_pb2 = pytest.importorskip("tritonclient.grpc.model_config_pb2")
     config = model_config_pb2.ModelConfig(name="m")
-    OnnxRuntime().configure_triton(config, threads=3)
+    OnnxRuntime().configure_triton(config, {}, threads=3)
     assert config.backend == "onnxruntime"
     assert config.default_model_filename == "model.onnx"
     assert {key: value.string_value for key, value in config.parameters.items()} == {

@@ -58,6 +58,7 @@ def test_installs_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interpre
         "python/triton_python_backend_utils.py",
         "python/triton_python_backend_stub",
         "onnxruntime/model.py",
+        "openvino/model.py",
     }
     assert not any(path.is_symlink() for path in server.backends.rglob("*")), "Triton refuses links there"
     assert server.variables["PATH"].split(os.pathsep)[0] == str(server.executable.parents[6] / "bin")

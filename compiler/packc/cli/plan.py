@@ -40,7 +40,7 @@ def plan(spec: Path, as_json: bool) -> None:
         where = "this machine" if profile.is_here else "elsewhere: nothing is measured here"
         click.echo(f"\n{target.target}: {profile.name} ({where})")
         if found.candidates:
-            rows = [(c.id, c.precision, ", ".join(map(str, c.passes)) or "-") for c in found.candidates]
+            rows = [(c.id, c.precision, ", ".join(map(str, c.steps)) or "-") for c in found.candidates]
             print_table(("CANDIDATE", "PRECISION", "PASSES"), rows)
         for rejection in found.rejected:
             click.echo(f"not tried: {rejection.what}: {rejection.reason}")
@@ -52,7 +52,7 @@ def _describe(target: TargetSpec, profile: Target, found: Plan) -> dict[str, obj
         "profile": target.profile,
         "is_here": profile.is_here,
         "candidates": [
-            {"id": c.id, "runtime": c.runtime, "precision": c.precision, "passes": [str(step) for step in c.passes]}
+            {"id": c.id, "runtime": c.runtime, "precision": c.precision, "passes": [str(step) for step in c.steps]}
             for c in found.candidates
         ],
         "rejected": [{"what": rejection.what, "reason": rejection.reason} for rejection in found.rejected],

@@ -34,6 +34,7 @@ from packc.quality.gate import judge_score
 from packc.quality.metrics import score_answers
 from packc.quality.score import QualityScore
 from packc.runtimes import find_runtime
+from packc.runtimes.compile import compile_artifact
 from packc.samples import count_saved, iter_samples, save_samples
 from packc.search import is_hopeless
 from packc.select import Outcome, leave_to_server
@@ -95,14 +96,15 @@ def check_candidate(candidate: Candidate, trial: Trial, pilot: Sequence[int] = (
     try:
         lowered = lower_graph(trial.ingested.source, candidate.passes, trial.ingested.calibration, trial.cache)
         warnings = tuple(warning for report in lowered.reports for warning in report.warnings)
-        outcome = replace(outcome, model=lowered.model, warnings=warnings)
+        model, remarks = _build_artifact(candidate, lowered.model, trial)
+        outcome = replace(outcome, model=model, warnings=(*warnings, *remarks))
         if pilot:
-            score, folder = _examine(candidate, lowered.model, _cut_exam(exam, pilot, trial.cache), trial)
+            score, folder = _examine(candidate, model, _cut_exam(exam, pilot, trial.cache), trial)
             if is_hopeless(score, trial.spec.quality):
                 remark = f"refused on {len(pilot)} of {count_saved(exam.inputs)} samples, as it is far below the bound"
                 log.info("%s: %s: %s", candidate.id, describe_score(score), remark)
-                return _with_check(replace(outcome, warnings=(*warnings, remark)), score, folder)
-        score, folder = _examine(candidate, lowered.model, exam, trial)
+                return _with_check(replace(outcome, warnings=(*outcome.warnings, remark)), score, folder)
+        score, folder = _examine(candidate, model, exam, trial)
     except DataError:
         raise  # the user's samples are at fault, not the candidate
     except PackError as error:
@@ -111,6 +113,17 @@ def check_candidate(candidate: Candidate, trial: Trial, pilot: Sequence[int] = (
     is_kept = judge_score(score, trial.spec.quality).kept
     log.info("%s: %s%s", candidate.id, describe_score(score), "" if is_kept else ": below the bound")
     return replace(_with_check(outcome, score, folder), answers=folder / "answers.npz")
+
+
+def _build_artifact(candidate: Candidate, graph: Path, trial: Trial) -> tuple[Path, tuple[str, ...]]:
+    """The main file that the candidate's runtime loads, and what its compiler remarked. Raises PackError."""
+    if candidate.build is None:
+        return graph, ()
+    ingested = trial.ingested
+    geometry = ingested.source.info.geometry
+    runtime = find_runtime(candidate.runtime)
+    compiled = compile_artifact(runtime, candidate.build, graph, geometry, ingested.calibration, trial.cache)
+    return compiled.model, compiled.remarks
 
 
 def _with_check(outcome: Outcome, score: QualityScore, folder: Path) -> Outcome:

@@ -131,7 +131,7 @@ def _record_outcome(outcome: Outcome, spec: TargetSpec, state: State) -> Candida
         candidate.id,
         candidate.runtime,
         candidate.precision,
-        tuple(str(step) for step in candidate.passes),
+        tuple(str(step) for step in candidate.steps),
         status,
         outcome.failure,
         _record_measurement(outcome, status),

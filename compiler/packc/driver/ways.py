@@ -16,6 +16,7 @@ from packc.driver.packing import Packing, pack_candidate
 from packc.package.pipelines.batches import cut_batches
 from packc.package.pipelines.choice import ChosenPipeline
 from packc.promises import format_figure
+from packc.runtimes import find_runtime
 from packc.select import Outcome, classify, goal_figure
 from packc.server.client import RequestFailed
 from packc.server.load import ServerFailed, Traffic
@@ -137,7 +138,11 @@ class WayFinder:
     def _list_plans(self, candidate: str) -> list[ServingPlan]:
         """A graph that skips padding takes all texts in one call; for others, neighbours in length share one."""
         lengths: Lengths = "pad" if self._skips_padding(candidate) else "sorted"
-        return [replace(plan, lengths=lengths) if plan.front == "in_process" else plan for plan in self._plans]
+        multiple = find_runtime(self._outcomes[candidate].candidate.runtime).length_multiple
+        return [
+            replace(plan, lengths=lengths, length_multiple=multiple) if plan.front == "in_process" else plan
+            for plan in self._plans
+        ]
 
     def _skips_padding(self, candidate: str) -> bool:
         return any(step.name == "remove_padding" for step in self._outcomes[candidate].candidate.passes)

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -20,9 +16,10 @@ from packc.errors import PackError
 from packc.ingest.fingerprint import fingerprint_files
 from packc.ingest.source import SourceModel
 from packc.passes import find_pass
+from packc.passes.child import run_child
 from packc.passes.graph_pass import PassReport
 from packc.passes.model_file import MODEL_FILE
-from packc.passes.request import FAILURE_FILE, Request, read_reports, write_reports, write_request
+from packc.passes.request import Request, read_reports, write_reports, write_request
 
 TIME_LIMIT_S = 1800.0
 CACHE_KIND = "graph"
@@ -75,7 +72,10 @@ def lower_graph(
                 out=Path(scratch),
                 keep=keep,
             )
-            _run_worker(request, time_limit_s)
+            file = Path(scratch, "request.json")
+            write_request(file, request)
+            if failure := run_child("packc.passes.worker", file, "the graph passes", time_limit_s):
+                raise LoweringError(failure)
             earlier = read_reports(begun) if begun else ()
             if shared is not None:
                 part = Path(scratch, str(shared - done))
@@ -101,9 +101,7 @@ def _make_keys(source: SourceModel, steps: Sequence[PassStep], calibration: Path
         "graph": fingerprint_files(beside, source.graph.parent),
         "main": source.graph.name,
         "geometry": source.info.geometry,
-        "tools": {tool: _find_version(tool) for tool in TOOLS},
-        "packc": __version__,
-        "code": _fingerprint_passes(),
+        **identify_passes(),
     }
     keys = []
     for count in range(1, len(steps) + 1):
@@ -114,10 +112,14 @@ def _make_keys(source: SourceModel, steps: Sequence[PassStep], calibration: Path
     return keys
 
 
-def _fingerprint_passes() -> str:
-    """Hash of the passes' own source."""
+def identify_passes() -> dict[str, object]:
+    """What decides, beside their inputs, what the passes make: the versions of the tools and their own source."""
     folder = Path(__file__).parent
-    return fingerprint_files(folder.glob("*.py"), folder)
+    return {
+        "tools": {tool: _find_version(tool) for tool in TOOLS},
+        "packc": __version__,
+        "code": fingerprint_files(folder.glob("*.py"), folder),
+    }
 
 
 def _find_version(tool: str) -> str | None:
@@ -125,33 +127,3 @@ def _find_version(tool: str) -> str | None:
         return version(tool)
     except PackageNotFoundError:
         return None
-
-
-def _run_worker(request: Request, time_limit_s: float) -> None:
-    """Runs the worker on `request`; raises LoweringError with its reason."""
-    file, output = request.out / "request.json", request.out / "output.txt"
-    write_request(file, request)
-    command = [sys.executable, "-m", "packc.passes.worker", str(file)]
-    environment = {**os.environ, "PYTHONWARNINGS": "ignore", "OMP_WAIT_POLICY": "PASSIVE"}
-    with output.open("wb") as stream:
-        try:
-            process = subprocess.run(
-                command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, env=environment,
-                timeout=time_limit_s, check=False,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            raise LoweringError(f"the graph passes took more than {time_limit_s:g} s and were stopped") from None
-    failure = request.out / FAILURE_FILE
-    if failure.is_file():
-        raise LoweringError(failure.read_text("utf-8"))
-    if process.returncode != 0:
-        raise LoweringError(_describe_crash(process.returncode, output))
-
-
-def _describe_crash(returncode: int, output: Path) -> str:
-    if returncode == -signal.SIGKILL:
-        return "the graph passes were killed by SIGKILL, likely out of memory"
-    if returncode < 0:
-        return f"the graph passes crashed with {signal.Signals(-returncode).name}"
-    lines = [line.strip() for line in output.read_text("utf-8", "replace").splitlines() if line.strip()]
-    return f"the graph passes ended with status {returncode}: {lines[-1][:200] if lines else 'it printed nothing'}"

@@ -12,8 +12,6 @@ from packc.ingest.source import Geometry
 from packc.passes.graph_pass import PassReport
 
 REPORTS_FILE = "reports.json"
-FAILURE_FILE = "failure.txt"
-"""One line; written beside the request."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 from packc.candidate import PassStep
 from packc.errors import PackError
 from packc.passes import find_pass
+from packc.passes.child import FAILURE_FILE
 from packc.passes.graph_pass import PassContext, PassError, PassReport
 from packc.passes.model_file import MODEL_FILE, load_model, save_model
-from packc.passes.request import FAILURE_FILE, Request, read_request, write_reports
+from packc.passes.request import Request, read_request, write_reports
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from packc.errors import PackError
 from packc.runtimes.onnxruntime import OnnxRuntime
+from packc.runtimes.openvino import OpenVino
 from packc.runtimes.runtime import Runtime
 
-RUNTIMES: tuple[Runtime, ...] = (OnnxRuntime(),)
+RUNTIMES: tuple[Runtime, ...] = (OnnxRuntime(), OpenVino())
 
 
 def find_runtime(name: str) -> Runtime:

@@ -114,6 +114,8 @@ class OnnxRuntime:
     name = "onnxruntime"
     library = "onnxruntime"
     requirement = "onnxruntime>=1.23"
+    compiler = None
+    length_multiple = 1
     engine = Path(__file__).with_name("onnxruntime_engine.py")
     model_filename = "model.onnx"
 
@@ -140,7 +142,7 @@ class OnnxRuntime:
     def job_options(self, candidate: Candidate, threads: int) -> Mapping[str, OptionValue]:
         return {"spinning": True}
 
-    def configure_triton(self, config: Any, threads: int) -> None:
+    def configure_triton(self, config: Any, options: Mapping[str, OptionValue], threads: int) -> None:
         config.backend = "onnxruntime"
         config.default_model_filename = self.model_filename
         config.parameters["intra_op_thread_count"].string_value = str(threads)

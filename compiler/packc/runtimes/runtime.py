@@ -28,6 +28,15 @@ class Runtime(Protocol):
         """What pip installs on the device to run a job bundle."""
 
     @property
+    def compiler(self) -> str | None:
+        """Module whose `compile_model(request: CompileRequest) -> tuple[str, ...]` makes the artifact of candidates
+        with a `build` step, in a child process, and returns remarks; None where the lowered graph is the artifact."""
+
+    @property
+    def length_multiple(self) -> int:
+        """What lengths of texts are best rounded up to when they vary; 1 for runtimes that prepare nothing a shape."""
+
+    @property
     def engine(self) -> Path:
         """The adapter that a job bundle gets as engine.py; packc.jobs.job says what it offers."""
 
@@ -43,8 +52,9 @@ class Runtime(Protocol):
     def job_options(self, candidate: Candidate, threads: int) -> Mapping[str, OptionValue]:
         """Options of the adapter's `load`."""
 
-    def configure_triton(self, config: Any, threads: int) -> None:
-        """Sets backend and parameters of a ModelConfig (tritonclient's protobuf) for instances of `threads` threads."""
+    def configure_triton(self, config: Any, options: Mapping[str, OptionValue], threads: int) -> None:
+        """Sets backend and parameters of a ModelConfig (tritonclient's protobuf) for instances of `threads` threads,
+        with the `options` that `job_options` gave."""
 
     def versions(self) -> Mapping[str, str]:
         """Package -> version of what runs the models here; empty when it is not installed."""

@@ -1,8 +1,8 @@
 """Installs a real tritonserver in an environment of its own below the cache root.
 
 The nvidia-pytriton wheel carries Triton 2.51.0 with its Python backend. Its stub reads tensors of numpy 2 as empty, so
-the environment is apart from pack's own (numpy < 2). `backends/onnxruntime/model.py` beside this file makes it load
-unmodified `backend: "onnxruntime"` repositories.
+the environment is apart from pack's own (numpy < 2). The Python-based backends below `backends/` make it load
+unmodified `backend: "onnxruntime"` and `backend: "openvino"` repositories.
 
 Two cache entries: "server" (the packages; large) and "backends" (the backend directory; Triton refuses links there).
 """
@@ -150,7 +150,8 @@ def _check_machine() -> None:
 
 def _requirements() -> tuple[tuple[str, ...], tuple[str, ...]]:
     """(installed with what they depend on, installed alone): the versions that answer for pack's own."""
-    return (NUMPY, _like_ours("onnxruntime"), _like_ours("pillow")), (PYTRITON, _like_ours("tokenizers"))
+    whole = (NUMPY, *(_like_ours(package) for package in ("onnxruntime", "openvino", "pillow")))
+    return whole, (PYTRITON, _like_ours("tokenizers"))
 
 
 def _like_ours(package: str) -> str:

@@ -39,6 +39,7 @@ ERROR_METRICS: tuple[MetricName, ...] = ("max_error", "mean_error")
 """Metrics that are better when smaller; no other exceeds 1."""
 
 Goal = Literal["latency", "throughput", "size", "cost"]
+RuntimeName = Literal["onnxruntime", "openvino"]
 Pipeline = Literal["auto", "text", "image", "none"]
 Pooling = Literal["mean", "cls", "max", "none"]
 
@@ -170,6 +171,11 @@ class OptimizeSection(Section):
     goal: Goal = Field(default="latency", description="What to improve among candidates that keep every promise.")
     precisions: tuple[Precision, ...] | None = Field(
         default=None, min_length=1, description="Precisions to try; all that the target has when it is left out."
+    )
+    runtimes: tuple[RuntimeName, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="Inference libraries to try; all that compile for the target by default.",
     )
     max_minutes: Bound = Field(default=0.0, description="Time limit of the search; 0 means none.")
 

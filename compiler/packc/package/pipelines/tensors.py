@@ -44,8 +44,9 @@ class TritonRuntime(Protocol):
     def job_options(self, candidate: Candidate, threads: int) -> Mapping[str, OptionValue]:
         """Options of the adapter's `load`."""
 
-    def configure_triton(self, config: Any, threads: int) -> None:
-        """Sets backend and parameters of a ModelConfig so that each instance computes on `threads` threads."""
+    def configure_triton(self, config: Any, options: Mapping[str, OptionValue], threads: int) -> None:
+        """Sets backend and parameters of a ModelConfig so that each instance computes on `threads` threads, with the
+        `options` of the adapter's `load`: what was timed is what is served."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Ingredients:
     cache: bool
     """Whether Triton's response cache answers repeated requests."""
     engine_options: Mapping[str, OptionValue] = field(default_factory=dict)
-    """Of the runtime's adapter, where a Python model runs the graph."""
+    """Of the runtime's adapter, as the candidate was timed with."""
 
     @property
     def helpers(self) -> int:
@@ -96,7 +97,7 @@ def build_graph_model(ingredients: Ingredients, name: str) -> TritonModel:
         add_tensor(config, "output", tensor)
     add_batching(config, serving.queue_delay_us, serving.preferred_batch_sizes)
     add_cpu_instances(config, serving.instances)
-    ingredients.runtime.configure_triton(config, serving.threads)
+    ingredients.runtime.configure_triton(config, ingredients.engine_options, serving.threads)
     files: dict[str, FileContent] = {version_path(file): path for file, path in ingredients.artifact.items()}
     files |= add_warmup(config, ingredients.warmup)
     return TritonModel(config, files)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 import types
 from pathlib import Path
 from typing import Any
@@ -13,65 +11,15 @@ import numpy as np
 import pytest
 
 import packc.server.install
+from backend_stub import Request, import_backend, make_config, rows
 from served_packages import WIDTH, make_scaling_graph
 
 MODEL = Path(packc.server.install.__file__).parent / "backends" / "onnxruntime" / "model.py"
 
 
-class Tensor:
-    def __init__(self, name: str, array: np.ndarray) -> None:
-        self._name, self._array = name, array
-
-    def name(self) -> str:
-        return self._name
-
-    def as_numpy(self) -> np.ndarray:
-        return self._array
-
-
-class Request:
-    def __init__(self, outputs: tuple[str, ...] = ("y",), **inputs: np.ndarray) -> None:
-        self._outputs, self._inputs = outputs, inputs
-
-    def inputs(self) -> list[Tensor]:
-        return [Tensor(name, array) for name, array in self._inputs.items()]
-
-    def requested_output_names(self) -> list[str]:
-        return list(self._outputs)
-
-
-class Response:
-    def __init__(self, output_tensors: list[Tensor] | None = None, error: Exception | None = None) -> None:
-        self.outputs = {tensor.name(): tensor.as_numpy() for tensor in output_tensors or ()}
-        self.error = error
-
-
 @pytest.fixture
 def backend(monkeypatch: pytest.MonkeyPatch) -> Any:
-    utilities = types.ModuleType("triton_python_backend_utils")
-    for name, value in {
-        "Tensor": Tensor,
-        "InferenceResponse": Response,
-        "TritonError": RuntimeError,
-        "TritonModelException": RuntimeError,
-    }.items():
-        setattr(utilities, name, value)
-    monkeypatch.setitem(sys.modules, "triton_python_backend_utils", utilities)
-    spec = importlib.util.spec_from_file_location("backend_under_test", MODEL)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def make_config(**changes: Any) -> dict[str, Any]:
-    return {
-        "max_batch_size": 8,
-        "input": [{"name": "x", "data_type": "TYPE_FP32", "dims": [WIDTH]}],
-        "output": [{"name": "y", "data_type": "TYPE_FP32", "dims": [WIDTH]}],
-        **changes,
-    }
+    return import_backend(MODEL, monkeypatch)
 
 
 def load(backend: Any, folder: Path, config: dict[str, Any]) -> Any:
@@ -81,10 +29,6 @@ def load(backend: Any, folder: Path, config: dict[str, Any]) -> Any:
     arguments = {"model_repository": str(folder), "model_version": "1", "model_name": folder.name}
     model.initialize({**arguments, "model_config": json.dumps(config)})
     return model
-
-
-def rows(*values: float) -> np.ndarray:
-    return np.array([[value] * WIDTH for value in values], np.float32)
 
 
 def test_requests_of_one_batch_run_as_one_call(backend: Any, tmp_path: Path) -> None:

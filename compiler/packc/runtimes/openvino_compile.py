@@ -1,0 +1,96 @@
+"""ONNX -> OpenVINO IR, quantized by NNCF where the step says so; runs in packc.runtimes.compile_worker."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Any
+
+from packc.errors import PackError
+from packc.ingest.source import Geometry
+from packc.samples import iter_samples
+
+if TYPE_CHECKING:
+    from packc.runtimes.compile import CompileRequest
+
+MODEL_FILE = "model.xml"
+
+
+def compile_model(request: CompileRequest) -> tuple[str, ...]:
+    """Writes model.xml and model.bin. The step's options:
+
+    quantize        "" (none), "weights" (int8 weights, activations as they are) or "full" (NNCF post-training)
+    transformer     whether NNCF treats attention and LayerNorm as a transformer's, and smooths activations
+    exclude         "ffn_down" keeps the second projections of feed-forward blocks as they are
+    overflow_fix    keeps weights in 7 bits, for x86 CPUs without VNNI
+    """
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # openvino and nncf then send nothing
+    import openvino as ov
+
+    options = request.step.options
+    model = ov.convert_model(str(request.model))
+    match options.get("quantize", ""):
+        case "":
+            made = model
+        case "weights":
+            made = _compress_weights(model)
+        case "full":
+            made = _quantize(model, request)
+        case other:
+            raise PackError(f"quantize={other}: there are only quantize=weights and quantize=full")
+    ov.save_model(made, str(request.out / MODEL_FILE), compress_to_fp16=False)
+    return ()
+
+
+def _compress_weights(model: Any) -> Any:
+    import nncf
+
+    logging.getLogger("nncf").setLevel(logging.ERROR)
+    return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_ASYM)
+
+
+def _quantize(model: Any, request: CompileRequest) -> Any:
+    import nncf
+    from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
+
+    logging.getLogger("nncf").setLevel(logging.ERROR)
+    options = request.step.options
+    samples = list(iter_samples(request.calibration))
+    ignored = find_ffn_down(model, request.geometry) if options.get("exclude") == "ffn_down" else []
+    return nncf.quantize(
+        model,
+        nncf.Dataset(samples),
+        preset=nncf.QuantizationPreset.MIXED,
+        model_type=nncf.ModelType.TRANSFORMER if options.get("transformer") else None,
+        subset_size=len(samples),
+        ignored_scope=nncf.IgnoredScope(names=ignored) if ignored else None,
+        advanced_parameters=AdvancedQuantizationParameters(
+            overflow_fix=OverflowFix.ENABLE if options.get("overflow_fix") else OverflowFix.DISABLE
+        ),
+    )
+
+
+def find_ffn_down(model: Any, geometry: Geometry | None) -> list[str]:
+    """Names of the products with constant weights that lead from the feed-forward width back to the hidden one.
+
+    Raises PackError when there is none: the candidate would not be what its name says.
+    """
+    if geometry is None:
+        raise PackError("exclude=ffn_down: the model's layer widths are not known")
+    widths = sorted((geometry.ffn, geometry.hidden))
+    found = [
+        node.get_friendly_name()
+        for node in model.get_ops()
+        if node.get_type_name() == "MatMul"
+        and node.input_value(1).get_node().get_type_name() == "Constant"
+        and sorted(node.input_value(1).get_shape()) == widths
+        and _last_size(node) == geometry.hidden
+    ]
+    if not found:
+        raise PackError(f"exclude=ffn_down: the graph has no {geometry.ffn} x {geometry.hidden} projection")
+    return found
+
+
+def _last_size(node: Any) -> int | None:
+    last = node.output(0).get_partial_shape()[-1]
+    return int(last.get_length()) if last.is_static else None

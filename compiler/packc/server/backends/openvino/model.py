@@ -1,0 +1,145 @@
+"""Triton's "openvino" backend for servers that lack the native one: a Python-based backend around openvino.
+
+It loads unmodified `backend: "openvino"` repositories on the CPU: reads the native backend's parameters, refuses a
+configuration that disagrees with the model, and runs the requests of one batch as one call where their shapes allow.
+Unlike the native one it takes batches of any size. Runs inside Triton's Python stub; imports nothing of pack.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import openvino as ov  # noqa: TID253 - this file runs in the server, whose purpose is openvino
+import triton_python_backend_utils as pb_utils  # type: ignore[import-not-found]  # exists in Triton's stub only
+
+Array = npt.NDArray[Any]
+
+_PROPERTIES = ("INFERENCE_NUM_THREADS", "NUM_STREAMS", "PERFORMANCE_HINT", "INFERENCE_PRECISION_HINT")
+"""Parameters that go to OpenVINO as they are; the last one is ours alone: the native backend has HINT_BF16 only."""
+
+_TYPES = {
+    "boolean": "TYPE_BOOL",
+    "u8": "TYPE_UINT8",
+    "u16": "TYPE_UINT16",
+    "u32": "TYPE_UINT32",
+    "u64": "TYPE_UINT64",
+    "i8": "TYPE_INT8",
+    "i16": "TYPE_INT16",
+    "i32": "TYPE_INT32",
+    "i64": "TYPE_INT64",
+    "f16": "TYPE_FP16",
+    "f32": "TYPE_FP32",
+    "f64": "TYPE_FP64",
+}
+
+
+class TritonPythonModel:
+    """One instance of the model: one compiled model and its inference request."""
+
+    def initialize(self, args: Mapping[str, str]) -> None:
+        """Loads the model; any exception makes Triton refuse it with its text."""
+        config = json.loads(args["model_config"])
+        for group in config.get("instance_group", []):
+            if group.get("kind") == "KIND_GPU":
+                raise pb_utils.TritonModelException("KIND_GPU: the openvino backend supports CPUs only")
+        path = _find_model(args, config.get("default_model_filename") or "model.xml")
+        compiled = ov.Core().compile_model(str(path), "CPU", _read_properties(config))
+        self._request = compiled.create_infer_request()
+        self._max_batch = int(config.get("max_batch_size", 0))
+        _check_tensors("input", config["input"], compiled.inputs, self._max_batch)
+        _check_tensors("output", config["output"], compiled.outputs, self._max_batch)
+        given = {tensor["name"] for tensor in config["input"]}
+        if missing := [port.any_name for port in compiled.inputs if not given.intersection(port.names)]:
+            raise pb_utils.TritonModelException(f"the configuration lacks the model's input(s) {', '.join(missing)}")
+
+    def execute(self, requests: Sequence[Any]) -> list[Any]:
+        """One response a request, in order; a request that fails answers with its own error."""
+        feeds = [{tensor.name(): tensor.as_numpy() for tensor in request.inputs()} for request in requests]
+        responses: list[Any] = [None] * len(requests)
+        for group in _group(feeds, self._max_batch > 0):
+            for index, response in zip(group, self._run(group, feeds, requests), strict=True):
+                responses[index] = response
+        return responses
+
+    def _run(self, group: Sequence[int], feeds: Sequence[dict[str, Array]], requests: Sequence[Any]) -> list[Any]:
+        """Responses of the requests in `group`, whose inputs fit together, from one call of the model."""
+        first = feeds[group[0]]
+        if len(group) > 1:
+            first = {name: np.concatenate([feeds[index][name] for index in group]) for name in first}
+        try:
+            found = self._request.infer(first, share_inputs=True)
+        except Exception as error:  # openvino raises RuntimeError and its own exceptions alike
+            if len(group) == 1:
+                return [pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error)))]
+            return [self._run([index], feeds, requests)[0] for index in group]
+        outputs = {name: array for port, array in found.items() for name in port.names}
+        responses, start = [], 0
+        for index in group:
+            end = start + len(next(iter(feeds[index].values()))) if len(group) > 1 else None
+            responses.append(_respond(requests[index], outputs, slice(start, end)))
+            start = end or 0
+        return responses
+
+
+def _respond(request: Any, outputs: Mapping[str, Array], rows: slice) -> Any:
+    names = request.requested_output_names()
+    whole = rows == slice(0, None)
+    return pb_utils.InferenceResponse(
+        [pb_utils.Tensor(name, outputs[name] if whole else outputs[name][rows]) for name in names]
+    )
+
+
+def _group(feeds: Sequence[Mapping[str, Array]], batched: bool) -> Iterable[Sequence[int]]:
+    """Indices of requests that can run as one call: the same inputs, equal in all axes but the batch."""
+    groups: dict[object, list[int]] = {}
+    for index, feed in enumerate(feeds):
+        shapes = tuple((name, array.shape[1:]) for name, array in sorted(feed.items()))
+        groups.setdefault(shapes if batched else index, []).append(index)
+    return groups.values()
+
+
+def _find_model(args: Mapping[str, str], filename: str) -> Path:
+    repository, version = Path(args["model_repository"]), args["model_version"]
+    tried = [repository / version / filename, repository / args["model_name"] / version / filename]
+    for path in tried:
+        if path.is_file():
+            return path
+    raise pb_utils.TritonModelException(f"no model file at {tried[0]}")
+
+
+def _read_properties(config: Mapping[str, Any]) -> dict[str, Any]:
+    parameters = {name: value["string_value"] for name, value in config.get("parameters", {}).items()}
+    properties: dict[str, Any] = {name: parameters[name] for name in _PROPERTIES if name in parameters}
+    if parameters.get("HINT_BF16") == "YES":
+        properties["INFERENCE_PRECISION_HINT"] = "bf16"
+    return {**properties, "ENABLE_CPU_PINNING": False}  # several instances would be pinned to the same cores
+
+
+def _check_tensors(kind: str, configured: Sequence[Mapping[str, Any]], ports: Sequence[Any], max_batch: int) -> None:
+    """Raises when a configured tensor is not the model's: name, element type, number of axes, fixed sizes."""
+    actual = {name: port for port in ports for name in port.names}
+    for tensor in configured:
+        name = tensor["name"]
+        if name not in actual:
+            known = ", ".join(repr(port.any_name) for port in ports)
+            raise pb_utils.TritonModelException(f"unexpected {kind} '{name}': the model has {known}")
+        port = actual[name]
+        expected = _TYPES.get(port.element_type.get_type_name(), port.element_type.get_type_name())
+        if tensor["data_type"] != expected:
+            raise pb_utils.TritonModelException(f"{kind} '{name}' is {tensor['data_type']}, the model has {expected}")
+        dims = [int(d) for d in tensor.get("reshape", {}).get("shape", tensor["dims"])]
+        shape = [-1, *dims] if max_batch > 0 else dims
+        fixed = [d.get_length() if d.is_static else -1 for d in port.partial_shape]
+        if len(shape) != len(fixed) or any(
+            -1 not in pair and pair[0] != pair[1] for pair in zip(shape, fixed, strict=False)
+        ):
+            raise pb_utils.TritonModelException(f"{kind} '{name}' has shape {shape}, the model has {fixed}")
+        if max_batch > 0 and fixed[0] != -1:
+            raise pb_utils.TritonModelException(
+                f"{kind} '{name}' has a fixed first axis of {fixed[0]}, so max_batch_size must be 0"
+            )

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from pydantic import TypeAdapter
+
+from packc.cache import Cache
+from packc.candidate import PassStep
+from packc.runtimes import compile as compile_module
+from packc.runtimes.compile import CompileError, CompileRequest, compile_artifact
+from packc.runtimes.onnxruntime import OnnxRuntime
+
+STEP = PassStep("shout", {"times": 2})
+
+
+class Shouter(OnnxRuntime):
+    """A runtime whose compiler copies the graph in capitals."""
+
+    compiler = "shouter"  # type: ignore[assignment]
+    model_filename = "model.txt"
+
+    def versions(self) -> Mapping[str, str]:
+        return {"shouter": "1"}
+
+
+@pytest.fixture
+def graph(tmp_path: Path) -> Path:
+    path = tmp_path / "graph" / "model.onnx"
+    path.parent.mkdir()
+    path.write_text("text")
+    return path
+
+
+@pytest.fixture
+def calibration(tmp_path: Path) -> Path:
+    path = tmp_path / "calibration.npz"
+    path.write_bytes(b"samples")
+    return path
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[CompileRequest]:
+    """The requests that reached the compiler, which a stand-in plays."""
+    requests: list[CompileRequest] = []
+
+    def run(module: str, file: Path, what: str, time_limit_s: float) -> str | None:
+        request = TypeAdapter(CompileRequest).validate_json(file.read_bytes())
+        requests.append(request)
+        if "fail" in request.step.options:
+            return f"{what} has no kernel"
+        (request.out / "model.txt").write_text(request.model.read_text().upper())
+        (request.out / "remarks.json").write_text('["loud"]')
+        return None
+
+    monkeypatch.setattr(compile_module, "run_child", run)
+    return requests
+
+
+def test_an_artifact_is_made_once_and_kept(
+    tmp_path: Path, graph: Path, calibration: Path, runs: list[CompileRequest]
+) -> None:
+    cache = Cache(tmp_path / "cache")
+    first = compile_artifact(Shouter(), STEP, graph, None, calibration, cache)
+    again = compile_artifact(Shouter(), STEP, graph, None, calibration, cache)
+    assert (first, len(runs)) == (again, 1)
+    assert (first.model.read_text(), first.remarks) == ("TEXT", ("loud",))
+    assert (runs[0].compiler, runs[0].step) == ("shouter", STEP)
+
+
+def test_graph_options_and_calibration_make_another_one(
+    tmp_path: Path, graph: Path, calibration: Path, runs: list[CompileRequest]
+) -> None:
+    cache = Cache(tmp_path / "cache")
+    compile_artifact(Shouter(), STEP, graph, None, calibration, cache)
+    compile_artifact(Shouter(), PassStep("shout"), graph, None, calibration, cache)
+    calibration.write_bytes(b"other samples")
+    compile_artifact(Shouter(), STEP, graph, None, calibration, cache)
+    graph.write_text("another text")
+    compile_artifact(Shouter(), STEP, graph, None, calibration, cache)
+    assert len(runs) == 4
+
+
+def test_a_failure_is_one_line_and_leaves_nothing(
+    tmp_path: Path, graph: Path, calibration: Path, runs: list[CompileRequest]
+) -> None:
+    cache = Cache(tmp_path / "cache")
+    with pytest.raises(CompileError, match=r"^the compiler has no kernel$"):
+        compile_artifact(Shouter(), PassStep("shout", {"fail": True}), graph, None, calibration, cache)
+    assert cache.entries() == []

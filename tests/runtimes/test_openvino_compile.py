@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from graphs import make_context, parse_graph, random_weights
+from packc.candidate import OptionValue, PassStep
+from packc.errors import PackError
+from packc.ingest.source import Geometry
+from packc.passes.model_file import save_model
+from packc.runtimes.compile import CompileRequest
+
+pytest.importorskip("openvino")
+pytest.importorskip("nncf")
+
+from packc.runtimes import openvino_engine as engine
+from packc.runtimes.openvino_compile import compile_model, find_ffn_down
+
+GRAPH = """agraph (float[batch, 64] x) => (float[batch, 64] y) {
+    up = MatMul(x, w1)
+    wide = Relu(up)
+    y = MatMul(wide, w2)
+}"""
+GEOMETRY = Geometry(layers=1, heads=1, hidden=64, ffn=128)
+X = random_weights(16, 64, seed=5)
+
+
+@pytest.fixture
+def weights() -> dict[str, np.ndarray]:
+    return {"w1": random_weights(64, 128, seed=1), "w2": random_weights(128, 64, seed=2)}
+
+
+def build(folder: Path, weights: dict[str, np.ndarray], **options: OptionValue) -> Path:
+    save_model(parse_graph(GRAPH, weights), folder / "model.onnx")
+    calibration = make_context(folder, samples=[{"x": row[None]} for row in X]).calibration
+    out = folder / "out"
+    out.mkdir()
+    step = PassStep("openvino", {"precision": "fp32", **options})
+    compile_model(CompileRequest("", folder / "model.onnx", step, GEOMETRY, calibration, out))
+    return out / "model.xml"
+
+
+def answer(model: Path) -> np.ndarray:
+    return engine.run(engine.load(str(model), {"precision": "fp32"}, 1), {"x": X})["y"]
+
+
+def expected(weights: dict[str, np.ndarray]) -> np.ndarray:
+    return np.maximum(X @ weights["w1"], 0) @ weights["w2"]
+
+
+def list_types(model: Path) -> list[str]:
+    import openvino as ov
+
+    return [node.get_type_name() for node in ov.Core().read_model(str(model)).get_ops()]
+
+
+def test_without_quantization_the_answers_stay(tmp_path: Path, weights: dict[str, np.ndarray]) -> None:
+    model = build(tmp_path, weights)
+    np.testing.assert_allclose(answer(model), expected(weights), rtol=1e-4, atol=1e-4)
+    assert "FakeQuantize" not in list_types(model)
+
+
+@pytest.mark.parametrize("exclude", [{}, {"exclude": "ffn_down"}])
+def test_full_quantization_keeps_out_what_is_excluded(
+    tmp_path: Path, weights: dict[str, np.ndarray], exclude: dict[str, OptionValue]
+) -> None:
+    model = build(tmp_path, weights, quantize="full", overflow_fix=True, **exclude)
+    error = np.linalg.norm(answer(model) - expected(weights)) / np.linalg.norm(expected(weights))
+    assert 0 < error < 0.1
+    assert list_types(model).count("FakeQuantize") == (1 if exclude else 2)
+
+
+def test_weights_alone_are_a_quarter_of_the_size(tmp_path: Path, weights: dict[str, np.ndarray]) -> None:
+    model = build(tmp_path, weights, quantize="weights")
+    assert model.with_suffix(".bin").stat().st_size < 0.4 * sum(array.nbytes for array in weights.values())
+    np.testing.assert_allclose(answer(model), expected(weights), atol=0.05 * np.abs(expected(weights)).max())
+
+
+def test_an_unknown_option_is_an_error(tmp_path: Path, weights: dict[str, np.ndarray]) -> None:
+    with pytest.raises(PackError, match="quantize=half: there are only quantize=weights and quantize=full"):
+        build(tmp_path, weights, quantize="half")
+
+
+def test_projections_that_are_not_there_are_an_error(tmp_path: Path, weights: dict[str, np.ndarray]) -> None:
+    import openvino as ov
+
+    model = ov.Core().read_model(str(build(tmp_path, weights)))
+    assert len(find_ffn_down(model, GEOMETRY)) == 1
+    with pytest.raises(PackError, match="the graph has no 99 x 64 projection"):
+        find_ffn_down(model, Geometry(layers=1, heads=1, hidden=64, ffn=99))
+    with pytest.raises(PackError, match="layer widths are not known"):
+        find_ffn_down(model, None)
