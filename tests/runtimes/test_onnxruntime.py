@@ -24,10 +24,16 @@ def test_a_transformer_gets_the_ladder_of_recipes() -> None:
     assert offered_ids(source_info("sentence-similarity", MINILM)) == [
         "onnxruntime-fp32",
         "onnxruntime-fp32-fused",
+        "onnxruntime-fp32-packed",
         "onnxruntime-int8-dynamic",
         "onnxruntime-int8-dynamic-smooth",
+        "onnxruntime-int8-dynamic-smooth-packed",
         "onnxruntime-int8-dynamic-ffn",
     ]
+
+
+def test_padding_stays_where_each_token_has_an_answer() -> None:
+    assert not any("packed" in name for name in offered_ids(source_info("token-classification", MINILM)))
 
 
 def test_a_text_model_of_unknown_widths_has_no_recipe_that_needs_them() -> None:

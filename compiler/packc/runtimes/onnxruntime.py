@@ -21,6 +21,7 @@ FUSED = (
     PassStep("fuse_attention"),
     PassStep("shield_layer_norm"),
 )
+PACKED = (*FUSED, PassStep("remove_padding"))
 CLEAN = FUSED[:1]
 SMOOTH = PassStep("smooth_outliers")
 QUANTIZERS = ("quantize_dynamic", "quantize_static")
@@ -34,6 +35,8 @@ TEXT_TASKS: tuple[Task, ...] = (
     "question-answering",
     "fill-mask",
 )
+SENTENCE_TASKS = TEXT_TASKS[:3]
+"""One answer a text, however long: padding can be left out."""
 IMAGE_TASKS: tuple[Task, ...] = ("image-classification", "image-feature-extraction")
 
 
@@ -59,6 +62,10 @@ def _has_geometry(info: SourceInfo) -> bool:
     return info.geometry is not None
 
 
+def _is_sentence_encoder(info: SourceInfo) -> bool:
+    return info.task in SENTENCE_TASKS
+
+
 def _is_other(info: SourceInfo) -> bool:
     """A convolutional network, or tensors of which nothing is known."""
     return not _is_transformer(info)
@@ -71,8 +78,15 @@ def _is_unknown(info: SourceInfo) -> bool:
 RECIPES = (
     Recipe("onnxruntime-fp32", "fp32", _is_any, ()),
     Recipe("onnxruntime-fp32-fused", "fp32", _is_transformer, FUSED),
+    Recipe("onnxruntime-fp32-packed", "fp32", _is_sentence_encoder, PACKED),
     Recipe("onnxruntime-int8-dynamic", "int8", _is_transformer, (*FUSED, PassStep("quantize_dynamic"))),
     Recipe("onnxruntime-int8-dynamic-smooth", "int8", _is_transformer, (*FUSED, SMOOTH, PassStep("quantize_dynamic"))),
+    Recipe(
+        "onnxruntime-int8-dynamic-smooth-packed",
+        "int8",
+        _is_sentence_encoder,
+        (*PACKED, SMOOTH, PassStep("quantize_dynamic")),
+    ),
     Recipe(
         "onnxruntime-int8-dynamic-ffn",
         "int8",
