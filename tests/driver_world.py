@@ -229,6 +229,7 @@ def install_world(patch: pytest.MonkeyPatch, folder: Path, cache: Path | None = 
     patch.setattr(target, "make_plan", plan)
     patch.setattr(target, "ingest_model", lambda info, *_: world.ingest(info))
     patch.setattr(target, "require_server", lambda cache: None)
+    patch.setattr(target, "find_roofline", lambda *_: None)
     patch.setattr(best, "verify_package", lambda *args, **kwargs: _serve(world, *args, **kwargs))
     patch.setattr(ways, "find_curve", lambda *args: _draw_curve(world, *args))
     patch.setattr(ways, "probe_package", lambda *args, **kwargs: _probe(world, *args, **kwargs))

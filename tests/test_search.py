@@ -8,14 +8,30 @@ import pytest
 
 from packc.candidate import Candidate, PassStep
 from packc.measure.measurement import Latency, Measurement
+from packc.measure.peak import GemmRate, Peaks
+from packc.measure.work import Work
 from packc.quality.score import QualityScore
-from packc.search import TimeLimit, choose_finalists, choose_pilot, is_hopeless, may_keep_budget, needs_more
+from packc.roofline import Roofline
+from packc.search import (
+    TimeLimit,
+    choose_finalists,
+    choose_pilot,
+    find_beaten,
+    is_hopeless,
+    may_keep_budget,
+    needs_more,
+    order_candidates,
+)
 from packc.select import Outcome
 from packc.spec.model import BudgetSection, OptimizeSection, QualitySection, TargetSpec
-from packc.tensors import ShapeCase
+from packc.tensors import Precision, ShapeCase
 from target_spec import target_spec
 
 SPEC = target_spec()
+INT8 = Candidate("int8", "stub", "int8", (PassStep("quantize_dynamic"),))
+PLAN: tuple[tuple[str, Precision], ...] = (
+    ("fp32", "fp32"), ("fp32-fused", "fp32"), ("int8", "int8"), ("int8-smooth", "int8"), ("bf16", "bf16"),
+)  # fmt: skip
 PERFECT = QualityScore("cosine", 1.0, 1.0, 1.0, 100, 1.0, 0.0)
 
 
@@ -50,6 +66,56 @@ def test_time_is_over_after_the_minutes_and_never_without_a_limit() -> None:
         "late",
         "not tried: the 2 minutes of [optimize] max_minutes were over",
     )
+
+
+def roofline(flops: float) -> Roofline:
+    """100 GFLOP/s in fp32, twice that in int8."""
+    gemm = (GemmRate("fp32", 100.0, "numpy"), GemmRate("int8", 200.0, "numpy"))
+    return Roofline((ShapeCase("typical", 1, None),), (Work(flops, 0.0),), Peaks(gemm, (), 2, "measured here"))
+
+
+def test_the_baseline_is_first_and_then_what_may_be_fastest() -> None:
+    plan = [Candidate(name, "stub", precision, ()) for name, precision in PLAN]
+    ordered = [candidate.id for candidate in order_candidates(plan, roofline(1e9))]
+    assert ordered == ["fp32", "int8", "int8-smooth", "fp32-fused", "bf16"]
+    assert order_candidates(plan, None) == tuple(plan)
+
+
+def test_what_can_never_catch_up_is_not_tried() -> None:
+    fused = Candidate("fp32-fused", "stub", "fp32", ())
+    fast = replace(shortly("int8", 9.0), candidate=INT8)
+    beaten = find_beaten(fused, [shortly("fp32", 15.0), fast], SPEC, roofline(1e9))
+    assert beaten is not None
+    assert (beaten.what, beaten.reason) == (
+        "fp32-fused",
+        "not tried: estimated to take 10 ms at least (100 GFLOP/s of fp32, measured here); "
+        "int8 keeps the quality bound in 9 ms",
+    )
+
+
+def test_an_open_race_is_run() -> None:
+    fused = Candidate("fp32-fused", "stub", "fp32", ())
+    fast, wrong = replace(shortly("int8", 9.0), candidate=INT8), replace(PERFECT, value=0.5, low=0.4, high=0.6)
+    assert find_beaten(fused, [replace(fast, quality=wrong)], SPEC, roofline(1e9)) is None
+    assert find_beaten(fused, [fast], with_goal(SPEC, "latency", 5.0), roofline(1e9)) is None, "nor does that one"
+    assert find_beaten(fused, [fast], with_goal(SPEC, "size"), roofline(1e9)) is None
+    assert find_beaten(fused, [replace(fast, measurement=None)], SPEC, roofline(1e9)) is None
+    assert find_beaten(fused, [fast], SPEC, roofline(0.9e9)) is None
+    assert find_beaten(replace(fused, precision="bf16"), [fast], SPEC, roofline(1e9)) is None
+    assert find_beaten(fused, [fast], SPEC, None) is None
+
+
+def test_a_floor_that_something_passed_rules_nothing_out() -> None:
+    fused = Candidate("fp32-fused", "stub", "fp32", ())
+    impossible = replace(shortly("int8", 4.0), candidate=INT8)
+    assert find_beaten(fused, [impossible], SPEC, roofline(1e9)) is None
+
+
+@pytest.mark.parametrize("goal", ["latency", "throughput", "cost"])
+def test_every_goal_of_speed_has_a_limit(goal: str) -> None:
+    fused, fast = Candidate("fp32-fused", "stub", "fp32", ()), replace(shortly("int8", 9.0), candidate=INT8)
+    assert find_beaten(fused, [fast], with_goal(SPEC, goal), roofline(1e9)) is not None
+    assert find_beaten(fused, [fast], with_goal(SPEC, goal), roofline(0.9e9)) is None
 
 
 def test_a_pilot_is_spread_over_the_samples() -> None:

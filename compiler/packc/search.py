@@ -13,10 +13,13 @@ from dataclasses import dataclass, field
 
 from packc.candidate import Candidate
 from packc.plan import Rejection
+from packc.promises import format_figure
 from packc.quality.gate import quality_bound
 from packc.quality.score import QualityScore
-from packc.select import Outcome, classify, find_misses, goal_figure
-from packc.spec.model import ERROR_METRICS, MetricName, QualitySection, TargetSpec
+from packc.roofline import Floor, Roofline
+from packc.select import SAME, Outcome, classify, find_misses, goal_figure
+from packc.spec.model import ERROR_METRICS, Goal, MetricName, QualitySection, TargetSpec
+from packc.tensors import ShapeCase
 
 PILOT_SAMPLES = 50
 PILOT_PAYS_S = 5.0
@@ -51,6 +54,52 @@ class TimeLimit:
         return Rejection(
             candidate.id, f"not tried: the {self.max_minutes:g} minutes of [optimize] max_minutes were over"
         )
+
+
+def order_candidates(candidates: Sequence[Candidate], roofline: Roofline | None) -> tuple[Candidate, ...]:
+    """The baseline, which a plan has first, then those that may become the fastest; a plan's order among equals."""
+    if roofline is None:
+        return tuple(candidates)
+    return (*candidates[:1], *sorted(candidates[1:], key=roofline.estimate_ms))
+
+
+def find_beaten(
+    candidate: Candidate, known: Sequence[Outcome], spec: TargetSpec, roofline: Roofline | None
+) -> Rejection | None:
+    """Why a candidate need not be tried: one that keeps the bound was measured to be better than it can ever be.
+
+    None while that is open, and where the floors are disproved because something was faster than its own.
+    """
+    goal = spec.optimize.goal
+    floors = roofline.find_floors(candidate) if roofline else None
+    rivals = [o for o in known if classify(o, spec) in ("kept", "outpaced") and may_keep_budget(o, spec)]
+    if roofline is None or floors is None or goal == "size" or not rivals or _is_disproved(roofline, known):
+        return None
+    best = min(rivals, key=lambda outcome: goal_figure(outcome, goal))
+    assert best.measurement is not None
+    at_best = _floor_figure(goal, roofline.cases, floors, best.measurement.threads)
+    if at_best <= goal_figure(best, goal) * SAME:
+        return None
+    floor, text = floors[0], format_figure(_median_ms(best))
+    rate = f"{format_figure(floor.rate)} {'GFLOP/s' if floor.bound == 'compute' else 'GB/s'}"
+    return Rejection(
+        candidate.id,
+        f"not tried: estimated to take {format_figure(floor.ms)} ms at least ({rate} of {floor.precision}, "
+        f"{roofline.peaks.source}); {best.candidate.id} keeps the quality bound in {text} ms",
+    )
+
+
+def _floor_figure(goal: Goal, cases: Sequence[ShapeCase], floors: Sequence[Floor], threads: int) -> float:
+    """packc.select.goal_figure of a candidate whose every call takes no longer than its floor."""
+    if goal == "throughput":
+        return min(floor.ms / 1e3 / case.batch for case, floor in zip(cases, floors, strict=True))
+    return floors[0].ms * threads / cases[0].batch if goal == "cost" else floors[0].ms
+
+
+def _is_disproved(roofline: Roofline, known: Sequence[Outcome]) -> bool:
+    """Whether a call took less than it can: the peaks were measured while something else used the machine."""
+    timed = ((roofline.find_floors(o.candidate), o) for o in known if o.measurement is not None)
+    return any(floors is not None and _median_ms(outcome) < floors[0].ms for floors, outcome in timed)
 
 
 def choose_pilot(metric: MetricName, samples: int, sample_ms: float) -> tuple[int, ...]:

@@ -33,6 +33,7 @@ from packc.promises import describe_score
 from packc.quality.gate import judge_score
 from packc.quality.metrics import score_answers
 from packc.quality.score import QualityScore
+from packc.roofline import Roofline
 from packc.runtimes import find_runtime
 from packc.runtimes.compile import compile_artifact
 from packc.samples import count_saved, iter_samples, save_samples
@@ -69,6 +70,8 @@ class Trial:
     """Whether a server has the last word, so that throughput is not judged without one."""
     exact_int8: bool = False
     """Whether this machine would cut off int8 sums that the target does not: answers are then judged without that."""
+    roofline: Roofline | None = None
+    """The physical limit of this machine; None where it is not known, or the device is elsewhere."""
 
     @property
     def local_spec(self) -> TargetSpec:

@@ -17,7 +17,7 @@ from packc.driver.evaluate import Trial, check_candidate
 from packc.driver.timing import time_long, time_shortly
 from packc.plan import Rejection
 from packc.samples import count_saved
-from packc.search import LEAST_FINALISTS, TimeLimit, choose_finalists, choose_pilot, needs_more
+from packc.search import LEAST_FINALISTS, TimeLimit, choose_finalists, choose_pilot, find_beaten, needs_more
 from packc.select import Outcome, classify, find_baseline
 
 log = logging.getLogger(__name__)
@@ -72,6 +72,9 @@ def check_candidates(
         known = [*earlier, *search.outcomes]
         if known and limit.is_over:
             search.skipped.append(limit.reject(candidate))
+        elif not exhaustive and (beaten := find_beaten(candidate, known, trial.local_spec, trial.roofline)):
+            log.info("%s: %s", beaten.what, beaten.reason)
+            search.skipped.append(beaten)
         else:
             pilot = () if exhaustive else _find_pilot(known, trial)
             search.outcomes.append(check_candidate(candidate, trial, pilot))

@@ -18,6 +18,7 @@ from packc.driver.endings import BuildOptions, End, TargetResult, publish_jobs, 
 from packc.driver.evaluate import Trial
 from packc.driver.halving import log_duration, search_candidates
 from packc.driver.inputs import BuildInputs
+from packc.driver.limits import find_roofline
 from packc.driver.packing import Packing
 from packc.errors import UsageError
 from packc.host import probe_host
@@ -29,7 +30,7 @@ from packc.package.manifest_file import check_files, read_manifest
 from packc.package.pipelines.choice import choose_pipeline
 from packc.package.publish import staging_dir
 from packc.plan import make_plan
-from packc.search import TimeLimit
+from packc.search import TimeLimit, order_candidates
 from packc.server.client import connect
 from packc.server.environment import require_server
 from packc.serving import plan_serving
@@ -58,12 +59,16 @@ def build_target(inputs: BuildInputs, final: Path, options: BuildOptions, cache:
     with log_duration("export and reference answers"):
         ingested = ingest_model(inputs.info, inputs.evaluation, inputs.calibration, cache)
     trial = make_trial(inputs, ingested, cache, verify=options.verify)
+    with log_duration("finding the physical limit"):
+        roofline = find_roofline(trial, target)
+    plan = replace(plan, candidates=order_candidates(plan.candidates, roofline))
     if not target.is_here:
         return publish_jobs(inputs, plan, trial, final)
     limit = TimeLimit(spec.optimize.max_minutes)
+    trial = replace(trial, roofline=roofline)
     search = search_candidates(plan.candidates, trial)
     found = inputs.make_findings(search.outcomes, (*plan.rejected, *search.skipped))
-    findings = replace(found, verify=options.verify)
+    findings = replace(found, verify=options.verify, roofline=roofline)
     rule = plan_serving(spec, target, ingested.source)
     with log_duration("packaging and verifying"):
         return publish_best(Packing(inputs, trial, findings, rule, pipeline, options, limit), final)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
+from packc.driver.limits import record_limits
 from packc.package.manifest import (
     CandidateRecord,
     LoadRecord,
@@ -22,6 +23,7 @@ from packc.package.manifest import (
 )
 from packc.plan import Rejection
 from packc.quality.gate import quality_bound
+from packc.roofline import Roofline
 from packc.select import Outcome, Verdict, classify, leave_to_server
 from packc.serving import ServingPlan
 from packc.serving.search import Tried
@@ -41,6 +43,7 @@ class Findings:
     build_key: str
     verify: bool = False
     """Whether a server has the word on throughput, not what was measured without one."""
+    roofline: Roofline | None = None
 
     @property
     def local_spec(self) -> TargetSpec:
@@ -75,6 +78,7 @@ def record_findings(
         served=served,
         environment=findings.environment,
         serving=_record_serving(serving, tried, verdict.chosen) if serving else None,
+        limits=record_limits(findings.roofline, findings.outcomes) if findings.roofline else None,
         build_key=findings.build_key,
     )
 

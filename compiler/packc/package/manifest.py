@@ -171,6 +171,50 @@ class ServingRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class PeakRecord:
+    """The best matrix product of one precision."""
+
+    precision: str
+    gflop_per_s: float
+    library: str
+    """That reached it; empty for a figure of a profile."""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitRecord:
+    """How near one candidate came to the physical limit at the typical shape."""
+
+    candidate: str
+    floor_ms: float
+    """Estimated: no call can take less."""
+    share: float
+    """The floor as a share of the measured p50; above 1 when the peaks were measured on a busier machine."""
+    bound: str
+    """ "compute" or "memory"."""
+    rate: float
+    """GFLOP/s or GB/s that the floor rests on."""
+    precision: str
+    """Whose rate that is."""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsRecord:
+    """The least work that a call at the typical shape takes, and what the device can do at best."""
+
+    gflop: float
+    """Of matrix products and convolutions."""
+    weights: float
+    """Elements of the constants that these read."""
+    batch: int
+    sequence: int | None
+    threads: int
+    source: str
+    """Where the peaks come from: "measured here"."""
+    peaks: tuple[PeakRecord, ...]
+    candidates: tuple[LimitRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RejectedRecord:
     what: str
     reason: str
@@ -189,6 +233,8 @@ class Manifest:
     served: ServedRecord | None
     environment: dict[str, str]
     serving: ServingRecord | None = None
+    limits: LimitsRecord | None = None
+    """None where the model's work or the device's peaks are not known, and where nothing was timed."""
     build_key: str = ""
     """Digest of all that the build depends on: an equal one means that nothing changed."""
     files: dict[str, str] = field(default_factory=dict)

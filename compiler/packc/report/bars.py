@@ -1,11 +1,11 @@
-"""Bar charts of what each candidate costs: latency, throughput, size, memory."""
+"""Bar charts of what each candidate costs: latency, size, memory; and how near the limit its speed is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from packc.package.manifest import Manifest, MeasurementRecord
+from packc.package.manifest import LimitRecord, Manifest, MeasurementRecord
 from packc.report.figures import show_bound, show_figure
 from packc.report.view import Row, Standing
 
@@ -41,10 +41,12 @@ class Chart:
 def make_charts(manifest: Manifest, rows: Sequence[Row]) -> tuple[Chart, ...]:
     """The charts that have at least one bar."""
     bounds = manifest.promises
+    limits = {limit.candidate: limit for limit in manifest.limits.candidates} if manifest.limits else {}
     charts = (
         _make_chart("Latency", "p50 within p99, ms, one caller", rows, _p99, _p50, bounds.latency_ms, "ms"),
         _make_chart("Size", "files of the artifact, MiB", rows, lambda m: m.size_mib, None, bounds.size_mib, "MiB"),
         _make_chart("Memory", "peak resident, MiB", rows, lambda m: m.peak_rss_mib, None, bounds.memory_mib, "MiB"),
+        _make_limits(rows, limits),
     )
     return tuple(chart for chart in charts if chart.bars)
 
@@ -83,6 +85,15 @@ def _make_chart(
         100 * bound / full if bound is not None and is_drawn else None,
         "" if bound is None else f"bound {show_bound(bound)} {unit}{'' if is_drawn else ', beyond this chart'}",
     )
+
+
+def _make_limits(rows: Sequence[Row], limits: Mapping[str, LimitRecord]) -> Chart:
+    found = [(row, limits[row.record.id]) for row in rows if row.record.id in limits]
+    bars = tuple(
+        Bar(row.label, row.standing, show_figure(limit.share), 100 * min(limit.share, 1.0), None)
+        for row, limit in found
+    )
+    return Chart("Physical limit", "estimated floor as a share of p50", bars, None, "")
 
 
 def _p50(m: MeasurementRecord) -> float | None:

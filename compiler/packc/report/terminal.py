@@ -17,9 +17,11 @@ from packc.report.view import (
     Standing,
     describe_basis,
     describe_count,
+    describe_limit,
     describe_load,
     describe_outcome,
     describe_quality,
+    find_limit,
     make_caveats,
     make_rows,
 )
@@ -67,6 +69,7 @@ def render_report(manifest: Manifest, width: int = WIDTH_WITHOUT_TERMINAL, color
         _render_list("missing figures", _list_missing(rows), width),
         _render_list("not tried", ((item.what, item.reason) for item in manifest.rejected), width),
         _render_list("warnings", ((row.record.id, text) for row in rows for text in row.record.warnings), width),
+        _render_lines(filter(None, (describe_limit(manifest),)), width),
         _render_served(manifest, width),
         _render_tried(manifest, width),
         _render_lines((f"note: {caveat}" for caveat in make_caveats(manifest)), width),
@@ -110,6 +113,7 @@ def _make_columns(manifest: Manifest, show_name: Callable[[Row], str]) -> tuple[
         number("MiB", 4, lambda m: m.size_mib),
         number("RSS MiB", 7, lambda m: m.peak_rss_mib),
         Column(manifest.promises.quality_metric, _show_row_quality, 2, is_number=False),
+        Column("of limit", lambda row: _show_limit(row, manifest), 6),
         Column("status", lambda row: row.words, 0, is_number=False),
         Column("noise", _show_noise, 8, is_number=False),
     )
@@ -202,6 +206,11 @@ def _show(row: Row, get: Callable[[MeasurementRecord], float | None]) -> str:
 
 def _show_row_quality(row: Row) -> str:
     return describe_quality(row.record.measurements.quality if row.record.measurements else None)
+
+
+def _show_limit(row: Row, manifest: Manifest) -> str:
+    limit = find_limit(manifest, row.record.id)
+    return MISSING if limit is None else show_figure(limit.share)
 
 
 def _show_noise(row: Row) -> str:

@@ -1,0 +1,54 @@
+"""How much a model has to compute at a shape: the multiplications of its graph and the weights that they read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from packc.cache import Cache, cache_key
+from packc.ingest.fingerprint import fingerprint_files, hash_file
+from packc.measure import work_child
+from packc.measure.child import run_child
+from packc.samples import iter_samples
+from packc.tensors import ShapeCase
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The least that a graph has to do in one call at one shape, whatever runs it and in whatever precision."""
+
+    flops: float
+    """Of matrix products and convolutions; a multiplication and an addition are two."""
+    weights: float
+    """Elements of the constants that these read; each has to be read once."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkRequest:
+    """What the child counts: the graph, and each case's shape of every input."""
+
+    model: Path
+    shapes: tuple[Mapping[str, tuple[int, ...]], ...]
+
+
+def count_work(graph: Path, cases: Sequence[ShapeCase], latency_inputs: Path, cache: Cache) -> tuple[Work, ...]:
+    """The work of the ONNX file `graph` at each case, whose inputs are the samples of `latency_inputs`.
+
+    Raises PackError when the graph's shapes cannot be told.
+    """
+    samples = iter_samples(latency_inputs, range(len(cases)))
+    shapes = tuple({name: tuple(array.shape) for name, array in sample.items()} for sample in samples)
+    adapter = TypeAdapter(tuple[Work, ...])
+
+    def make(folder: Path) -> None:
+        request = TypeAdapter(WorkRequest).dump_json(WorkRequest(graph, shapes))
+        answer = run_child("packc.measure.work_child", request)
+        (folder / "work.json").write_bytes(adapter.dump_json(adapter.validate_json(answer)))
+
+    beside = [file for file in graph.parent.rglob("*") if file.is_file()]
+    content, code = fingerprint_files(beside, graph.parent), hash_file(Path(work_child.__file__))
+    key = cache_key(graph=content, main=graph.name, shapes=shapes, code=code)
+    return adapter.validate_json((cache.get_or_make("work", key, make) / "work.json").read_bytes())

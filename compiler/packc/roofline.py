@@ -1,0 +1,98 @@
+"""The physical limit: no call is shorter than its multiplications at the best rate, or its weights' way from memory.
+
+Estimates all: they order candidates, rule some out, and say how much is left to gain. Pure functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from packc.candidate import Candidate
+from packc.measure.peak import GemmRate, Peaks, ReadRate
+from packc.measure.work import Work
+from packc.target import Target
+from packc.tensors import Precision, ShapeCase
+
+CHANGES_WORK = ("prune_structure",)
+"""Passes after which a graph computes less than the source's; what it then needs at least is not known."""
+
+WEIGHT_BYTES: Mapping[Precision, float] = {
+    "fp32": 4.0, "tf32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0, "int8": 1.0, "int4": 0.5,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """The least that a call takes."""
+
+    ms: float
+    bound: Literal["compute", "memory"]
+    """Which of the two it is that takes so long."""
+    rate: float
+    """GFLOP/s or GB/s of that bound."""
+    precision: Precision
+    """Whose rate that is: fp32's too for a candidate in less, where fp32 is faster."""
+
+
+@dataclass(frozen=True, slots=True)
+class Roofline:
+    """A model's work at the workload's shapes, and a device's peaks."""
+
+    cases: tuple[ShapeCase, ...]
+    """The typical shape first."""
+    work: tuple[Work, ...]
+    """Of each case."""
+    peaks: Peaks
+
+    def find_floors(self, candidate: Candidate) -> tuple[Floor, ...] | None:
+        """The candidate's at each case; None where nobody knows its precision's rate, or it computes something else."""
+        if any(step.name in CHANGES_WORK for step in candidate.passes):
+            return None
+        floors = [find_floor(work, candidate.precision, self.peaks) for work in self.work]
+        known = tuple(floor for floor in floors if floor is not None)
+        return known if len(known) == len(floors) else None
+
+    def estimate_ms(self, candidate: Candidate) -> float:
+        """The least that a call at the typical shape may take, for an order; infinite where nobody knows."""
+        floor = find_floor(self.work[0], candidate.precision, self.peaks)
+        return float("inf") if floor is None else floor.ms
+
+
+def find_floor(work: Work, precision: Precision, peaks: Peaks) -> Floor | None:
+    """The longer of the time for the work at the best rate and of the time for reading its weights."""
+    gemm = _find_gemm(precision, peaks)
+    if gemm is None:
+        return None
+    compute = Floor(work.flops / gemm.gflop_per_s / 1e6, "compute", gemm.gflop_per_s, gemm.precision)
+    size_bytes = work.weights * WEIGHT_BYTES[precision]
+    read = _find_read(size_bytes, peaks)
+    if read is None:
+        return compute
+    memory = Floor(size_bytes / read.gb_per_s / 1e6, "memory", read.gb_per_s, precision)
+    return max(compute, memory, key=lambda floor: floor.ms)
+
+
+def read_profile(target: Target) -> Peaks:
+    """The peaks that a target's profile states, for a device that is elsewhere."""
+    gemm = tuple(GemmRate(precision, 1e3 * rate, "") for precision, rate in target.dense_peak_tflops.items())
+    reads = (ReadRate(0.0, target.bandwidth_gb_s),) if target.bandwidth_gb_s else ()
+    return Peaks(gemm, reads, target.units, f"profile {target.id}")
+
+
+def _find_gemm(precision: Precision, peaks: Peaks) -> GemmRate | None:
+    """The best rate that a candidate of this precision may use for some of its products: its own, or fp32's."""
+    own = [rate for rate in peaks.gemm if rate.precision == precision]
+    if not own:
+        return None
+    return max([*own, *(rate for rate in peaks.gemm if rate.precision == "fp32")], key=lambda rate: rate.gflop_per_s)
+
+
+def _find_read(size_bytes: float, peaks: Peaks) -> ReadRate | None:
+    """The rate at which a buffer of that size is read: the best of those measured that are not much smaller."""
+    if not peaks.reads:
+        return None
+    smaller = [read for read in peaks.reads if read.mib * 2**20 <= size_bytes]
+    largest = max(smaller, key=lambda read: read.mib, default=peaks.reads[0])
+    return max((read for read in peaks.reads if read.mib >= largest.mib), key=lambda read: read.gb_per_s)

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from packc.cache import Cache
+from packc.measure import peak
+from packc.measure.peak import GemmRate, ReadRate, measure_peaks
+
+ANSWER = {
+    "gemm": [{"precision": "fp32", "gflop_per_s": 200.0, "library": "numpy"}],
+    "reads": [{"mib": 4.0, "gb_per_s": 90.0}],
+    "threads": 2,
+    "source": "measured here",
+}
+
+
+def test_peaks_are_measured_once_a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def run(module: str, request: bytes, environment: dict[str, str]) -> bytes:
+        calls.append((module, json.loads(request), environment["OPENBLAS_NUM_THREADS"]))
+        return json.dumps(ANSWER).encode()
+
+    monkeypatch.setattr(peak, "run_child", run)
+    cache = Cache(tmp_path)
+    for _ in range(2):
+        peaks = measure_peaks(("fp32", "int8"), 2, "here", cache)
+    assert peaks.gemm == (GemmRate("fp32", 200.0, "numpy"),)
+    assert peaks.reads == (ReadRate(4.0, 90.0),)
+    assert calls == [("packc.measure.peak_child", {"precisions": ["fp32", "int8"], "threads": 2}, "2")]
+    measure_peaks(("fp32", "int8"), 2, "elsewhere", cache)
+    measure_peaks(("fp32", "int8"), 1, "here", cache)
+    assert len(calls) == 3

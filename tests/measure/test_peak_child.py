@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from packc.measure import peak_child
+from packc.measure.peak_child import find_best_s, find_peaks
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peak_child, "SIZES", ((32, 64, 64),))
+    monkeypatch.setattr(peak_child, "READ_MIB", (1, 2))
+    monkeypatch.setattr(peak_child, "SECONDS", 0.001)
+
+
+def test_the_best_library_of_each_precision_is_named() -> None:
+    peaks = find_peaks(["fp32", "int8"], 1)
+    assert [rate["precision"] for rate in peaks["gemm"]] == ["fp32", "int8"]
+    assert peaks["gemm"][1]["library"] == "onnxruntime"
+    assert all(rate["gflop_per_s"] > 0 for rate in peaks["gemm"])
+    assert [read["mib"] for read in peaks["reads"]] == [1.0, 2.0]
+    assert (peaks["threads"], peaks["source"]) == (1, "measured here")
+
+
+def test_what_no_library_can_do_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: int) -> peak_child.Call:
+        raise ImportError("not installed")
+
+    monkeypatch.setitem(peak_child.MAKERS, "bf16", (("openvino", fail),))
+    assert find_peaks(["bf16", "fp8"], 1)["gemm"] == []
+
+
+def test_the_shortest_call_counts() -> None:
+    naps = iter([0.0, 0.02, 0.001, 0.02])
+    assert 0.001 <= find_best_s(lambda: time.sleep(next(naps)), seconds=0.0) < 0.015

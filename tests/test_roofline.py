@@ -1,0 +1,70 @@
+"""Floors from work and peaks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from packc.candidate import Candidate, PassStep
+from packc.measure.peak import GemmRate, Peaks, ReadRate
+from packc.measure.work import Work
+from packc.roofline import Floor, Roofline, find_floor, read_profile
+from packc.tensors import Precision, ShapeCase
+from sources import device
+
+PEAKS = Peaks(
+    (GemmRate("fp32", 200.0, "numpy"), GemmRate("int8", 500.0, "onnxruntime")),
+    (ReadRate(4.0, 100.0), ReadRate(64.0, 40.0), ReadRate(256.0, 20.0)),
+    2,
+    "measured here",
+)
+HEAVY = Work(flops=1e9, weights=1e6)
+WIDE = Work(flops=1e6, weights=20e6)
+LINEAR = Candidate("c", "stub", "int8", (PassStep("quantize_dynamic"),))
+
+
+def test_the_longer_of_computing_and_reading_bounds() -> None:
+    assert find_floor(HEAVY, "fp32", PEAKS) == Floor(5.0, "compute", 200.0, "fp32")
+    assert find_floor(HEAVY, "int8", PEAKS) == Floor(2.0, "compute", 500.0, "int8")
+    floor = find_floor(WIDE, "fp32", PEAKS)
+    assert floor == Floor(2.0, "memory", 40.0, "fp32"), "80 MB, read as fast as a buffer of 64 MiB"
+    assert find_floor(WIDE, "int8", PEAKS) == Floor(0.2, "memory", 100.0, "int8"), "20 MB are more than 4 MiB"
+
+
+def test_weights_that_fit_the_smallest_buffer_are_read_as_fast_as_that() -> None:
+    floor = find_floor(Work(0.0, 1e5), "fp32", PEAKS)
+    assert floor is not None
+    assert floor.rate == 100.0
+
+
+def test_a_candidate_may_use_fp32_where_that_is_faster() -> None:
+    slow = replace(PEAKS, gemm=(GemmRate("fp32", 200.0, ""), GemmRate("int8", 100.0, "")))
+    assert find_floor(HEAVY, "int8", slow) == Floor(5.0, "compute", 200.0, "fp32")
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp8"])
+def test_an_unknown_rate_leaves_the_floor_unknown(precision: Precision) -> None:
+    assert find_floor(HEAVY, precision, PEAKS) is None
+    roofline = Roofline((ShapeCase("typical", 1, None),), (HEAVY,), PEAKS)
+    assert roofline.find_floors(replace(LINEAR, precision=precision)) is None
+    assert roofline.estimate_ms(replace(LINEAR, precision=precision)) == float("inf")
+
+
+def test_floors_are_of_every_case_and_of_graphs_that_do_the_models_work() -> None:
+    cases = (ShapeCase("typical", 1, None), ShapeCase("max", 4, None))
+    roofline = Roofline(cases, (HEAVY, Work(4e9, 1e6)), PEAKS)
+    floors = roofline.find_floors(LINEAR)
+    assert floors is not None
+    assert [floor.ms for floor in floors] == [2.0, 8.0]
+    assert roofline.estimate_ms(LINEAR) == 2.0
+    assert roofline.find_floors(replace(LINEAR, passes=(PassStep("prune_structure"),))) is None
+
+
+def test_a_profile_has_peaks_as_far_as_it_states_them() -> None:
+    plain = read_profile(device())
+    assert (plain.gemm, plain.reads, plain.source) == ((), (), "profile box")
+    stated = replace(device(), dense_peak_tflops={"int8": 2.0}, bandwidth_gb_s=300.0)
+    peaks = read_profile(stated)
+    assert peaks.gemm == (GemmRate("int8", 2000.0, ""),)
+    assert find_floor(WIDE, "int8", peaks) == Floor(20e6 / 300 / 1e6, "memory", 300.0, "int8")
