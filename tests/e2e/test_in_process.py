@@ -19,17 +19,27 @@ from package_parts import (
     make_token_sample,
     run_graph,
 )
+from packc.cache import Cache
+from packc.data.read import read_samples
+from packc.ingest.ingest import ingest_model
+from packc.ingest.inspect import inspect_source
+from packc.package.golden import GoldenSet
 from packc.package.lint import lint_repository
 from packc.package.write import write_package
+from packc.passes.lower import lower_graph
+from packc.runtimes.onnxruntime import PACKED
+from packc.samples import load_samples
 from packc.server.client import RequestFailed, connect
 from packc.server.environment import Server
 from packc.server.load import Traffic, ask_all
 from packc.server.process import start_server
 from packc.server.verify import Workload, verify_package
-from packc.serving.plan import Lengths
+from packc.serving.plan import Lengths, ServingPlan
+from packc.spec.model import ModelSection
 
 pytestmark = pytest.mark.e2e
 
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "minilm"
 WORDS = VOCABULARY[4:9]
 
 
@@ -83,3 +93,35 @@ def test_it_verifies(triton_server: Server, tmp_path: Path) -> None:
     verified = verify_package(write(tmp_path, "pad"), "tiny", Workload(Traffic(8), 1, 99.0), "fp32")
     assert verified.record.golden_max_error < 1e-6
     assert verified.record.samples >= 200
+
+
+def test_a_real_encoder_without_padding(triton_server: Server, minilm_dir: Path, tmp_path: Path) -> None:
+    """all-MiniLM-L6-v2, packed, under mixed lengths: what it answers together is what it answers alone."""
+    info = inspect_source(ModelSection(name="minilm", source=str(minilm_dir)))
+    samples = read_samples(EXAMPLE / "eval.jsonl", info)
+    cache = Cache()
+    ingested = ingest_model(info, samples, samples, cache)
+    lowered = lower_graph(ingested.source, PACKED, ingested.calibration, cache)
+    assert [warning for report in lowered.reports for warning in report.warnings] == []
+    inputs = load_samples(ingested.inputs)
+    expected = [answer[ingested.source.answer] for answer in load_samples(ingested.answers)]
+    served = [{"embedding": answer} for answer in expected[:4]]
+    package = tmp_path / "package"
+    package.mkdir()
+    write_package(
+        package,
+        spec=make_target_spec(name="minilm"),
+        source=ingested.source,
+        model=lowered.model,
+        candidate=CANDIDATE,
+        runtime=StubRuntime(),
+        serving=ServingPlan(2, 1, 8, 1000, (), front="in_process"),
+        warmup=inputs[:8],
+        golden=GoldenSet("text", served, served, texts=samples.texts[:4]),
+        versions={},
+    )
+    requests = [{"text": np.array([[text.encode()]], dtype=object)} for text in samples.texts]
+    with start_server(triton_server, package / "model_repository") as server:
+        answers = ask_all(server.http_url, "minilm", requests, Traffic(8))
+    together = np.concatenate([answer["embedding"] for answer in answers])
+    np.testing.assert_allclose(together, np.concatenate(expected), atol=1e-5)
