@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from packc.ingest.source import ImagePreprocessing, SourceInfo, TextPreprocessing
+from packc.ingest.source import AudioInput, ImagePreprocessing, SourceInfo, TextPreprocessing
 from packc.package.render import render_template
 from packc.quality.gate import default_bound
 from packc.quality.metrics import default_metric
@@ -55,5 +55,7 @@ def _say_inputs(info: SourceInfo) -> str:
             return f"text of at most {text.max_length} tokens ({', '.join(text.inputs)})"
         case ImagePreprocessing() as image:
             return f"images, {image.channels} x {image.height} x {image.width} ({image.input})"
+        case AudioInput() as audio:
+            return f"audio as {audio.input} {list(audio.shape)}, made by the model's feature extractor"
         case _:
             return "tensors, as the model's own inputs"

@@ -10,11 +10,12 @@ from pathlib import Path
 import onnx
 import pytest
 
-from checkpoints import write_bert_folder, write_safetensors, write_sentence_files, write_vit_folder
+from checkpoints import VIT_PROCESSOR, write_bert_folder, write_safetensors, write_sentence_files, write_vit_folder
 from goldens import check_golden
 from models import make_tiny_onnx, write_json
 from packc.errors import SourceError
 from packc.ingest.inspect import inspect_source
+from packc.ingest.source import SourceInfo
 from packc.spec.model import ModelSection
 
 
@@ -23,7 +24,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PACK_CACHE_DIR", str(tmp_path / "cache"))
 
 
-def inspect(source: object, **section: object) -> object:
+def inspect(source: object, **section: object) -> SourceInfo:
     return inspect_source(ModelSection.model_validate({"name": "m", "source": str(source), **section}))
 
 
@@ -105,8 +106,7 @@ CHECKPOINTS: dict[str, Callable[[Path], Path]] = {
     "own_tokenizer_code": own_tokenizer_code,
     "own_code": lambda folder: write_bert_folder(folder, auto_map={"AutoModel": "modeling.Model"}),
     "already_quantized": lambda folder: write_bert_folder(folder, quantization_config={"bits": 4}),
-    "encoder_decoder": lambda folder: write_bert_folder(folder, architectures=["T5Model"], is_encoder_decoder=True),
-    "two_towers": lambda folder: write_bert_folder(folder, architectures=["CLIPModel"], vision_config={}),
+    "several_modalities": lambda folder: write_bert_folder(folder, **{**CLIP, "model_type": "llava"}),
     "neither_text_nor_image": lambda folder: write_bert_folder(folder, vocab_size=None),
     "dense_module": lambda folder: write_sentence_files(
         write_bert_folder(folder), "Transformer", "Pooling", "Dense", "Normalize"
@@ -131,6 +131,26 @@ def test_refused_checkpoint(case: str, tmp_path: Path) -> None:
     with pytest.raises(SourceError) as caught:
         inspect(folder)
     check_golden(f"ingest/{case}.txt", caught.value.render().replace(str(tmp_path), "DIR") + "\n")
+
+
+CLIP = {
+    "architectures": ["CLIPModel"],
+    "model_type": "clip",
+    "text_config": {"vocab_size": 100, "eos_token_id": 3},
+    "vision_config": {"image_size": 32, "num_channels": 3},
+}
+
+
+def test_of_two_encoders_the_text_one_is_taken_unless_images_are_wanted(tmp_path: Path) -> None:
+    folder = write_bert_folder(tmp_path / "model", **CLIP)
+    write_json(folder / "preprocessor_config.json", VIT_PROCESSOR)
+    assert inspect(folder).part == "text_tower"
+    assert inspect(folder, task="image-feature-extraction").part == "image_tower"
+
+
+def test_of_an_encoder_decoder_the_encoder_is_taken(tmp_path: Path) -> None:
+    found = inspect(write_bert_folder(tmp_path / "model", architectures=["T5Model"], is_encoder_decoder=True))
+    assert found.task == "feature-extraction"
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from packc.errors import SourceError
-from packc.ingest.tasks import Modality, choose_task, head_class
+from packc.ingest.tasks import Modality, choose_task, find_head
 from packc.spec.model import Task
 
 
@@ -19,6 +19,11 @@ from packc.spec.model import Task
         ("BertForMaskedLM", "text", "fill-mask"),
         ("ViTForImageClassification", "image", "image-classification"),
         ("ViTModel", "image", "image-feature-extraction"),
+        ("DetrForObjectDetection", "image", "object-detection"),
+        ("SegformerForSemanticSegmentation", "image", "image-segmentation"),
+        ("T5ForConditionalGeneration", "text", "feature-extraction"),
+        ("Wav2Vec2Model", "audio", "audio-feature-extraction"),
+        ("Wav2Vec2ForCTC", "audio", "automatic-speech-recognition"),
     ],
 )
 def test_task_of_the_head(architecture: str, modality: Modality, task: Task) -> None:
@@ -42,6 +47,13 @@ def test_unknown_architectures(architecture: str) -> None:
         choose_task(architecture, "text", None, is_sentence_encoder=False)
 
 
-def test_class_that_loads_a_task() -> None:
-    assert head_class("text-classification") == "AutoModelForSequenceClassification"
-    assert head_class("sentence-similarity") == "AutoModel"
+def test_one_label_makes_a_classifier_a_reranker() -> None:
+    name = "BertForSequenceClassification"
+    assert choose_task(name, "text", None, is_sentence_encoder=False, labels=1) == "text-ranking"
+    assert choose_task(name, "text", None, is_sentence_encoder=False, labels=3) == "text-classification"
+
+
+def test_the_modality_tells_heads_of_one_name_apart() -> None:
+    heads = [find_head("Wav2Vec2ForSequenceClassification", modality) for modality in ("text", "audio")]
+    assert [head.task for head in heads if head] == ["text-classification", "audio-classification"]
+    assert find_head("BertModel") is None

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from packc.cli.console import print_json
-from packc.ingest.source import ImagePreprocessing, Preprocessing, SourceInfo
+from packc.ingest.source import AudioInput, ImagePreprocessing, Preprocessing, SourceInfo
 from packc.package.manifest import Manifest
 from packc.package.manifest_file import MANIFEST, check_files, read_manifest
 from packc.report.view import describe_count, describe_outcome
@@ -124,6 +124,8 @@ def _describe_input(preprocessing: Preprocessing) -> str:
     if isinstance(preprocessing, ImagePreprocessing):
         p = preprocessing
         return f"images, {p.channels} x {p.height} x {p.width}, as {p.input}"
+    if isinstance(preprocessing, AudioInput):
+        return f"audio, as {preprocessing.input} {list(preprocessing.shape)} from its feature extractor"
     return f"text of at most {preprocessing.max_length} tokens, as {', '.join(preprocessing.inputs)}"
 
 

@@ -13,10 +13,10 @@ from packc.ingest.source import Geometry
 
 Config = Mapping[str, Any]
 
-_LAYERS = ("num_hidden_layers", "n_layers", "num_layers")
-_HEADS = ("num_attention_heads", "n_heads")
-_HIDDEN = ("hidden_size", "dim", "d_model")
-_FFN = ("intermediate_size", "hidden_dim", "d_ff")
+_LAYERS = ("num_hidden_layers", "n_layers", "num_layers", "encoder_layers")
+_HEADS = ("num_attention_heads", "n_heads", "num_heads", "encoder_attention_heads")
+_HIDDEN = ("hidden_size", "dim", "d_model", "emb_dim")
+_FFN = ("intermediate_size", "hidden_dim", "d_ff", "encoder_ffn_dim")
 
 
 def read_config(path: Path) -> Config:

@@ -9,19 +9,24 @@ from typing import Any
 from packc.errors import SourceError
 from packc.ingest.config import read_config
 from packc.ingest.reference import TRACE_BATCH, TorchReference
-from packc.ingest.source import ImagePreprocessing, SourceInfo, TextPreprocessing
-from packc.ingest.tasks import head_class
+from packc.ingest.source import AudioInput, ImagePreprocessing, SourceInfo, TextPreprocessing
+from packc.ingest.tasks import HEADS, Head, find_head
 from packc.spec.model import Pooling, Task
 
 TRACE_SEQUENCE = 16
 
-HEAD_OUTPUTS: dict[Task, tuple[str, ...]] = {
-    "text-classification": ("logits",),
-    "token-classification": ("logits",),
-    "fill-mask": ("logits",),
-    "image-classification": ("logits",),
-    "question-answering": ("start_logits", "end_logits"),
+POOLED_SUFFIXES = ("QuestionEncoder", "ContextEncoder")
+"""Encoders that answer one vector a text and no hidden states."""
+
+AUTO_CLASSES: dict[Task, str] = {
+    "text-classification": "AutoModelForSequenceClassification",
+    "text-ranking": "AutoModelForSequenceClassification",
+    "token-classification": "AutoModelForTokenClassification",
+    "question-answering": "AutoModelForQuestionAnswering",
+    "fill-mask": "AutoModelForMaskedLM",
+    "image-classification": "AutoModelForImageClassification",
 }
+"""For checkpoints whose class is code of their own; the others are loaded with the very class that they name."""
 
 
 def load_checkpoint(info: SourceInfo) -> TorchReference:
@@ -33,7 +38,8 @@ def load_checkpoint(info: SourceInfo) -> TorchReference:
     """
     import torch
 
-    model = _load_weights(info)
+    head = _find_wanted_head(info)
+    model = _load_weights(info, head)
     preprocessing = info.preprocessing
     if isinstance(preprocessing, TextPreprocessing):
         inputs = preprocessing.inputs
@@ -47,25 +53,57 @@ def load_checkpoint(info: SourceInfo) -> TorchReference:
         shape = (TRACE_BATCH, preprocessing.channels, preprocessing.height, preprocessing.width)
         example = {preprocessing.input: torch.zeros(shape)}
         dynamic = {0: ("batch", None)}
+    elif isinstance(preprocessing, AudioInput):
+        inputs = (preprocessing.input,)
+        sizes = [preprocessing.typical if isinstance(dim, str) else dim for dim in preprocessing.shape]
+        example = {preprocessing.input: torch.randn(TRACE_BATCH, *sizes, generator=torch.Generator().manual_seed(0))}
+        open_axes = [(i, dim) for i, dim in enumerate(preprocessing.shape, start=1) if isinstance(dim, str)]
+        dynamic = {0: ("batch", None), **{axis: (name, None) for axis, name in open_axes}}
     else:
         raise SourceError(f"{info.location}: no tokenizer and no image processor tell what the model reads")
-    outputs = HEAD_OUTPUTS.get(info.task) or (_embedding_name(info),)
+    outputs = head.outputs if head else (_embedding_name(info),)
     module = _encoder_module(model, inputs, outputs, info).eval()
-    return TorchReference(module, inputs, outputs, example, dynamic)
+    reference = TorchReference(module, inputs, outputs, example, dynamic)
+    _check_runs(reference, type(model).__name__)
+    return reference
+
+
+def _check_runs(reference: TorchReference, name: str) -> None:
+    """Raises SourceError when the model does not run on the inputs that its files tell of: it needs others."""
+    try:
+        reference.answer({key: tensor.numpy() for key, tensor in reference.example.items()})
+    except Exception as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise SourceError(
+            f"{name} does not run on {', '.join(reference.inputs)} alone: {reason}",
+            hint="export the model to .onnx, or give it as 'package.module:factory' with example inputs",
+        ) from error
 
 
 def _embedding_name(info: SourceInfo) -> str:
+    if info.part == "text_tower":
+        return "text_embeds"
+    if info.part == "image_tower":
+        return "image_embeds"
     if info.pooling == "none":
-        return "last_hidden_state"
+        return "pooler_output" if (info.architecture or "").endswith(POOLED_SUFFIXES) else "last_hidden_state"
     return "sentence_embedding" if isinstance(info.preprocessing, TextPreprocessing) else "image_embedding"
 
 
-def _load_weights(info: SourceInfo) -> Any:
+def _find_wanted_head(info: SourceInfo) -> Head | None:
+    """The head that the task needs, that of the checkpoint's own class first; None when the encoder is wanted."""
+    wanted = "text-classification" if info.task == "text-ranking" else info.task
+    heads = [head for head in HEADS if head.task == wanted]
+    return next(
+        (head for head in heads if (info.architecture or "").endswith(head.suffix)), heads[0] if heads else None
+    )
+
+
+def _load_weights(info: SourceInfo, head: Head | None) -> Any:
     import torch
     import transformers
 
     options: dict[str, Any] = {"trust_remote_code": info.trust_remote_code, "local_files_only": True}
-    auto_class = getattr(transformers, head_class(info.task))
     try:
         config = transformers.AutoConfig.from_pretrained(info.location, **options)
     except (ValueError, KeyError) as error:
@@ -75,10 +113,16 @@ def _load_weights(info: SourceInfo) -> Any:
             f"{read_config(file).get('model_type')!r}",
             hint="export the model to .onnx, or give it as 'package.module:factory'",
         ) from error
-    model_class = getattr(auto_class, "_model_mapping").get(type(config), None)  # noqa: B009
+    loader = _find_named_class(info, head)
+    model_class = loader
+    if loader is None:
+        loader = getattr(transformers, AUTO_CLASSES.get(info.task, "AutoModel"))
+        model_class = getattr(loader, "_model_mapping").get(type(config), None)  # noqa: B009
+    else:
+        del options["trust_remote_code"]
     if inspect.isclass(model_class) and "add_pooling_layer" in inspect.signature(model_class.__init__).parameters:
         options["add_pooling_layer"] = False
-    model, loading = auto_class.from_pretrained(
+    model, loading = loader.from_pretrained(
         info.location,
         config=config,
         dtype=torch.float32,
@@ -97,6 +141,21 @@ def _load_weights(info: SourceInfo) -> Any:
     return model
 
 
+def _find_named_class(info: SourceInfo, head: Head | None) -> Any:
+    """The class of transformers that the checkpoint names, when it is what is wanted: its head, or no head at all.
+
+    None where an auto class has to choose: for code of the checkpoint's own, and for the encoder under a head.
+    """
+    import transformers
+
+    name = info.architecture or ""
+    is_plain = find_head(name) is None and not name.endswith("ForPreTraining") and info.part != "encoder"
+    if info.trust_remote_code or not (name.endswith(head.suffix) if head else is_plain):
+        return None
+    found = getattr(transformers, name, None)
+    return found if inspect.isclass(found) and issubclass(found, transformers.PreTrainedModel) else None
+
+
 def _encoder_module(model: Any, inputs: tuple[str, ...], outputs: tuple[str, ...], info: SourceInfo) -> Any:
     """`model` as a module of positional tensors that returns a tuple of `outputs`."""
     import torch
@@ -104,12 +163,16 @@ def _encoder_module(model: Any, inputs: tuple[str, ...], outputs: tuple[str, ...
     class Encoder(torch.nn.Module):  # type: ignore[misc, unused-ignore]
         def __init__(self) -> None:
             super().__init__()
-            self.model = model
+            self.model = model.get_encoder() if info.part == "encoder" else model
 
         def forward(self, *tensors: Any) -> tuple[Any, ...]:
             arguments = dict(zip(inputs, tensors, strict=True))
+            if info.part in ("text_tower", "image_tower"):
+                features = self.model.get_text_features if info.part == "text_tower" else self.model.get_image_features
+                result = features(**arguments)
+                return (result if isinstance(result, torch.Tensor) else result.pooler_output,)
             result = self.model(**arguments, return_dict=True)
-            if info.task in HEAD_OUTPUTS:
+            if info.pooling == "none":
                 return tuple(result[name] for name in outputs)
             vectors = pool_hidden(result.last_hidden_state, arguments.get("attention_mask"), info.pooling)
             return (torch.nn.functional.normalize(vectors, p=2.0, dim=1) if info.normalize else vectors,)

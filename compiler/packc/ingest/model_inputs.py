@@ -16,7 +16,7 @@ import numpy as np
 from packc.errors import DataError, Diagnostic, SourceError
 from packc.ingest.image_input import load_image
 from packc.ingest.parity import draw_like
-from packc.ingest.source import ImagePreprocessing, SourceInfo, TextPreprocessing
+from packc.ingest.source import AudioInput, ImagePreprocessing, SourceInfo, TextPreprocessing
 from packc.samples import Array, RawSamples, iter_samples
 from packc.tensors import TensorSpec
 
@@ -46,9 +46,10 @@ def make_inputs(raw: RawSamples, info: SourceInfo, specs: Sequence[TensorSpec], 
         return _tokenize(raw.texts, how, info, specs)
     if isinstance(how, ImagePreprocessing) and raw.images:
         return _load_images(raw.images, how, info, specs)
-    if how is None and raw.is_generated:
+    if (how is None or isinstance(how, AudioInput)) and raw.is_generated:
         generator = np.random.default_rng(seed)
-        return (_draw_sample(specs, generator) for _ in range(DRAWN_SAMPLES))
+        size = how.typical if how else DRAWN_AXIS
+        return (_draw_sample(specs, generator, size) for _ in range(DRAWN_SAMPLES))
     raise DataError(Diagnostic(f"{raw.origin}: the samples are of another kind than the model reads"))
 
 
@@ -144,13 +145,13 @@ def _find_mistake(sample: dict[str, Array], specs: Sequence[TensorSpec]) -> str 
     return None
 
 
-def _draw_sample(specs: Sequence[TensorSpec], generator: np.random.Generator) -> dict[str, Array]:
+def _draw_sample(specs: Sequence[TensorSpec], generator: np.random.Generator, size: int) -> dict[str, Array]:
     """Normal floats, and integers 0 and 1: small enough for any table that they may index."""
-    return {spec.name: _draw(spec, generator) for spec in specs}
+    return {spec.name: _draw(spec, generator, size) for spec in specs}
 
 
-def _draw(spec: TensorSpec, generator: np.random.Generator) -> Array:
-    shape = tuple(1 if dim == "batch" else DRAWN_AXIS if isinstance(dim, str) else dim for dim in spec.shape)
+def _draw(spec: TensorSpec, generator: np.random.Generator, size: int) -> Array:
+    shape = tuple(1 if dim == "batch" else size if isinstance(dim, str) else dim for dim in spec.shape)
     if spec.dtype == "object":
         raise SourceError(f"no samples can be generated for the string input {spec.name!r}", hint="give [quality] data")
     example: Any = np.array([0, 1], dtype=spec.dtype)

@@ -13,7 +13,7 @@ from packc.ingest.config import Config, read_config, read_labels
 from packc.ingest.fingerprint import fingerprint_files
 from packc.ingest.preprocessing import read_image_preprocessing, read_text_preprocessing
 from packc.ingest.source import ImagePreprocessing, Preprocessing, SourceInfo, TextPreprocessing
-from packc.ingest.tasks import HEAD_TASKS
+from packc.ingest.tasks import find_head
 from packc.spec.model import ModelSection, Task
 from packc.tensors import Dim, TensorSpec
 
@@ -209,9 +209,8 @@ def _find_preprocessing(folder: Path, inputs: tuple[str, ...]) -> tuple[Path, Co
 
 def _task_of(config: Config, preprocessing: Preprocessing | None) -> Task:
     architecture = str((config.get("architectures") or [""])[0])
-    for suffix, task, _ in HEAD_TASKS:
-        if architecture.endswith(suffix):
-            return task
+    if head := find_head(architecture):
+        return head.task
     if isinstance(preprocessing, TextPreprocessing):
         return "feature-extraction"
     return "image-feature-extraction" if isinstance(preprocessing, ImagePreprocessing) else "tensors"

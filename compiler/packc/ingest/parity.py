@@ -39,6 +39,8 @@ def make_probes(reference: TorchReference, info: SourceInfo) -> list[Probe]:
     text = info.preprocessing if isinstance(info.preprocessing, TextPreprocessing) else None
     if text is None:
         shapes = [("batch 1", _tensor_inputs(reference, 1)), ("batch 3", _tensor_inputs(reference, 3))]
+        if len(reference.dynamic) > 1:
+            shapes.append(("another length", _tensor_inputs(reference, 1, longer=0.37)))
     else:
         longest = min(text.max_length, LONGEST_COMPARED)
         padded = [min(length, text.max_length) for length in _PADDED_LENGTHS]
@@ -97,11 +99,20 @@ def _token_inputs(text: TextPreprocessing, lengths: Sequence[int]) -> dict[str, 
     return {name: made[name] for name in text.inputs}
 
 
-def _tensor_inputs(reference: TorchReference, batch: int) -> dict[str, Array]:
-    """Tensors like the example's: normal floats of its spread, integers from within its range."""
+def _tensor_inputs(reference: TorchReference, batch: int, longer: float = 0.0) -> dict[str, Array]:
+    """Tensors like the example's: normal floats of its spread, integers from within its range.
+
+    Axes that vary, the batch aside, are `longer` than the example's by that share.
+    """
     generator = np.random.default_rng(batch)
     examples = {name: value.numpy() for name, value in reference.example.items()}
-    return {name: draw_like(value, (batch, *value.shape[1:]), generator) for name, value in examples.items()}
+    made: dict[str, Array] = {}
+    for name, value in examples.items():
+        sizes = [
+            int(size * (1 + longer)) if axis in reference.dynamic else size for axis, size in enumerate(value.shape)
+        ]
+        made[name] = draw_like(value, (batch, *sizes[1:]), generator)
+    return made
 
 
 def draw_like(example: npt.NDArray[Any], shape: tuple[int, ...], generator: np.random.Generator) -> Array:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from packc.spec.model import Pooling, Task
-from packc.tensors import TensorSpec
+from packc.tensors import Dim, TensorSpec
 
 Origin = Literal["huggingface", "onnx", "torch"]
 
@@ -64,7 +64,23 @@ class ImagePreprocessing:
     """Name of the image tensor that the graph takes."""
 
 
-Preprocessing = TextPreprocessing | ImagePreprocessing
+@dataclass(frozen=True, slots=True)
+class AudioInput:
+    """The tensor that an audio encoder reads. Clients make it with the model's feature extractor: pack packs none."""
+
+    input: str
+    """Name of the tensor: `input_values` (a waveform) or `input_features`."""
+    shape: tuple[Dim, ...]
+    """Without the batch; an axis that varies has a name."""
+    typical: int
+    """Size of the axis that varies in generated samples and in the trace; one second of a waveform."""
+
+
+Preprocessing = TextPreprocessing | ImagePreprocessing | AudioInput
+
+Part = Literal["whole", "encoder", "text_tower", "image_tower"]
+"""What of a checkpoint is compiled: the class that it names, the encoder of a sequence-to-sequence model, or one of the
+two encoders that were trained together (CLIP) with its projection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +106,7 @@ class SourceInfo:
     """Number of weights; 0 when it is not known before loading."""
     weights_mib: float
     trust_remote_code: bool
+    part: Part = "whole"
 
 
 @dataclass(frozen=True, slots=True)

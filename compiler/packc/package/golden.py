@@ -21,7 +21,7 @@ from packc.errors import DataError, Diagnostic, PackError
 from packc.ingest.source import SourceModel
 from packc.package.pipelines.choice import ChosenPipeline
 from packc.package.pipelines.labels import class_names
-from packc.package.pipelines.tensors import CLASSIFIERS
+from packc.package.pipelines.tensors import CLASSIFIERS, name_answer
 from packc.samples import Array, RawSamples, Sample, count_saved, iter_samples, load_samples, save_samples
 
 SCHEMA = 1
@@ -133,7 +133,7 @@ def _serve(pipeline: ChosenPipeline, source: SourceModel, answer: Mapping[str, A
     if pipeline == "none":
         return {source.answer: value}
     if source.info.task not in CLASSIFIERS:
-        return {"embedding": value}
+        return {name_answer(source.info.task): value}
     logits = np.asarray(value, dtype=np.float32)
     best = int(logits[0].argmax())
     if logits.shape[1] == 1:

@@ -15,12 +15,18 @@ from packc.errors import DataError, Diagnostic, PackError
 Values = npt.NDArray[np.float64]
 Pair = tuple[Values, Values]
 
-PARTNERS = {"start_logits": ("start_logits", "end_logits"), "end_logits": ("start_logits", "end_logits")}
-"""Outputs that make one answer together."""
+PARTNERS = {
+    "start_logits": ("start_logits", "end_logits"),
+    "end_logits": ("start_logits", "end_logits"),
+    "logits": ("logits", "pred_boxes"),
+    "class_queries_logits": ("class_queries_logits", "masks_queries_logits"),
+}
+"""Outputs that make one answer together: both ends of a span, a detector's classes and boxes, the classes and masks of
+a segmenter's queries. Each counts as much as its partner."""
 
 
 def judged_outputs(output: str, available: tuple[str, ...]) -> tuple[str, ...]:
-    """The outputs that quality is judged on: `output`, for question answering both ends of the span."""
+    """The outputs that quality is judged on: `output`, and its partners where the model has them."""
     return tuple(name for name in PARTNERS.get(output, ()) if name in available) or (output,)
 
 

@@ -21,17 +21,27 @@ DEFAULT_METRICS: dict[Task, MetricName] = {
     "sentence-similarity": "neighbour_agreement",
     "feature-extraction": "cosine",
     "text-classification": "top1_agreement",
+    "text-ranking": "spearman",
     "token-classification": "top1_agreement",
     "question-answering": "top1_agreement",
     "fill-mask": "top1_agreement",
     "image-classification": "top1_agreement",
     "image-feature-extraction": "cosine",
+    "object-detection": "cosine",
+    "image-segmentation": "cosine",
+    "depth-estimation": "cosine",
+    "audio-classification": "top1_agreement",
+    "audio-feature-extraction": "cosine",
+    "automatic-speech-recognition": "top1_agreement",
     "tensors": "cosine",
 }
 
 
-ACCURACY_TASKS: tuple[Task, ...] = ("text-classification", "image-classification", "tensors")
+ACCURACY_TASKS: tuple[Task, ...] = ("text-classification", "image-classification", "audio-classification", "tensors")
 """Tasks whose answer can be one class a sample."""
+
+MAP_TASKS: tuple[Task, ...] = ("object-detection", "image-segmentation", "depth-estimation")
+"""Tasks whose answers are boxes, masks or maps as well as classes: their last axis is no choice among classes."""
 
 
 def default_metric(task: Task) -> MetricName:
@@ -43,6 +53,9 @@ def check_samples(metric: MetricName, task: Task, samples: int, labels: int) -> 
     """Raises DataError when `metric` cannot judge so many evaluation samples and labels: before anything is built."""
     if metric in ("neighbour_agreement", "spearman"):
         check_count(metric, samples)
+    if metric == "top1_agreement" and task in MAP_TASKS:
+        message = f"top1_agreement compares classes along the last axis, which the answers of {task} do not have there"
+        raise DataError(Diagnostic(message, hint=f'choose metric = "{default_metric(task)}"'))
     if metric == "accuracy":
         if task not in ACCURACY_TASKS:
             message = f"accuracy needs a classifier with one class a sample, the model's task is {task}"

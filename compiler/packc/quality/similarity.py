@@ -40,10 +40,14 @@ def score_neighbours(reference: Values, candidate: Values) -> QualityScore:
 def score_spearman(reference: Values, candidate: Values) -> QualityScore:
     """spearman: rank correlation of all pairwise cosines; vectors are [n, width].
 
+    Of single numbers (the scores of a re-ranker) the numbers themselves are ranked, not their cosines.
+
     Above 500 samples, 500 evenly spaced ones are ranked. The interval is the bootstrap over samples (not pairs, which
     are not independent); ranks are those of the whole set, which on embeddings moves its ends by less than 0.003.
     """
     n = check_count("spearman", len(reference))
+    if reference.shape[1] == 1:
+        return _score_order(reference[:, 0], candidate[:, 0])
     kept = np.unique(np.linspace(0, n - 1, min(n, MOST_RANKED)).astype(int))
     upper = np.triu_indices(len(kept), 1)
     ranks = [
@@ -66,6 +70,22 @@ def score_spearman(reference: Values, candidate: Values) -> QualityScore:
         )
     )
     return QualityScore("spearman", float(value), low, high, len(kept), 1.0, 1.0 - low)
+
+
+def _score_order(reference: Values, candidate: Values) -> QualityScore:
+    """Rank correlation of two lists of scores [n]; the interval is the bootstrap over samples."""
+    x, y = (ranks - ranks.mean() for ranks in (average_ranks(reference), average_ranks(candidate)))
+    weights = resample_weights(len(x))
+
+    def correlate(weights: Values) -> Values:
+        total = weights.sum(axis=1)
+        sum_x, sum_y = weights @ x, weights @ y
+        covariance = weights @ (x * y) - sum_x * sum_y / total
+        return _correlation(covariance, weights @ (x * x) - sum_x**2 / total, weights @ (y * y) - sum_y**2 / total)
+
+    value = float(correlate(np.ones((1, len(x))))[0])
+    low, high = quantile_interval(correlate(weights))
+    return QualityScore("spearman", value, low, high, len(x), 1.0, 1.0 - low)
 
 
 def average_ranks(values: Values) -> Values:

@@ -31,13 +31,20 @@ TEXT_TASKS: tuple[Task, ...] = (
     "sentence-similarity",
     "feature-extraction",
     "text-classification",
+    "text-ranking",
     "token-classification",
     "question-answering",
     "fill-mask",
 )
 SENTENCE_TASKS = TEXT_TASKS[:3]
 """One answer a text, however long: padding can be left out."""
-IMAGE_TASKS: tuple[Task, ...] = ("image-classification", "image-feature-extraction")
+IMAGE_TASKS: tuple[Task, ...] = (
+    "image-classification",
+    "image-feature-extraction",
+    "object-detection",
+    "image-segmentation",
+    "depth-estimation",
+)
 
 
 @dataclass(frozen=True, slots=True)

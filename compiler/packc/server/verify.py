@@ -207,11 +207,12 @@ def _score_endpoint(
 
 
 def _as_graph_answer(answer: Answers, pipeline: ChosenPipeline, name: str, classes: Sequence[str]) -> dict[str, Array]:
-    """A served answer in the form of the graph's: an embedding under the graph's name, a label as one-hot logits."""
+    """A served answer in the form of the graph's: an embedding or score by its name, a label as one-hot logits."""
     if pipeline == "none":
         return answer
     if LABEL.name not in answer:
-        return {name: answer["embedding"]}
+        (value,) = answer.values()
+        return {name: value}
     chosen = [classes.index(label) for label in decode_strings(answer[LABEL.name])]
     return {name: np.eye(len(classes), dtype=np.float32)[chosen]}
 

@@ -16,11 +16,18 @@ Task = Literal[
     "sentence-similarity",
     "feature-extraction",
     "text-classification",
+    "text-ranking",
     "token-classification",
     "question-answering",
     "fill-mask",
     "image-classification",
     "image-feature-extraction",
+    "object-detection",
+    "image-segmentation",
+    "depth-estimation",
+    "audio-classification",
+    "audio-feature-extraction",
+    "automatic-speech-recognition",
     "tensors",
 ]
 """What the model answers. "tensors" is a model without a known task: tensors in, tensors out."""

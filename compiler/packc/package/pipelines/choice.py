@@ -14,7 +14,7 @@ from packc.spec.model import Pipeline, Task
 
 ChosenPipeline = Literal["text", "image", "none"]
 
-TEXT_TASKS: tuple[Task, ...] = ("sentence-similarity", "feature-extraction", "text-classification")
+TEXT_TASKS: tuple[Task, ...] = ("sentence-similarity", "feature-extraction", "text-classification", "text-ranking")
 IMAGE_TASKS: tuple[Task, ...] = ("image-classification", "image-feature-extraction")
 """Tasks with one answer a sample. Answers for each token (spans, tags, masks) stay tensors: turning them into text
 needs the characters' offsets and choices that belong to the application."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from packc.package.model_config import VERSION, add_cache, add_tensor, new_config
 from packc.package.pipelines.labels import LABEL, SCORE, answer_tensor, build_labels_model
-from packc.package.pipelines.tensors import CLASSIFIERS, Ingredients, build_graph_model
+from packc.package.pipelines.tensors import CLASSIFIERS, Ingredients, build_graph_model, name_answer
 from packc.package.pipelines.triton_model import TritonModel
 from packc.tensors import TensorSpec
 
@@ -24,9 +24,10 @@ def assemble_ensemble(
     answer = answer_tensor(ingredients.source)
     wires = {name: name for name in inputs}
     if ingredients.source.info.task not in CLASSIFIERS:
-        config = _new_ensemble(ingredients, entry, (TensorSpec("embedding", answer.dtype, answer.shape),))
+        name = name_answer(ingredients.source.info.task)
+        config = _new_ensemble(ingredients, entry, (TensorSpec(name, answer.dtype, answer.shape),))
         _add_step(config, first, {entry.name: entry.name}, wires)
-        _add_step(config, graph, wires, {answer.name: "embedding"})
+        _add_step(config, graph, wires, {answer.name: name})
         return TritonModel(config), first, graph
     labels = build_labels_model(ingredients, f"{ingredients.name}-labels")
     config = _new_ensemble(ingredients, entry, (LABEL, SCORE))

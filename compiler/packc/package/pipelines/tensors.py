@@ -26,6 +26,11 @@ CLASSIFIERS: tuple[Task, ...] = ("text-classification", "image-classification")
 """Tasks whose answer is one row of logits a sample."""
 
 
+def name_answer(task: Task) -> str:
+    """What the one output of a text or image pipeline without labels is called."""
+    return "score" if task == "text-ranking" else "embedding"
+
+
 class TritonRuntime(Protocol):
     """The side of a runtime that a package needs."""
 
