@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from support.results import write_results
+
 from packc.cache import Cache
 from packc.driver.evaluate import Trial, check_candidate
 from packc.driver.inputs import BuildInputs, gather_inputs, list_versions
@@ -77,7 +79,14 @@ def main() -> None:
                 figures = load(Path(scratch, str(i)), inputs.spec.model.name, requests, arguments.clients, cache)
                 seen[name].append(figures)
                 print(f"round {number + 1}: {name}: {figures.samples_per_s:.0f} sentences/s", flush=True)
-    print_table(seen, {name: outcomes[way.candidate] for name, way in ways.items()})
+    body = make_table(seen, {name: outcomes[way.candidate] for name, way in ways.items()})
+    write_results(
+        "serving_lengths",
+        f"Length handling through a real Triton, {arguments.clients} clients",
+        "python benchmarks/serving_lengths.py",
+        body,
+        f"Triton ({require_server(cache).origin})",
+    )
 
 
 def list_ways(cores: int) -> dict[str, Way]:
@@ -92,6 +101,10 @@ def list_ways(cores: int) -> dict[str, Way]:
     for candidate in ("onnxruntime-fp32-packed", "onnxruntime-int8-dynamic-smooth-packed"):
         plan = ServingPlan(cores, 1, 16, 0, (), front="in_process", lengths="pad")
         ways[f"{candidate}, in process, pad"] = Way(candidate, plan)
+    for candidate in ("openvino-bf16", "openvino-int8"):
+        for instances, threads in ((1, cores), (cores, 1)):
+            plan = ServingPlan(instances, threads, 16, 0, (), front="in_process", lengths="sorted", length_multiple=16)
+            ways[f"{candidate}, in process, sorted, {instances} x {threads} threads"] = Way(candidate, plan)
     return ways
 
 
@@ -133,17 +146,20 @@ def load(folder: Path, model: str, requests: Sequence[Sample], clients: int, cac
         return run_load(server.http_url, model, requests, Traffic(clients), min_seconds=4.0, max_seconds=12.0)
 
 
-def print_table(seen: dict[str, list[LoadResult]], outcomes: dict[str, Outcome]) -> None:
+def make_table(seen: dict[str, list[LoadResult]], outcomes: dict[str, Outcome]) -> str:
     medians = {name: statistics.median(f.samples_per_s for f in rounds) for name, rounds in seen.items()}
-    print("\n| way | agreement with the source | sentences/s (rounds) | p50 ms | p99 ms | x baseline |")
-    print("|---|---|---|---|---|---|")
+    lines = [
+        "| way | agreement with the source | sentences/s (rounds) | p50 ms | p99 ms | x baseline |",
+        "|---|---|---|---|---|---|",
+    ]
     for name, rounds in seen.items():
         quality = outcomes[name].quality
         p50, p99 = (statistics.median(f.percentile_ms(q) for f in rounds) for q in (50, 99))
         each = ", ".join(f"{figures.samples_per_s:.0f}" for figures in rounds)
         score = f"{quality.value:.3f}" if quality else "-"
         ratio = medians[name] / medians[BASELINE]
-        print(f"| {name} | {score} | {medians[name]:.0f} ({each}) | {p50:.1f} | {p99:.1f} | {ratio:.2f} |")
+        lines.append(f"| {name} | {score} | {medians[name]:.0f} ({each}) | {p50:.1f} | {p99:.1f} | {ratio:.2f} |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Writes a table to benchmarks/results/<name>.md with what a reader needs to judge it: machine, versions, date."""
+"""Writes a table to benchmarks/results/<name>.<kind of CPU>.md with what a reader needs: machine, versions, date."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from packc.host import probe_host
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 PACKAGES = ("torch", "transformers", "onnxruntime", "openvino", "nncf")
+KINDS = (("amx", "amx_tile"), ("avx512-vnni", "avx512_vnni"), ("avx512", "avx512f"), ("avx2", "avx2"), ("arm", "asimd"))
+"""Kinds of CPU whose figures stand side by side, and the flag that tells each; the first that fits."""
 ISA_SHOWN = ("avx2", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
 
 
@@ -18,7 +20,8 @@ def write_results(name: str, title: str, command: str, body: str, more_versions:
     """Writes the file and prints `body`; returns the file's path."""
     print(body)
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.md"
+    kind = next((kind for kind, flag in KINDS if flag in probe_host().isa), "other")
+    path = RESULTS / f"{name}.{kind}.md"
     head = (
         f"# {title}\n\n{datetime.date.today().isoformat()}; {describe_machine()}; {describe_versions(more_versions)}."
     )
