@@ -87,7 +87,9 @@ def _load_images(
     from transformers import AutoImageProcessor
 
     own = AutoImageProcessor.from_pretrained(
-        info.location if info.origin == "huggingface" else Path(info.location).parent, local_files_only=True
+        info.location if info.origin == "huggingface" else Path(info.location).parent,
+        local_files_only=True,
+        backend="pil",  # what the server has; torchvision, which is preferred where it is installed, resizes otherwise
     )
     dtypes = {spec.name: spec.dtype for spec in specs}
     for path in paths:
