@@ -60,6 +60,14 @@ def test_large_tensors_are_not_printed(tmp_path: Path) -> None:
     assert "curl" not in render(tmp_path, golden, "logits")
 
 
+def test_what_openvinos_native_backend_does_otherwise(tmp_path: Path) -> None:
+    config = new_config("tiny", 4)
+    config.backend = "openvino"
+    golden = GoldenSet("none", (), (), tensors=(make_token_sample([2, 3]),))
+    write_readme(tmp_path / "README.md", make_target_spec(), golden, (TritonModel(config),), None, ())
+    assert "verified with a Python-based `openvino` backend" in (tmp_path / "README.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("opset", "sentence"),
     [

@@ -46,6 +46,20 @@ def test_a_convolutional_network_is_quantized_as_one() -> None:
     assert set(steps(device(), IMAGES)) == {"openvino-fp32", "openvino-int8"}
 
 
+def test_bf16_is_for_cpus_on_which_openvino_computes_in_it() -> None:
+    arm = device(native=("fp32", "bf16", "int8"), isa=("asimd", "bf16"))
+    assert "openvino-bf16" not in steps(arm)
+    assert "precision=fp32" in steps(arm)["openvino-int8"]
+    _, refused = OpenVino().candidates(TEXT, arm, arm.native)
+    assert [(r.what, "AVX512-BF16" in r.reason) for r in refused] == [("openvino-bf16", True)]
+
+
+def test_a_text_model_of_unknown_widths_is_quantized_as_a_transformer() -> None:
+    found = steps(device(), source_info("feature-extraction", None))
+    assert "transformer=True" in found["openvino-int8"]
+    assert "openvino-int8-ffn" not in found
+
+
 def test_other_devices_and_precisions_are_refused_with_a_reason() -> None:
     offered, refused = OpenVino().candidates(TEXT, device("cuda"), ("fp32",))
     assert (offered, [r.reason for r in refused]) == ((), ["this runtime compiles for CPUs, Box is a cuda"])
@@ -65,11 +79,13 @@ def test_without_the_packages_the_plan_says_how_to_get_them(monkeypatch: pytest.
 
 def test_what_is_timed_is_what_is_served() -> None:
     model_config_pb2 = pytest.importorskip("tritonclient.grpc.model_config_pb2")
-    offered, _ = OpenVino().candidates(TEXT, device(native=("fp32", "bf16", "int8")), ("fp32", "bf16"))
+    target = device(native=("fp32", "bf16", "int8"), isa=("avx512_bf16",))
+    offered, _ = OpenVino().candidates(TEXT, target, ("fp32", "bf16"))
     for candidate, hint in zip(offered, ("f32", "bf16"), strict=True):
-        config = model_config_pb2.ModelConfig(name="m")
+        config = model_config_pb2.ModelConfig(name="m", max_batch_size=8)
         OpenVino().configure_triton(config, OpenVino().job_options(candidate, 3), threads=3)
         written = {key: value.string_value for key, value in config.parameters.items()}
         assert config.backend == "openvino"
         assert (written["INFERENCE_NUM_THREADS"], written["INFERENCE_PRECISION_HINT"]) == ("3", hint)
+        assert written["ENABLE_BATCH_PADDING"] == "YES"
         assert ("HINT_BF16" in written) == (hint == "bf16")

@@ -16,7 +16,7 @@ pytest.importorskip("openvino")
 pytest.importorskip("nncf")
 
 from packc.runtimes import openvino_engine as engine
-from packc.runtimes.openvino_compile import compile_model, find_ffn_down
+from packc.runtimes.openvino_compile import BATCH, compile_model, find_ffn_down, join_samples
 
 GRAPH = """agraph (float[batch, 64] x) => (float[batch, 64] y) {
     up = MatMul(x, w1)
@@ -76,6 +76,35 @@ def test_weights_alone_are_a_quarter_of_the_size(tmp_path: Path, weights: dict[s
     model = build(tmp_path, weights, quantize="weights")
     assert model.with_suffix(".bin").stat().st_size < 0.4 * sum(array.nbytes for array in weights.values())
     np.testing.assert_allclose(answer(model), expected(weights), atol=0.05 * np.abs(expected(weights)).max())
+
+
+def test_samples_of_equal_shapes_share_a_call() -> None:
+    samples = [{"x": random_weights(1, length)} for length in (3, 4, 3)] + [{"x": X[:1]}] * (BATCH + 1)
+    joined = list(join_samples(samples))
+    assert [batch["x"].shape for batch in joined] == [(2, 3), (1, 4), (BATCH, 64), (1, 64)]
+    np.testing.assert_array_equal(joined[0]["x"], np.concatenate([samples[0]["x"], samples[2]["x"]]))
+
+
+def test_quantization_without_samples_is_an_error(tmp_path: Path, weights: dict[str, np.ndarray]) -> None:
+    save_model(parse_graph(GRAPH, weights), tmp_path / "model.onnx")
+    step = PassStep("openvino", {"precision": "fp32", "quantize": "full"})
+    empty = make_context(tmp_path).calibration
+    with pytest.raises(PackError, match="there are no calibration samples"):
+        compile_model(CompileRequest("", tmp_path / "model.onnx", step, None, empty, tmp_path))
+
+
+@pytest.mark.parametrize("scale", ["", "halved = Div(plain, two)"])
+def test_attention_in_separate_operators_is_remarked(tmp_path: Path, scale: str) -> None:
+    """A lone Softmax is what is left where an attention was not fused."""
+    graph = (
+        "agraph (float[batch, 8] x) => (float[batch, 8] y) <float two = {2.0}> { plain = Relu(x)\n"
+        f"{scale}\n y = {'Softmax<axis = -1>(halved)' if scale else 'Relu(plain)'} }}"
+    )
+    save_model(parse_graph(graph), tmp_path / "model.onnx")
+    step = PassStep("openvino", {"precision": "fp32"})
+    request = CompileRequest("", tmp_path / "model.onnx", step, GEOMETRY, tmp_path / "none.npz", tmp_path)
+    remark = "openvino: 1 of 1 attentions run as separate operators on this CPU"
+    assert compile_model(request) == ((remark,) if scale else ())
 
 
 def test_an_unknown_option_is_an_error(tmp_path: Path, weights: dict[str, np.ndarray]) -> None:

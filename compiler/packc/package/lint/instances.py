@@ -12,6 +12,12 @@ _GPU_ACCELERATORS = ("tensorrt", "cuda")
 _CPU_ACCELERATORS = ("openvino",)
 _GRAPH_LEVELS = (-1, 0, 1, 2)
 _NUMBERS = ("intra_op_thread_count", "inter_op_thread_count", "execution_mode", "enable_mem_arena", "gpu_mem_limit")
+_OPENVINO_NUMBERS = ("INFERENCE_NUM_THREADS", "COMPILATION_NUM_THREADS")
+_OPENVINO_CHOICES = {
+    "PERFORMANCE_HINT": ("LATENCY", "THROUGHPUT", "CUMULATIVE_THROUGHPUT"),
+    "HINT_BF16": ("YES",),
+}
+"""Values that the openvino backend takes, in capitals or not (its src/openvino.cc)."""
 _DEFAULT_CPU_COUNT = 2
 """Instances that the onnxruntime backend makes of a CPU group without a count."""
 
@@ -50,7 +56,7 @@ def check_threads(model: LintedModel, _: Repository) -> Iterator[Diagnostic]:
 
 
 def check_parameters(model: LintedModel, _: Repository) -> Iterator[Diagnostic]:
-    """Parameters have values, and those of onnxruntime that are numbers are numbers."""
+    """Parameters have values, and those of onnxruntime and openvino have values of their kinds."""
     for key in sorted(model.config.parameters):
         value = model.parameter(key)
         where = (*model.entry(("parameters",), key), "value")
@@ -58,6 +64,27 @@ def check_parameters(model: LintedModel, _: Repository) -> Iterator[Diagnostic]:
             yield model.warning(where, f'the parameter "{key}" is empty', 'write value: { string_value: "..." }')
         elif model.backend == "onnxruntime" and key in _NUMBERS and not value.isdigit():
             yield model.error((*where, 0, "string_value"), f'{key} is a number, not "{value}"')
+        elif model.backend == "openvino" and (problem := _find_openvino_problem(key, value)):
+            yield model.error((*where, 0, "string_value"), f'{key} is {problem}, not "{value}"')
+
+
+def _find_openvino_problem(key: str, value: str) -> str | None:
+    if key in _OPENVINO_NUMBERS and not value.isdigit():
+        return "a number"
+    if key == "NUM_STREAMS" and not (value.isdigit() or value.upper() in ("AUTO", "NUMA")):
+        return "a number, AUTO or NUMA"
+    choices = _OPENVINO_CHOICES.get(key)
+    return " or ".join(choices) if choices and value.upper() not in choices else None
+
+
+def check_padding(model: LintedModel, _: Repository) -> Iterator[Diagnostic]:
+    """A batching model of the openvino backend may fill its batches up."""
+    if model.backend == "openvino" and model.is_batched and model.parameter("ENABLE_BATCH_PADDING").upper() != "YES":
+        yield model.warning(
+            ("max_batch_size",),
+            "the native openvino backend refuses every batch but the largest",
+            "set the parameter ENABLE_BATCH_PADDING to YES",
+        )
 
 
 def check_accelerators(model: LintedModel, _: Repository) -> Iterator[Diagnostic]:

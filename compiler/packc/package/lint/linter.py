@@ -15,6 +15,7 @@ RULES: tuple[Rule, ...] = (
     files.check_backend,
     files.check_versions,
     files.check_model_file,
+    files.check_openvino_weights,
     files.check_python_source,
     files.check_label_files,
     files.check_environment,
@@ -37,6 +38,7 @@ RULES: tuple[Rule, ...] = (
     instances.check_kinds,
     instances.check_threads,
     instances.check_parameters,
+    instances.check_padding,
     instances.check_accelerators,
     instances.check_graph_settings,
     # how it answers

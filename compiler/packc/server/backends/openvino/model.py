@@ -8,14 +8,18 @@ Unlike the native one it takes batches of any size. Runs inside Triton's Python 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import openvino as ov  # noqa: TID253 - this file runs in the server, whose purpose is openvino
-import triton_python_backend_utils as pb_utils  # type: ignore[import-not-found]  # exists in Triton's stub only
+
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # openvino would report that it was imported
+
+import openvino as ov  # noqa: E402, TID253 - this file runs in the server, whose purpose is openvino
+import triton_python_backend_utils as pb_utils  # type: ignore[import-not-found]  # noqa: E402 - in Triton's stub only
 
 Array = npt.NDArray[Any]
 
