@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from packc.package.manifest import (
     CandidateRecord,
+    LayerRecord,
     LoadRecord,
     Manifest,
     MeasurementRecord,
@@ -13,6 +14,7 @@ from packc.package.manifest import (
     PromiseRecord,
     QualityRecord,
     RejectedRecord,
+    SensitivityRecord,
     ServedRecord,
     ServingRecord,
     TriedPlanRecord,
@@ -32,6 +34,29 @@ _BROKEN = TriedPlanRecord(
     "onnxruntime-fp32-fused", 1, 1, 8, 400, (4,), "in_process", "sorted", LoadRecord(850.2, 6.3, 9.0), False,
     None, False, "Triton did not start: out of memory",
 )  # fmt: skip
+
+
+_PARTS = {"query": 0.003, "key": 0.02, "value": 0.006, "out": 0.008, "up": 0.014, "down": 0.016}
+SENSITIVITY = SensitivityRecord(
+    "onnxruntime",
+    16,
+    (
+        *(
+            LayerRecord(
+                f"layer{block}_{part}",
+                f"ffn {part}" if part in ("up", "down") else f"attention {part}",
+                block,
+                error * (1 + 0.2 * block),
+                0.08 if part in ("up", "down") else 0.02,
+                part == "key" and block > 0,
+            )
+            for block in range(4)
+            for part, error in _PARTS.items()
+        ),
+        LayerRecord("classifier", "other", None, 0.006, 0.04, False),
+    ),
+)
+"""Four blocks whose keys suffer most, and a classifier."""
 
 
 def make_kept_manifest() -> Manifest:
@@ -180,6 +205,11 @@ def make_error_manifest() -> Manifest:
             for record, error in zip(kept.candidates, errors, strict=True)
         ),
     )
+
+
+def make_mixed_manifest() -> Manifest:
+    """As `make_kept_manifest`, the layers measured one by one."""
+    return replace(make_kept_manifest(), sensitivity=SENSITIVITY)
 
 
 def make_crowded_manifest(count: int = 24) -> Manifest:

@@ -95,15 +95,16 @@ def test_further_candidates_are_proposed_once_the_answers_are_known(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def propose(outcomes: Sequence[Outcome], trial: Trial) -> list[Candidate]:
-        assert [outcome.quality is not None for outcome in outcomes] == [True]
-        return [make_candidate("thought of later", world.ways["thought of later"])]
+        assert all(outcome.quality is not None for outcome in outcomes)
+        names = ["thought of later", "and after that"][len(outcomes) - 1 :]
+        return [make_candidate(name, world.ways[name]) for name in names[:1]]
 
     monkeypatch.setattr(halving, "PROPOSERS", (propose,))
     candidates = world.candidates()
-    world.ways["thought of later"] = Way()
+    world.ways |= {"thought of later": Way(), "and after that": Way()}
     search = search_candidates(candidates, world.make_trial())
-    assert world.timings == [["base", "thought of later"]]
-    assert [outcome.candidate.id for outcome in search.outcomes] == ["base", "thought of later"]
+    assert world.timings == [["base", "thought of later", "and after that"]]
+    assert [outcome.candidate.id for outcome in search.outcomes] == world.timings[0]
 
 
 def test_a_slow_model_has_a_pilot(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

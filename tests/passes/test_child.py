@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from packc.errors import PackError
 from packc.passes import child
-from packc.passes.child import FAILURE_FILE, run_child
+from packc.passes.child import FAILURE_FILE, answer_request, run_child
 
 
 def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> Path:
@@ -42,3 +43,25 @@ def test_the_childs_own_reason_counts(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_nothing_is_said_of_a_child_that_ends_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run_child("any", stand_in(tmp_path, monkeypatch, "print('done')"), "the graph passes", 60) is None
+
+
+def fail(error: Exception) -> None:
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (PackError("the graph has\nno Softmax"), "the graph has no Softmax"),
+        (MemoryError(), "there is not enough memory"),
+        (KeyError("x"), "KeyError: 'x'"),
+    ],
+)
+def test_the_child_puts_its_reason_in_one_line(tmp_path: Path, error: Exception, message: str) -> None:
+    assert answer_request(tmp_path / "request.json", lambda: fail(error)) == 1
+    assert (tmp_path / FAILURE_FILE).read_text() == message
+
+
+def test_a_child_that_is_done_says_nothing(tmp_path: Path) -> None:
+    assert answer_request(tmp_path / "request.json", lambda: None) == 0
+    assert list(tmp_path.iterdir()) == []

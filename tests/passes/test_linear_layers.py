@@ -37,11 +37,28 @@ def test_exclude_says_what_it_cannot_do(tmp_path: Path) -> None:
     model = parse_graph(FEED_FORWARD, WEIGHTS)
     with pytest.raises(PassError, match="widths are not known"):
         find_excluded(model, make_context(tmp_path, geometry=None, exclude="ffn_down"))
-    with pytest.raises(PassError, match="there is only exclude=ffn_down"):
+    with pytest.raises(PassError, match="there are ffn_down and the names of layers"):
         find_excluded(model, make_context(tmp_path, exclude="embeddings"))
     narrow = parse_graph("agraph (float[b, 8] x) => (float[b, 16] y) { y = MatMul(x, up) }", {"up": WEIGHTS["up"]})
     with pytest.raises(PassError, match="no 16 x 8 projection"):
         find_excluded(narrow, make_context(tmp_path, exclude="ffn_down"))
+
+
+def test_exclude_takes_names_of_layers(tmp_path: Path) -> None:
+    model = parse_graph(FEED_FORWARD, WEIGHTS)
+    up, down = (str(layer.node.name) for layer in find_linear_layers(model))
+    assert find_excluded(model, make_context(tmp_path, exclude=(down,))) == [down]
+    with pytest.raises(PassError, match="the graph has no linear layer gone, lost"):
+        find_excluded(model, make_context(tmp_path, exclude=("lost", up, "gone")))
+
+
+def test_a_gemm_is_excluded_by_its_own_name(tmp_path: Path) -> None:
+    text = "agraph (float[b, 8] x) => (float[b, 4] y) { y = Gemm(x, w, c) }"
+    model = parse_graph(text, {"w": random_weights(8, 4), "c": random_weights(4)})
+    context = make_context(tmp_path, exclude=(str(find_gemms(model)[0].name),))
+    before = find_excluded(model, context)
+    split_gemms(model)
+    assert [str(layer.node.name) for layer in find_linear_layers(model)] == before == find_excluded(model, context)
 
 
 @pytest.mark.parametrize("transposed", [0, 1])

@@ -23,6 +23,7 @@ MAKERS: dict[str, Callable[[], Manifest]] = {
     "planned": manifests.make_planned_manifest,
     "error": manifests.make_error_manifest,
     "crowded": manifests.make_crowded_manifest,
+    "mixed": manifests.make_mixed_manifest,
 }
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 EMPTY_ELEMENTS = {"meta", "link", "br", "hr", "img", "input"}
@@ -176,6 +177,8 @@ def test_write_replaces_the_page_whole(tmp_path: Path) -> None:
         ("kept", 500, "dark"),
         ("crowded", 1280, "light"),
         ("error", 760, "dark"),
+        ("mixed", 1280, "light"),
+        ("mixed", 500, "dark"),
     ],
 )
 def test_page_in_a_browser(name: str, width: int, scheme: str, tmp_path: Path) -> None:
@@ -185,7 +188,7 @@ def test_page_in_a_browser(name: str, width: int, scheme: str, tmp_path: Path) -
     assert found["overlaps"] == []
     assert found["outside"] == []
     assert found["wide"] == []
-    assert found["plots"] == 1
+    assert found["plots"] == (2 if name == "mixed" else 1)
     assert found["texts"] > 8
     assert found["headline"] == make_headline(MAKERS[name]()).title
     assert (found["background"] == "rgb(15, 17, 21)") == (scheme == "dark")

@@ -15,21 +15,24 @@ from packc.runtimes.compile import CompileRequest
 pytest.importorskip("openvino")
 pytest.importorskip("nncf")
 
+from packc.passes.linear_layers import find_linear_layers
 from packc.runtimes import openvino_engine as engine
-from packc.runtimes.openvino_compile import BATCH, compile_model, find_ffn_down, join_samples
+from packc.runtimes.openvino_compile import BATCH, compile_model, find_ffn_down, find_layers, join_samples
 
 GRAPH = """agraph (float[batch, 64] x) => (float[batch, 64] y) {
     up = MatMul(x, w1)
     wide = Relu(up)
     y = MatMul(wide, w2)
 }"""
+MATRICES = {"w1": random_weights(64, 128, seed=1), "w2": random_weights(128, 64, seed=2)}
+LAYERS = [str(layer.node.name) for layer in find_linear_layers(parse_graph(GRAPH, MATRICES))]
 GEOMETRY = Geometry(layers=1, heads=1, hidden=64, ffn=128)
 X = random_weights(16, 64, seed=5)
 
 
 @pytest.fixture
 def weights() -> dict[str, np.ndarray]:
-    return {"w1": random_weights(64, 128, seed=1), "w2": random_weights(128, 64, seed=2)}
+    return MATRICES
 
 
 def build(folder: Path, weights: dict[str, np.ndarray], **options: OptionValue) -> Path:
@@ -62,7 +65,7 @@ def test_without_quantization_the_answers_stay(tmp_path: Path, weights: dict[str
     assert "FakeQuantize" not in list_types(model)
 
 
-@pytest.mark.parametrize("exclude", [{}, {"exclude": "ffn_down"}])
+@pytest.mark.parametrize("exclude", [{}, {"exclude": "ffn_down"}, {"exclude": (LAYERS[1],)}])
 def test_full_quantization_keeps_out_what_is_excluded(
     tmp_path: Path, weights: dict[str, np.ndarray], exclude: dict[str, OptionValue]
 ) -> None:
@@ -70,6 +73,21 @@ def test_full_quantization_keeps_out_what_is_excluded(
     error = np.linalg.norm(answer(model) - expected(weights)) / np.linalg.norm(expected(weights))
     assert 0 < error < 0.1
     assert list_types(model).count("FakeQuantize") == (1 if exclude else 2)
+
+
+def test_layers_are_found_by_the_names_of_their_onnx_nodes(tmp_path: Path) -> None:
+    import openvino as ov
+
+    text = GRAPH.replace("MatMul(x, w1)", "Gemm(x, w1, b)")
+    graph = parse_graph(text, {**MATRICES, "b": random_weights(128, seed=3)})
+    save_model(graph, tmp_path / "model.onnx")
+    model = ov.convert_model(str(tmp_path / "model.onnx"))
+    types = {op.get_friendly_name(): op.get_type_name() for op in model.get_ops()}
+    names = [str(graph.graph[index].name) for index in (0, 2)]
+    assert [types[name] for name in find_layers(model, names, tmp_path / "model.onnx")] == ["MatMul", "MatMul"]
+    for wrong in ("gone", str(graph.graph[1].name)):
+        with pytest.raises(PackError, match=f"the graph has no linear layer {wrong}"):
+            find_layers(model, [wrong], tmp_path / "model.onnx")
 
 
 def test_weights_alone_are_a_quarter_of_the_size(tmp_path: Path, weights: dict[str, np.ndarray]) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from packc.candidate import Candidate
 from packc.driver.evaluate import Trial, check_candidate
+from packc.driver.mixed import propose_mixed
 from packc.driver.timing import time_long, time_shortly
 from packc.plan import Rejection
 from packc.samples import count_saved
@@ -23,9 +24,9 @@ from packc.select import Outcome, classify, find_baseline
 log = logging.getLogger(__name__)
 
 Proposer = Callable[[Sequence[Outcome], Trial], Sequence[Candidate]]
-"""Further candidates, thought of once it is known what became of the planned ones' answers."""
+"""Further candidates, thought of once it is known what became of the answers so far; asked until it has none."""
 
-PROPOSERS: tuple[Proposer, ...] = ()
+PROPOSERS: tuple[Proposer, ...] = (propose_mixed,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +47,8 @@ def search_candidates(candidates: Sequence[Candidate], trial: Trial, *, exhausti
     with log_duration("checking the answers"):
         search = check_candidates(candidates, trial, limit, exhaustive=exhaustive)
     for propose in PROPOSERS:
-        if not limit.is_over:
-            more = check_candidates(
-                propose(search.outcomes, trial), trial, limit, search.outcomes, exhaustive=exhaustive
-            )
+        while not limit.is_over and (proposed := propose(search.outcomes, trial)):
+            more = check_candidates(proposed, trial, limit, search.outcomes, exhaustive=exhaustive)
             search = Search(search.outcomes + more.outcomes, search.skipped + more.skipped)
     kept = list_outpaced(search.outcomes, trial)
     if len(kept) > LEAST_FINALISTS and not exhaustive and not limit.is_over:

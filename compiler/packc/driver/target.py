@@ -20,6 +20,7 @@ from packc.driver.halving import log_duration, search_candidates
 from packc.driver.inputs import BuildInputs
 from packc.driver.limits import find_roofline
 from packc.driver.packing import Packing
+from packc.driver.sensitivity import find_sensitivity
 from packc.errors import UsageError
 from packc.host import probe_host
 from packc.ingest.fingerprint import hash_file
@@ -68,7 +69,8 @@ def build_target(inputs: BuildInputs, final: Path, options: BuildOptions, cache:
     trial = replace(trial, roofline=roofline)
     search = search_candidates(plan.candidates, trial)
     found = inputs.make_findings(search.outcomes, (*plan.rejected, *search.skipped))
-    findings = replace(found, verify=options.verify, roofline=roofline)
+    sensitivity = find_sensitivity(search.outcomes, trial)
+    findings = replace(found, verify=options.verify, roofline=roofline, sensitivity=sensitivity)
     rule = plan_serving(spec, target, ingested.source)
     with log_duration("packaging and verifying"):
         return publish_best(Packing(inputs, trial, findings, rule, pipeline, options, limit), final)

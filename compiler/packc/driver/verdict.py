@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 
 from packc.driver.limits import record_limits
+from packc.driver.sensitivity import record_sensitivity
 from packc.package.manifest import (
     CandidateRecord,
     LoadRecord,
@@ -21,6 +22,7 @@ from packc.package.manifest import (
     TriedPlanRecord,
     VerdictRecord,
 )
+from packc.passes.sensitivity import Sensitivity
 from packc.plan import Rejection
 from packc.quality.gate import quality_bound
 from packc.roofline import Roofline
@@ -44,6 +46,8 @@ class Findings:
     verify: bool = False
     """Whether a server has the word on throughput, not what was measured without one."""
     roofline: Roofline | None = None
+    sensitivity: Mapping[str, Sensitivity] = field(default_factory=dict)
+    """What mixed candidates rest on, by runtime."""
 
     @property
     def local_spec(self) -> TargetSpec:
@@ -79,6 +83,7 @@ def record_findings(
         environment=findings.environment,
         serving=_record_serving(serving, tried, verdict.chosen) if serving else None,
         limits=record_limits(findings.roofline, findings.outcomes) if findings.roofline else None,
+        sensitivity=record_sensitivity(findings.sensitivity, findings.outcomes, verdict.chosen),
         build_key=findings.build_key,
     )
 

@@ -215,6 +215,33 @@ class LimitsRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class LayerRecord:
+    """What int8 costs in one linear layer; mirrors packc.passes.sensitivity.LayerSensitivity."""
+
+    name: str
+    kind: str
+    """"attention key", "ffn down", ..., "other"."""
+    block: int | None
+    """Which repetition it belongs to, from 0; None outside the repeated structure."""
+    error: float
+    """Change of the answer, relative to its norm, when this layer alone is int8."""
+    cost_share: float
+    """Of the multiply-adds of all linear layers."""
+    is_kept: bool
+    """Whether the chosen candidate keeps it in a higher precision."""
+
+
+@dataclass(frozen=True, slots=True)
+class SensitivityRecord:
+    """What was measured, on calibration samples, to choose layers of mixed candidates by."""
+
+    runtime: str
+    """Of those candidates."""
+    samples: int
+    layers: tuple[LayerRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RejectedRecord:
     what: str
     reason: str
@@ -235,6 +262,8 @@ class Manifest:
     serving: ServingRecord | None = None
     limits: LimitsRecord | None = None
     """None where the model's work or the device's peaks are not known, and where nothing was timed."""
+    sensitivity: SensitivityRecord | None = None
+    """None where no mixed precision was tried."""
     build_key: str = ""
     """Digest of all that the build depends on: an equal one means that nothing changed."""
     files: dict[str, str] = field(default_factory=dict)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
 import sys
+import traceback
+from collections.abc import Callable
 from pathlib import Path
+
+from packc.errors import PackError
+
+PR_SET_PDEATHSIG = 1
 
 FAILURE_FILE = "failure.txt"
 """One line; written beside the request."""
@@ -32,6 +39,28 @@ def run_child(module: str, request: Path, what: str, time_limit_s: float) -> str
     if failure.is_file():
         return failure.read_text("utf-8")
     return _describe_crash(process.returncode, output, what) if process.returncode else None
+
+
+def answer_request(path: Path, work: Callable[[], None]) -> int:
+    """In the child: does `work`, and puts what goes wrong into FAILURE_FILE beside the request; the exit status."""
+    try:
+        work()
+    except PackError as error:
+        failure = str(error)
+    except MemoryError:
+        failure = "there is not enough memory"
+    except Exception as error:
+        traceback.print_exc()
+        failure = f"{type(error).__name__}: {error}"
+    else:
+        return 0
+    path.with_name(FAILURE_FILE).write_text(" ".join(failure.split())[:400], "utf-8")
+    return 1
+
+
+def die_with_parent() -> None:
+    """In the child: a killed build leaves nothing running."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _describe_crash(returncode: int, output: Path, what: str) -> str:

@@ -49,7 +49,7 @@ def find_gemms(model: ir.Model) -> list[ir.Node]:
 
 
 def split_gemms(model: ir.Model) -> None:
-    """The Gemm nodes of `find_gemms` -> MatMul and Add, in place."""
+    """The Gemm nodes of `find_gemms` -> MatMul, of the same name, and Add, in place."""
     import onnx_ir as ir
 
     for node in find_gemms(model):
@@ -66,7 +66,7 @@ def split_gemms(model: ir.Model) -> None:
         if bias and bias[0] is not None:
             result = tape.op("Add", [result, bias[0]])
         for index, new in enumerate(tape.nodes):
-            new.name = f"{node.name}_{new.op_type.lower()}"
+            new.name = node.name if new.op_type == "MatMul" else f"{node.name}_add"
             new.outputs[0].name = f"{node.name}_part_{index}"
         old = node.outputs[0]
         result.shape, result.type = old.shape, old.type
@@ -81,9 +81,9 @@ def _is_plain(node: ir.Node) -> bool:
 
 
 def find_excluded(model: ir.Model, context: PassContext) -> list[str]:
-    """Names of the nodes that the option `exclude` keeps out of quantization; its one value is "ffn_down".
+    """Names of the nodes that the option `exclude` keeps out of quantization: "" (none), "ffn_down", or layers' names.
 
-    Raises PassError when they cannot be told apart.
+    A layer is a MatMul of `find_linear_layers` or a Gemm of `find_gemms`. Raises PassError for one that is not there.
     """
     match context.options.get("exclude", ""):
         case "":
@@ -97,5 +97,10 @@ def find_excluded(model: ir.Model, context: PassContext) -> list[str]:
                 wanted = f"{context.geometry.ffn} x {context.geometry.hidden}"
                 raise PassError(f"exclude=ffn_down: the graph has no {wanted} projection")
             return [str(layer.node.name) for layer in found]
+        case tuple() as names:
+            present = {layer.node.name for layer in find_linear_layers(model)} | {n.name for n in find_gemms(model)}
+            if lacking := sorted(set(names) - present):
+                raise PassError(f"exclude: the graph has no linear layer {', '.join(lacking)}")
+            return list(names)
         case other:
-            raise PassError(f"exclude={other}: there is only exclude=ffn_down")
+            raise PassError(f"exclude={other}: there are ffn_down and the names of layers")

@@ -6,27 +6,21 @@ it.
 
 from __future__ import annotations
 
-import ctypes
 import gc
-import signal
 import sys
-import traceback
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from packc.candidate import PassStep
-from packc.errors import PackError
 from packc.passes import find_pass
-from packc.passes.child import FAILURE_FILE
+from packc.passes.child import answer_request, die_with_parent
 from packc.passes.graph_pass import PassContext, PassError, PassReport
 from packc.passes.model_file import MODEL_FILE, load_model, save_model
 from packc.passes.request import Request, read_request, write_reports
 
 if TYPE_CHECKING:
     import onnx_ir as ir
-
-PR_SET_PDEATHSIG = 1
 
 Signature = list[tuple[str | None, object, int | None]]
 
@@ -72,21 +66,9 @@ def _read_signature(model: ir.Model) -> Signature:
 
 def main(path: Path) -> int:
     """Runs the request in the file at `path`; 0 when it is done, 1 when `failure.txt` tells why not."""
-    try:
-        run_request(read_request(path))
-    except PackError as error:
-        failure = str(error)
-    except MemoryError:
-        failure = "there is not enough memory"
-    except Exception as error:
-        traceback.print_exc()
-        failure = f"{type(error).__name__}: {error}"
-    else:
-        return 0
-    path.with_name(FAILURE_FILE).write_text(" ".join(failure.split())[:400], "utf-8")
-    return 1
+    return answer_request(path, lambda: run_request(read_request(path)))
 
 
 if __name__ == "__main__":
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # a killed build leaves no pass running
+    die_with_parent()
     sys.exit(main(Path(sys.argv[1])))

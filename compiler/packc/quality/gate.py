@@ -77,6 +77,13 @@ def judge_score(score: QualityScore, section: QualitySection) -> Judgement:
     return Judgement(margin >= -ROUNDING, measured, limit, margin)
 
 
+def measure_headroom(score: QualityScore, section: QualitySection) -> float:
+    """The margin of the source model's own answers, were they certain; nothing can have a larger one."""
+    bound = quality_bound(section, score.metric)
+    sign = -1.0 if score.metric in ERROR_METRICS else 1.0
+    return sign * (score.reference - bound.value) if bound.kind == "min" else bound.value
+
+
 def needed_samples(score: QualityScore, section: QualitySection) -> int | None:
     """Samples that a flawless candidate needs to prove the bound, where this one was flawless and had fewer.
 

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from packc.package.manifest import Manifest
 from packc.report.bars import make_charts
 from packc.report.figures import MISSING, show_figure, show_protocol, show_quality, show_words
+from packc.report.sensitivity import describe_others, describe_sensitivity, draw_strip
 from packc.report.tiles import make_tiles
 from packc.report.tradeoff import LEGEND, draw_mark, draw_tradeoff
 from packc.report.view import (
@@ -74,6 +75,10 @@ def render_html(manifest: Manifest) -> str:
         basis=describe_basis(rows),
         caveats=make_caveats(manifest),
         limit=describe_limit(manifest),
+        sensitivity=describe_sensitivity(manifest),
+        wide_strip=draw_strip(manifest.sensitivity, 960, upright=False) if manifest.sensitivity else None,
+        narrow_strip=draw_strip(manifest.sensitivity, 310, upright=True) if manifest.sensitivity else None,
+        other_layers=describe_others(manifest.sensitivity) if manifest.sensitivity else "",
         count=describe_count,
         load=describe_load(manifest.served) if manifest.served else "",
         missing=MISSING,

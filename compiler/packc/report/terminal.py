@@ -12,6 +12,7 @@ from typing import TextIO
 
 from packc.package.manifest import Manifest, MeasurementRecord
 from packc.report.figures import MISSING, show_figure, show_protocol
+from packc.report.sensitivity import describe_sensitivity
 from packc.report.view import (
     Row,
     Standing,
@@ -69,7 +70,7 @@ def render_report(manifest: Manifest, width: int = WIDTH_WITHOUT_TERMINAL, color
         _render_list("missing figures", _list_missing(rows), width),
         _render_list("not tried", ((item.what, item.reason) for item in manifest.rejected), width),
         _render_list("warnings", ((row.record.id, text) for row in rows for text in row.record.warnings), width),
-        _render_lines(filter(None, (describe_limit(manifest),)), width),
+        _render_lines(filter(None, (describe_limit(manifest), describe_sensitivity(manifest))), width),
         _render_served(manifest, width),
         _render_tried(manifest, width),
         _render_lines((f"note: {caveat}" for caveat in make_caveats(manifest)), width),

@@ -6,41 +6,27 @@ it.
 
 from __future__ import annotations
 
-import ctypes
 import importlib
-import signal
 import sys
-import traceback
 from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from packc.errors import PackError
-from packc.passes.child import FAILURE_FILE
+from packc.passes.child import answer_request, die_with_parent
 from packc.runtimes.compile import REMARKS_FILE, CompileRequest
-
-PR_SET_PDEATHSIG = 1
 
 
 def main(path: Path) -> int:
     """Runs the request in the file at `path`; 0 when it is done, 1 when `failure.txt` tells why not."""
-    try:
-        request = TypeAdapter(CompileRequest).validate_json(path.read_bytes())
-        remarks = importlib.import_module(request.compiler).compile_model(request)
-        (request.out / REMARKS_FILE).write_bytes(TypeAdapter(tuple[str, ...]).dump_json(remarks))
-    except PackError as error:
-        failure = str(error)
-    except MemoryError:
-        failure = "there is not enough memory"
-    except Exception as error:
-        traceback.print_exc()
-        failure = f"{type(error).__name__}: {error}"
-    else:
-        return 0
-    path.with_name(FAILURE_FILE).write_text(" ".join(failure.split())[:400], "utf-8")
-    return 1
+    return answer_request(path, lambda: _compile(path))
+
+
+def _compile(path: Path) -> None:
+    request = TypeAdapter(CompileRequest).validate_json(path.read_bytes())
+    remarks = importlib.import_module(request.compiler).compile_model(request)
+    (request.out / REMARKS_FILE).write_bytes(TypeAdapter(tuple[str, ...]).dump_json(remarks))
 
 
 if __name__ == "__main__":
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # a killed build leaves no compiler running
+    die_with_parent()
     sys.exit(main(Path(sys.argv[1])))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from packc.candidate import OptionValue
 from packc.errors import PackError
 from packc.ingest.source import Geometry
 from packc.samples import Array, Sample, iter_samples
@@ -26,7 +28,8 @@ def compile_model(request: CompileRequest) -> tuple[str, ...]:
 
     quantize        "" (none), "weights" (int8 weights, activations as they are) or "full" (NNCF post-training)
     transformer     whether NNCF treats attention and LayerNorm as a transformer's, and smooths activations
-    exclude         "ffn_down" keeps the second projections of feed-forward blocks as they are
+    exclude         "ffn_down" keeps the second projections of feed-forward blocks as they are; names of ONNX nodes
+                    (MatMul) keep those
     overflow_fix    keeps weights in 7 bits, for x86 CPUs without VNNI
     """
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # openvino and nncf then send nothing
@@ -78,7 +81,7 @@ def _quantize(model: Any, request: CompileRequest) -> Any:
     samples = list(join_samples(iter_samples(request.calibration)))
     if not samples:
         raise PackError("quantize=full: there are no calibration samples")
-    ignored = find_ffn_down(model, request.geometry) if options.get("exclude") == "ffn_down" else []
+    ignored = find_ignored(model, options.get("exclude", ""), request)
     return nncf.quantize(
         model,
         nncf.Dataset(samples),
@@ -104,6 +107,40 @@ def join_samples(samples: Iterable[Sample]) -> Iterator[dict[str, Array]]:
         for start in range(0, len(group), BATCH):
             part = group[start : start + BATCH]
             yield {name: np.concatenate([sample[name] for sample in part]) for name in part[0]}
+
+
+def find_ignored(model: Any, exclude: OptionValue, request: CompileRequest) -> list[str]:
+    """Names of the operators that `exclude` keeps out of quantization. Raises PackError for one that is not there."""
+    match exclude:
+        case "":
+            return []
+        case "ffn_down":
+            return find_ffn_down(model, request.geometry)
+        case tuple() as names:
+            return find_layers(model, names, request.model)
+        case other:
+            raise PackError(f"exclude={other}: there are ffn_down and the names of layers")
+
+
+def find_layers(model: Any, names: Sequence[str], graph: Path) -> list[str]:
+    """What the products of the ONNX nodes called `names` in `graph` are called in `model`.
+
+    Found by the tensors that they make, whose names OpenVINO keeps: it renames nodes that end a graph, and takes a Gemm
+    apart. Raises PackError for one that is not there.
+    """
+    from packc.passes.model_file import load_model
+
+    results = {node.name: node.outputs[0].name for node in load_model(graph).graph}
+    makers = {name: op for op in model.get_ops() for output in op.outputs() for name in output.get_names()}
+    found = []
+    for name in names:
+        op = makers.get(results.get(name))
+        if op is not None and op.get_type_name() == "Add":
+            op = op.input_value(0).get_node()
+        if op is None or op.get_type_name() != "MatMul":
+            raise PackError(f"exclude: the graph has no linear layer {name}")
+        found.append(op.get_friendly_name())
+    return found
 
 
 def find_ffn_down(model: Any, geometry: Geometry | None) -> list[str]:
