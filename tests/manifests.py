@@ -7,10 +7,13 @@ from dataclasses import replace
 from packc.package.manifest import (
     CandidateRecord,
     LayerRecord,
+    LimitRecord,
+    LimitsRecord,
     LoadRecord,
     Manifest,
     MeasurementRecord,
     MissRecord,
+    PeakRecord,
     PromiseRecord,
     QualityRecord,
     RejectedRecord,
@@ -124,6 +127,30 @@ def make_kept_manifest() -> Manifest:
             1, 2, 8, 0, ("one instance with both cores was fastest at 8 clients",), tried=(_RULE, _FASTER, _BROKEN)
         ),
         files={f"model_repository/minilm{suffix}/config.pbtxt": "ab" * 32 for suffix in ("", "_model", "_tokenizer")},
+    )
+
+
+def make_halved_manifest() -> Manifest:
+    """One candidate was left behind after its short timing; the physical limit is known."""
+    kept = make_kept_manifest()
+    behind = replace(_checked(0.98, 0.97, 0.99), size_mib=44.0, peak_rss_mib=250.0, load_s=0.4, short_p50_ms=5.12)
+    return replace(
+        kept,
+        candidates=(*kept.candidates, make_candidate("fp32-other", "fp32", "outpaced", behind)),
+        limits=LimitsRecord(
+            gflop=0.684,
+            weights=10.6e6,
+            batch=1,
+            sequence=32,
+            threads=2,
+            source="measured here",
+            peaks=(PeakRecord("fp32", 230.4, "onnxruntime"), PeakRecord("int8", 570.0, "onnxruntime")),
+            candidates=(
+                LimitRecord("onnxruntime-fp32-plain", 2.97, 0.615, "compute", 230.4, "fp32"),
+                LimitRecord("onnxruntime-fp32-fused", 2.97, 0.777, "compute", 230.4, "fp32"),
+                LimitRecord(CHOSEN, 1.2, 0.566, "compute", 570.0, "int8"),
+            ),
+        ),
     )
 
 

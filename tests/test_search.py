@@ -93,6 +93,40 @@ def test_what_can_never_catch_up_is_not_tried() -> None:
     )
 
 
+def quantized(
+    name: str, *, smooth: bool = False, exclude: str | tuple[str, ...] = "", runtime: str = "ort"
+) -> Candidate:
+    before = (PassStep("clean_graph"), *((PassStep("smooth_outliers"),) if smooth else ()))
+    step = PassStep("quantize_dynamic", {"exclude": exclude} if exclude else {})
+    return Candidate(name, runtime, "int8", (*before, step))
+
+
+PLAIN = quantized("plain")
+GENTLE = quantized("gentle", smooth=True)
+GENTLER = quantized("gentler", smooth=True, exclude="ffn_down")
+
+
+@pytest.mark.parametrize(("careful", "bold"), [(GENTLE, PLAIN), (GENTLER, PLAIN), (GENTLER, GENTLE)])
+def test_precautions_are_not_needed_once_the_answers_are_good_without(careful: Candidate, bold: Candidate) -> None:
+    judged = replace(shortly("", 9.0), candidate=bold)
+    beaten = find_beaten(careful, [judged], SPEC, None)
+    assert beaten is not None
+    assert beaten.reason == f"not tried: {bold.id} does the same with fewer precautions, and keeps the quality bound"
+    assert find_beaten(bold, [replace(judged, candidate=careful)], SPEC, None) is None
+    wrong = replace(PERFECT, value=0.5, low=0.4, high=0.6)
+    assert find_beaten(careful, [replace(judged, quality=wrong)], SPEC, None) is None
+
+
+def test_what_else_differs_is_tried() -> None:
+    judged = [replace(shortly("", 9.0), candidate=PLAIN)]
+    assert find_beaten(quantized("found", exclude=("layer 3",)), judged, SPEC, None) is None
+    assert find_beaten(quantized("other", smooth=True, runtime="openvino"), judged, SPEC, None) is None
+    build = PassStep("openvino", {"quantize": "full"})
+    compiled = [replace(shortly("", 9.0), candidate=Candidate("c", "openvino", "int8", (), build))]
+    careful = replace(build, options={**build.options, "exclude": "ffn_down"})
+    assert find_beaten(Candidate("d", "openvino", "int8", (), careful), compiled, SPEC, None) is not None
+
+
 def test_an_open_race_is_run() -> None:
     fused = Candidate("fp32-fused", "stub", "fp32", ())
     fast, wrong = replace(shortly("int8", 9.0), candidate=INT8), replace(PERFECT, value=0.5, low=0.4, high=0.6)

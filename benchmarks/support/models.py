@@ -68,6 +68,19 @@ def make_vit_base() -> Path:
     return _make("vit-base", make)
 
 
+def make_vit_small() -> Path:
+    """ViT-S/16 at 224 x 224, 1000 classes, random weights."""
+
+    def make(folder: Path) -> None:
+        from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
+
+        small = ViTConfig(hidden_size=384, num_attention_heads=6, intermediate_size=1536, num_labels=CLASSES)
+        _save(ViTForImageClassification(small), folder)
+        ViTImageProcessor().save_pretrained(folder)
+
+    return _make("vit-small", make)
+
+
 def make_resnet_50() -> Path:
     """ResNet-50 at 224 x 224, 1000 classes, random weights."""
 

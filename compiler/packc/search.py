@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from packc.candidate import Candidate
+from packc.candidate import Candidate, PassStep
 from packc.plan import Rejection
 from packc.promises import format_figure
 from packc.quality.gate import quality_bound
@@ -28,6 +28,10 @@ PILOT_METRICS: tuple[MetricName, ...] = ("cosine", "top1_agreement", "accuracy",
 """Those that mean the same on some of the samples. Neighbours and ranks among fewer samples are other quantities."""
 CERTAIN = 3.29 / 1.96
 """From the half width of a 95 % interval to that of a 99.9 % interval."""
+
+SMOOTH = "smooth_outliers"
+PRECAUTIONS = (("exclude", "ffn_down"),)
+"""What recipes do for the sake of the answers alone. A proposal's own choice of layers is a finding, and is tried."""
 
 LEAST_FINALISTS = 3
 MARGIN = 1.25
@@ -66,13 +70,54 @@ def order_candidates(candidates: Sequence[Candidate], roofline: Roofline | None)
 def find_beaten(
     candidate: Candidate, known: Sequence[Outcome], spec: TargetSpec, roofline: Roofline | None
 ) -> Rejection | None:
-    """Why a candidate need not be tried: one that keeps the bound was measured to be better than it can ever be.
+    """Why a candidate need not be tried now that the `known` ones were judged; None where it may win."""
+    rivals = [o for o in known if classify(o, spec) in ("kept", "outpaced") and may_keep_budget(o, spec)]
+    return _find_bolder(candidate, rivals) or _find_faster(candidate, rivals, known, spec, roofline)
+
+
+def _find_bolder(candidate: Candidate, rivals: Sequence[Outcome]) -> Rejection | None:
+    """A rival that does the same without a precaution of the candidate's: what is only there to save the answers."""
+    for rival in rivals:
+        if _list_bold_steps(candidate) == _list_bold_steps(rival.candidate) and (
+            _count_precautions(candidate) > _count_precautions(rival.candidate)
+        ):
+            reason = (
+                f"not tried: {rival.candidate.id} does the same with fewer precautions, and keeps the quality bound"
+            )
+            return Rejection(candidate.id, reason)
+    return None
+
+
+def _list_bold_steps(candidate: Candidate) -> tuple[str, ...]:
+    """Its runtime and steps without the precautions."""
+    steps = [step for step in candidate.steps if step.name != SMOOTH]
+    return (candidate.runtime, *(str(_drop_precaution(step)) for step in steps))
+
+
+def _drop_precaution(step: PassStep) -> PassStep:
+    options = {key: value for key, value in step.options.items() if (key, value) not in PRECAUTIONS}
+    return replace(step, options=options)
+
+
+def _count_precautions(candidate: Candidate) -> int:
+    """A layer that is left as it is costs more than smoothing, which costs next to nothing."""
+    excludes = sum(_drop_precaution(step) != step for step in candidate.steps)
+    return 2 * excludes + any(step.name == SMOOTH for step in candidate.steps)
+
+
+def _find_faster(
+    candidate: Candidate,
+    rivals: Sequence[Outcome],
+    known: Sequence[Outcome],
+    spec: TargetSpec,
+    roofline: Roofline | None,
+) -> Rejection | None:
+    """A rival that was measured to be better than the candidate can ever be.
 
     None while that is open, and where the floors are disproved because something was faster than its own.
     """
     goal = spec.optimize.goal
     floors = roofline.find_floors(candidate) if roofline else None
-    rivals = [o for o in known if classify(o, spec) in ("kept", "outpaced") and may_keep_budget(o, spec)]
     if roofline is None or floors is None or goal == "size" or not rivals or _is_disproved(roofline, known):
         return None
     best = min(rivals, key=lambda outcome: goal_figure(outcome, goal))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,9 @@ from packc.candidate import Candidate
 from packc.driver import halving
 from packc.driver.evaluate import Trial
 from packc.driver.halving import log_duration, search_candidates, time_outpaced
+from packc.measure.peak import GemmRate, Peaks
+from packc.measure.work import Work
+from packc.roofline import Roofline
 from packc.select import Outcome, classify
 
 SLOW = Way(ms=12.0)
@@ -119,6 +123,20 @@ def test_a_slow_model_has_a_pilot(world: World, monkeypatch: pytest.MonkeyPatch)
     world.checks.clear()
     assert outcomes.keys() == world.search(exhaustive=True).keys()
     assert world.checks == ["wrong"], "on all samples this time; the others' answers are in the cache"
+
+
+def test_what_was_beaten_before_its_turn_is_not_checked(world: World) -> None:
+    world.ways |= {"quick": Way(ms=1.0), "never": Way(ms=1.0, precision="int8")}
+    trial = world.make_trial()
+    slow = Peaks((GemmRate("int8", 100.0, "numpy"),), (), 2, "measured here")
+    roofline = Roofline(trial.cases, (Work(1e9, 0.0),) * len(trial.cases), slow)
+    search = search_candidates(world.candidates(), replace(trial, roofline=roofline))
+    assert world.checks == ["base", "quick"]
+    ((beaten, reason),) = ((item.what, item.reason) for item in search.skipped)
+    assert beaten == "never"
+    assert reason.startswith("not tried: estimated to take 10 ms at least (100 GFLOP/s of int8, measured here)")
+    search_candidates(world.candidates(), replace(trial, roofline=roofline), exhaustive=True)
+    assert "never" in world.checks
 
 
 def test_steps_say_how_long_they_took(caplog: pytest.LogCaptureFixture) -> None:

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from manifests import make_kept_manifest, make_planned_manifest
+import pytest
+
+from manifests import make_halved_manifest, make_kept_manifest, make_planned_manifest
 from packc.report.bars import make_charts
 from packc.report.view import make_rows
 
@@ -44,3 +46,14 @@ def test_the_bound_is_drawn_where_it_fits() -> None:
 def test_without_measurements_there_is_no_chart() -> None:
     manifest = make_planned_manifest()
     assert make_charts(manifest, make_rows(manifest)) == ()
+
+
+def test_the_share_of_the_limit_has_a_chart_where_it_is_known() -> None:
+    manifest = make_halved_manifest()
+    limit = make_charts(manifest, make_rows(manifest))[-1]
+    assert limit.title == "Physical limit"
+    assert [(bar.label, bar.text, bar.share) for bar in limit.bars] == [
+        ("int8-dynamic-skip-ffn-down", "0.57", pytest.approx(56.6)),
+        ("fp32-plain", "0.61", pytest.approx(61.5)),
+        ("fp32-fused", "0.78", pytest.approx(77.7)),
+    ]

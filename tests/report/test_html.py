@@ -22,6 +22,7 @@ MAKERS: dict[str, Callable[[], Manifest]] = {
     "allowed": manifests.make_allowed_manifest,
     "planned": manifests.make_planned_manifest,
     "error": manifests.make_error_manifest,
+    "halved": manifests.make_halved_manifest,
     "crowded": manifests.make_crowded_manifest,
     "mixed": manifests.make_mixed_manifest,
 }

@@ -16,6 +16,7 @@ MAKERS: dict[str, Callable[[], Manifest]] = {
     "missed": manifests.make_missed_manifest,
     "allowed": manifests.make_allowed_manifest,
     "planned": manifests.make_planned_manifest,
+    "halved": manifests.make_halved_manifest,
     "error": manifests.make_error_manifest,
 }
 

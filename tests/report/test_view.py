@@ -8,6 +8,7 @@ from manifests import (
     CHOSEN,
     make_allowed_manifest,
     make_crowded_manifest,
+    make_halved_manifest,
     make_kept_manifest,
     make_missed_manifest,
     make_planned_manifest,
@@ -17,6 +18,7 @@ from packc.report.view import (
     STANDINGS,
     describe_basis,
     describe_count,
+    describe_limit,
     describe_load,
     describe_outcome,
     describe_quality,
@@ -107,3 +109,28 @@ def test_phrases() -> None:
     assert (describe_count(1, "client"), describe_count(1200, "request")) == ("1 client", "1,200 requests")
     assert describe_load(manifest.served) == "8 clients"
     assert describe_load(replace(manifest.served, rate_per_s=20.0, batch=4)) == "20 requests/s, batch 4"
+
+
+def test_the_limit_is_of_the_chosen_candidate_or_the_nearest_one() -> None:
+    halved = make_halved_manifest()
+    assert describe_limit(halved) == (
+        f"0.57 of the physical limit ({CHOSEN}): floor 1.20 ms (estimated) at 570 GFLOP/s int8, measured here"
+    )
+    unchosen = replace(halved, verdict=replace(halved.verdict, chosen=None))
+    assert describe_limit(unchosen).startswith("0.78 of the physical limit (onnxruntime-fp32-fused)")
+    assert describe_limit(make_kept_manifest()) == ""
+
+
+def test_a_limit_that_was_passed_is_doubted() -> None:
+    halved = make_halved_manifest()
+    assert halved.limits is not None
+    passed = replace(halved.limits.candidates[0], share=1.2, bound="memory", rate=20.0)
+    doubtful = replace(halved, limits=replace(halved.limits, candidates=(passed,)))
+    assert describe_limit(doubtful).endswith(
+        "at 20.0 GB/s from memory in fp32, measured here; beyond it, so something else used the machine meanwhile"
+    )
+
+
+def test_a_short_timing_is_told_in_words() -> None:
+    row = next(row for row in make_rows(make_halved_manifest()) if row.standing == "outpaced")
+    assert row.why_missing == "p50 about 5.12 ms in a few calls: others were ahead"

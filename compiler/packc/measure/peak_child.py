@@ -111,15 +111,34 @@ def _make_request(rows: int, inner: int, columns: int, threads: int, precision: 
     from openvino import opset13
 
     left = opset13.parameter([rows, inner], np.float32)
-    model = openvino.Model([opset13.matmul(left, opset13.constant(_floats(inner, columns)), False, False)], [left])
+    product = opset13.matmul(left, opset13.constant(_floats(inner, columns)), False, False)
+    return _compile_request(openvino.Model([product], [left]), _floats(rows, inner), threads, precision)
+
+
+def _compile_request(model: Any, inputs: npt.NDArray[Any], threads: int, precision: str) -> Call:
+    import openvino
+
     options = {
         "INFERENCE_NUM_THREADS": threads,
         "INFERENCE_PRECISION_HINT": precision,
         "PERFORMANCE_HINT": "LATENCY",
     }
     request = openvino.Core().compile_model(model, "CPU", options).create_infer_request()
-    request.set_input_tensor(openvino.Tensor(_floats(rows, inner)))
+    request.set_input_tensor(openvino.Tensor(inputs))
     return lambda: request.infer()
+
+
+def _make_openvino_int8(rows: int, inner: int, columns: int, threads: int) -> Call:
+    """A product as NNCF leaves it: activations quantized to 8 bits before, weights scaled after."""
+    import openvino
+    from openvino import opset13
+
+    left = opset13.parameter([rows, inner], np.float32)
+    low, high = opset13.constant(np.float32(0.0)), opset13.constant(np.float32(1.0))
+    weights = np.random.default_rng(0).integers(-63, 63, (inner, columns)).astype(np.int8)
+    scaled = opset13.multiply(opset13.convert(opset13.constant(weights), "f32"), opset13.constant(np.float32(0.01)))
+    product = opset13.matmul(opset13.fake_quantize(left, low, high, low, high, 256), scaled, False, False)
+    return _compile_request(openvino.Model([product], [left]), _floats(rows, inner), threads, "f32")
 
 
 def _floats(*shape: int) -> npt.NDArray[np.float32]:
@@ -129,7 +148,7 @@ def _floats(*shape: int) -> npt.NDArray[np.float32]:
 MAKERS: dict[str, tuple[tuple[str, Maker], ...]] = {
     "fp32": (("numpy", _make_numpy), ("onnxruntime", _make_onnxruntime), ("openvino", _make_openvino)),
     "bf16": (("openvino", _make_openvino_bf16),),
-    "int8": (("onnxruntime", _make_onnxruntime_int8),),
+    "int8": (("onnxruntime", _make_onnxruntime_int8), ("openvino", _make_openvino_int8)),
 }
 
 

@@ -114,7 +114,7 @@ def _make_columns(manifest: Manifest, show_name: Callable[[Row], str]) -> tuple[
         number("MiB", 4, lambda m: m.size_mib),
         number("RSS MiB", 7, lambda m: m.peak_rss_mib),
         Column(manifest.promises.quality_metric, _show_row_quality, 2, is_number=False),
-        Column("of limit", lambda row: _show_limit(row, manifest), 6),
+        Column("of limit", lambda row: _show_limit(row, manifest), 5),
         Column("status", lambda row: row.words, 0, is_number=False),
         Column("noise", _show_noise, 8, is_number=False),
     )
@@ -211,7 +211,7 @@ def _show_row_quality(row: Row) -> str:
 
 def _show_limit(row: Row, manifest: Manifest) -> str:
     limit = find_limit(manifest, row.record.id)
-    return MISSING if limit is None else show_figure(limit.share)
+    return MISSING if limit is None else f"{limit.share:.2f}"
 
 
 def _show_noise(row: Row) -> str:

@@ -128,7 +128,7 @@ def describe_limit(manifest: Manifest) -> str:
     limit = find_limit(manifest, manifest.verdict.chosen or "") or nearest
     unit = "GFLOP/s" if limit.bound == "compute" else "GB/s from memory in"
     text = (
-        f"{show_figure(limit.share)} of the physical limit ({limit.candidate}): floor {show_figure(limit.floor_ms)} ms "
+        f"{limit.share:.2f} of the physical limit ({limit.candidate}): floor {show_figure(limit.floor_ms)} ms "
         f"(estimated) at {show_figure(limit.rate)} {unit} {limit.precision}, {limits.source}"
     )
     return f"{text}; beyond it, so something else used the machine meanwhile" if limit.share > 1 else text
