@@ -4,7 +4,7 @@ from typing import get_args
 
 import pytest
 
-from packc.quality.gate import Bound, default_bound, judge_score, needed_samples, quality_bound
+from packc.quality.gate import Bound, default_bound, judge_score, measure_headroom, needed_samples, quality_bound
 from packc.quality.score import QualityScore
 from packc.spec.model import MetricName, QualitySection
 
@@ -63,3 +63,11 @@ def test_it_says_how_many_samples_a_bound_needs() -> None:
     assert needed_samples(accuracy(0.97, 0.97, 0.05, 50), QualitySection()) == 137
     assert needed_samples(accuracy(0.90, 0.97, 0.1, 50), QualitySection()) is None
     assert needed_samples(agreement(0.8), QualitySection(min=0.9)) is None
+
+
+def test_headroom_is_the_margin_of_certain_source_answers() -> None:
+    score = QualityScore("neighbour_agreement", 0.91, 0.90, 0.92, 200, 1.0, 0.1)
+    assert measure_headroom(score, QualitySection(min=0.95)) == pytest.approx(0.05)
+    assert measure_headroom(score, QualitySection(max_drop=0.02)) == 0.02
+    error = QualityScore("max_error", 0.5, 0.4, 0.6, 200, 0.0, 0.6)
+    assert measure_headroom(error, QualitySection(min=0.1)) == pytest.approx(0.1)
