@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from packc.candidate import Rejection
 from packc.errors import TargetError
-from packc.ingest.source import Geometry
+from packc.ingest.source import Geometry, SourceInfo, TextPreprocessing
 from packc.plan import make_plan
-from packc.spec.model import OptimizeSection
+from packc.spec.model import DistillSection, OptimizeSection
 from sources import device, source_info
 
 BERT = source_info("sentence-similarity", Geometry(layers=12, heads=12, hidden=768, ffn=3072))
@@ -52,3 +55,37 @@ def test_an_unsupported_target_says_why() -> None:
 
 def test_a_plan_is_pure() -> None:
     assert make_plan(BERT, device(), OptimizeSection()) == make_plan(BERT, device(), OptimizeSection())
+
+
+def text_source(**changes: object) -> SourceInfo:
+    text = TextPreprocessing(Path("tokenizer.json"), 128, 0, ("input_ids",))
+    return replace(BERT, preprocessing=text, **changes)  # type: ignore[arg-type]
+
+
+def test_a_student_is_tried_in_every_way_that_the_model_is() -> None:
+    distill = DistillSection(layers=3)
+    model = make_plan(text_source(), device(), OptimizeSection()).candidates
+    plan = make_plan(text_source(), device(), OptimizeSection(distill=distill))
+    assert plan.candidates[: len(model)] == model
+    students = plan.candidates[len(model) :]
+    assert [s.id for s in students] == [f"student3-{candidate.id}" for candidate in model]
+    assert {s.source for s in students} == {"student"}
+    assert [s.passes for s in students] == [candidate.passes for candidate in model]
+
+
+@pytest.mark.parametrize(
+    ("info", "reason"),
+    [
+        (text_source(origin="onnx"), "an .onnx file cannot be trained; give the checkpoint that it was exported from"),
+        (text_source(geometry=None), "its number of layers is not known before it is loaded"),
+        (BERT, "students are trained on text, and the model reads something else"),
+        (
+            text_source(geometry=Geometry(3, 12, 768, 3072)),
+            "the model has 3 layers, so a student can have 2 at most",
+        ),
+    ],
+)
+def test_why_there_is_no_student(info: SourceInfo, reason: str) -> None:
+    plan = make_plan(info, device(), OptimizeSection(distill=DistillSection(layers=3)))
+    assert all(candidate.source == "model" for candidate in plan.candidates)
+    assert plan.rejected[-1] == Rejection("student3", f"not distilled: {reason}")

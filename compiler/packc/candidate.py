@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from packc.tensors import Precision
 
@@ -39,6 +40,9 @@ class Candidate:
     passes: tuple[PassStep, ...]
     build: PassStep | None = None
     """What the runtime's own compiler makes of the lowered graph; None where that graph is the artifact."""
+
+    source: Literal["model", "student"] = "model"
+    """Which exported graph the passes begin with: the model's, or that of a student distilled from it."""
 
     @property
     def steps(self) -> tuple[PassStep, ...]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from packc.candidate import Candidate, Rejection
 from packc.errors import TargetError
-from packc.ingest.source import SourceInfo
+from packc.ingest.source import SourceInfo, TextPreprocessing
 from packc.runtimes import RUNTIMES
 from packc.runtimes.runtime import Runtime
 from packc.spec.model import OptimizeSection
@@ -46,7 +46,38 @@ def make_plan(
         offered, refused = runtime.candidates(info, target, precisions)
         candidates += offered
         rejected += refused
+    if optimize.distill is not None:
+        students, refused = _plan_students(info, optimize.distill.layers, candidates)
+        candidates += students
+        rejected += refused
     return Plan(tuple(candidates), tuple(rejected))
+
+
+def name_student(layers: int) -> str:
+    """What the candidates of a student with so many layers begin with."""
+    return f"student{layers}"
+
+
+def _plan_students(
+    info: SourceInfo, layers: int, candidates: Sequence[Candidate]
+) -> tuple[tuple[Candidate, ...], tuple[Rejection, ...]]:
+    """All that is tried on the model, tried on its student of `layers` too; or why there can be no student."""
+    name = name_student(layers)
+    if reason := _refuse_student(info, layers):
+        return (), (Rejection(name, f"not distilled: {reason}"),)
+    return tuple(replace(c, id=f"{name}-{c.id}", source="student") for c in candidates), ()
+
+
+def _refuse_student(info: SourceInfo, layers: int) -> str | None:
+    if info.origin == "onnx":
+        return "an .onnx file cannot be trained; give the checkpoint that it was exported from"
+    if info.geometry is None:
+        return "its number of layers is not known before it is loaded"
+    if not isinstance(info.preprocessing, TextPreprocessing):
+        return "students are trained on text, and the model reads something else"
+    if layers >= info.geometry.layers:
+        return f"the model has {info.geometry.layers} layers, so a student can have {info.geometry.layers - 1} at most"
+    return None
 
 
 def _choose_precisions(target: Target, optimize: OptimizeSection) -> tuple[Precision, ...]:

@@ -48,7 +48,7 @@ class Roofline:
 
     def find_floors(self, candidate: Candidate) -> tuple[Floor, ...] | None:
         """The candidate's at each case; None where nobody knows its precision's rate, or it computes something else."""
-        if any(step.name in CHANGES_WORK for step in candidate.passes):
+        if candidate.source != "model" or any(step.name in CHANGES_WORK for step in candidate.passes):
             return None
         floors = [find_floor(work, candidate.precision, self.peaks) for work in self.work]
         known = tuple(floor for floor in floors if floor is not None)

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from driver_world import World, write_tensors
+from models import write_jsonl
 from packc import __version__
 from packc.driver import inputs
-from packc.driver.inputs import digest_samples, gather_inputs, limit_samples, list_versions
+from packc.driver.inputs import BuildInputs, digest_samples, gather_inputs, limit_samples, list_versions
 from packc.errors import DataError
 from packc.host import probe_host
 from packc.ingest.inspect import inspect_source
@@ -112,3 +113,37 @@ def test_a_digest_is_of_content(tmp_path: Path) -> None:
     assert digest_samples(dataclasses.replace(samples, labels=("dog",))) != before
     image.write_bytes(b"b")
     assert digest_samples(samples) != before
+
+
+def test_a_student_is_taught_by_its_own_data_the_traffic_or_the_calibration(
+    tiny_bert_dir: Path, tmp_path: Path
+) -> None:
+    for name in ("eval", "calib", "traffic", "texts"):
+        write_jsonl(tmp_path / f"{name}.jsonl", [{"text": f"{name} {i}"} for i in range(30)])
+
+    def find(*sections: str, distill: str = "1") -> BuildInputs:
+        path = tmp_path / "spec.toml"
+        path.write_text(
+            f'[model]\nname = "m"\nsource = "{tiny_bert_dir}"\n[optimize]\ndistill = {distill}\n'
+            + "\n".join(sections)
+            + '\n[targets.cpu]\nprofile = "host"\n'
+        )
+        spec = read_spec(path)
+        return gather_inputs(resolve_targets(spec)[0], probe_host(), inspect_source(spec.model), verify=False)
+
+    def teach(*sections: str, distill: str = "1") -> str:
+        lessons = find(*sections, distill=distill).lessons
+        assert lessons is not None
+        assert len(lessons.texts) == 30
+        return lessons.texts[0]
+
+    quality = '[quality]\ndata = "eval.jsonl"'
+    calibration = '[calibration]\ndata = "calib.jsonl"\nsamples = 5'
+    traffic = '[workload]\ndata = "traffic.jsonl"'
+    assert teach(quality, calibration, traffic, distill='{ layers = 1, data = "texts.jsonl" }') == "texts 0"
+    assert teach(quality, calibration, traffic) == "traffic 0"
+    assert teach(quality, calibration) == "calib 0"
+    assert (teach(quality), find(quality).trains_on_evaluation) == ("eval 0", True)
+    assert find(quality, traffic).key != find(quality, traffic, distill='{ layers = 1, data = "texts.jsonl" }').key
+    with pytest.raises(DataError, match="there are no texts to train a student on"):
+        find()

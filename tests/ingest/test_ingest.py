@@ -30,13 +30,13 @@ def tensors_info(tiny_onnx_path: Path) -> SourceInfo:
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
     """The requests that went to a worker."""
     made: list[Request] = []
-    real = ingest._run_worker
+    real = ingest.run_worker
 
     def run(request: Request) -> None:
         made.append(request)
         real(request)
 
-    monkeypatch.setattr(ingest, "_run_worker", run)
+    monkeypatch.setattr(ingest, "run_worker", run)
     return made
 
 

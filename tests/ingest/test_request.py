@@ -11,11 +11,14 @@ from packc.ingest.request import (
     read_failure,
     read_request,
     read_source,
+    read_training,
     write_failure,
     write_request,
     write_source,
+    write_training,
 )
 from packc.ingest.source import SourceInfo, SourceModel
+from packc.ingest.student import Training
 from packc.samples import RawSamples
 from packc.spec.model import ModelSection
 from packc.tensors import TensorSpec
@@ -52,3 +55,9 @@ def test_source_is_found_where_its_folder_lies_now(tmp_path: Path) -> None:
     moved = replace(info, location="/elsewhere")
     found = read_source(tmp_path / "entry", moved)
     assert found == replace(source, info=moved, graph=tmp_path / "entry" / "model.onnx")
+
+
+def test_training(tmp_path: Path) -> None:
+    training = Training(3, 6, 300, 540, 1.3, 0.2, 90.0, "texts.jsonl")
+    write_training(tmp_path, training)
+    assert read_training(tmp_path) == training

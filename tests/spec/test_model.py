@@ -4,7 +4,17 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from packc.spec import model
-from packc.spec.model import QualitySection, Range, Section, Spec, Traffic, WorkloadOverride, WorkloadSection
+from packc.spec.model import (
+    DistillSection,
+    OptimizeSection,
+    QualitySection,
+    Range,
+    Section,
+    Spec,
+    Traffic,
+    WorkloadOverride,
+    WorkloadSection,
+)
 
 
 def test_sections_are_strict_closed_and_frozen() -> None:
@@ -34,3 +44,16 @@ def test_a_workload_override_has_the_keys_of_the_workload() -> None:
 def test_quality_takes_one_bound() -> None:
     with pytest.raises(ValidationError, match="not both"):
         QualitySection(min=0.9, max_drop=0.1)
+
+
+def test_a_student_is_asked_for_by_its_layers_or_by_a_table() -> None:
+    def read(value: object) -> DistillSection | None:
+        return OptimizeSection.model_validate({"distill": value}).distill
+
+    assert read(3) == DistillSection(layers=3) == DistillSection(layers=3, steps=300, max_minutes=15.0)
+    assert read({"layers": 2, "steps": 50, "data": "texts.jsonl"}) == DistillSection(
+        layers=2, steps=50, data="texts.jsonl"
+    )
+    for wrong in (0, True, "3", 3.0, {"steps": 5}, {"layers": 3, "epochs": 2}, {"layers": 3, "steps": 0}):
+        with pytest.raises(ValidationError):
+            read(wrong)

@@ -44,3 +44,12 @@ def test_data_of_targets_is_resolved_too(tmp_path: Path) -> None:
 
 def test_values_of_a_wrong_type_are_left_to_validation(tmp_path: Path) -> None:
     assert collect({"model": 3, "quality": {"data": 5}, "targets": [1], "workload": "x"}, tmp_path) == []
+
+
+def test_the_texts_of_a_student_are_resolved(tmp_path: Path) -> None:
+    (tmp_path / "texts.jsonl").touch()
+    document = {"optimize": {"distill": {"layers": 3, "data": "texts.jsonl"}}, "targets": {"a": {"optimize": {}}}}
+    assert collect(document, tmp_path) == []
+    assert document["optimize"]["distill"]["data"] == str(tmp_path / "texts.jsonl")
+    missing = {"targets": {"a": {"optimize": {"distill": {"data": "none.jsonl"}}}}}
+    assert [loc for loc, _ in collect(missing, tmp_path)] == [("targets", "a", "optimize", "distill", "data")]

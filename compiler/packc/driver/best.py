@@ -112,6 +112,9 @@ def _prefer(winner: Outcome, chosen: Outcome, packing: Packing) -> Verdict:
 
 def _add_caveat(verdict: Verdict, chosen: Outcome, packing: Packing) -> Verdict:
     is_calibrated = any(find_pass(step.name).calibrates for step in chosen.candidate.passes)
+    if chosen.candidate.source == "student" and packing.inputs.trains_on_evaluation:
+        caveat = "quality was judged on the samples that the student was trained on"
+        return replace(verdict, reasons=(*verdict.reasons, caveat))
     if is_calibrated and packing.inputs.calibrates_on_evaluation:
         caveat = "quality was judged on the samples that quantization was calibrated on"
         return replace(verdict, reasons=(*verdict.reasons, caveat))

@@ -97,7 +97,8 @@ def check_candidate(candidate: Candidate, trial: Trial, pilot: Sequence[int] = (
     outcome = Outcome(candidate, model=None, measurement=None, quality=None, failure=None, warnings=())
     exam = Exam(trial.ingested.inputs, trial.ingested.answers, trial.labels)
     try:
-        lowered = lower_graph(trial.ingested.source, candidate.passes, trial.ingested.calibration, trial.cache)
+        source = trial.ingested.find_source(candidate)
+        lowered = lower_graph(source, candidate.passes, trial.ingested.calibration, trial.cache)
         warnings = tuple(warning for report in lowered.reports for warning in report.warnings)
         model, remarks = _build_artifact(candidate, lowered.model, trial)
         outcome = replace(outcome, model=model, warnings=(*warnings, *remarks))
@@ -123,7 +124,7 @@ def _build_artifact(candidate: Candidate, graph: Path, trial: Trial) -> tuple[Pa
     if candidate.build is None:
         return graph, ()
     ingested = trial.ingested
-    geometry = ingested.source.info.geometry
+    geometry = ingested.find_source(candidate).info.geometry
     runtime = find_runtime(candidate.runtime)
     compiled = compile_artifact(runtime, candidate.build, graph, geometry, ingested.calibration, trial.cache)
     return compiled.model, compiled.remarks

@@ -13,6 +13,7 @@ from packc.cache import Cache, cache_key
 from packc.data.generate import generate_samples
 from packc.data.read import mark_pairs, read_samples
 from packc.driver.verdict import Findings
+from packc.errors import DataError, Diagnostic
 from packc.extras import list_libraries
 from packc.ingest.fingerprint import hash_file
 from packc.ingest.source import SourceInfo
@@ -35,10 +36,17 @@ class BuildInputs:
     calibration: RawSamples
     traffic: RawSamples | None
     """Real requests for the load test; None where the spec names none."""
+    lessons: RawSamples | None
+    """Texts to train a student on; None where the spec asks for none."""
     metric: MetricName
     """What quality is judged by: the spec's metric, or the task's."""
     key: str
     """Digest of all of this and of the tools' versions."""
+
+    @property
+    def trains_on_evaluation(self) -> bool:
+        """Whether a student is trained on the very samples that quality is judged on."""
+        return self.lessons is not None and self.lessons.origin == self.evaluation.origin
 
     @property
     def calibrates_on_evaluation(self) -> bool:
@@ -63,19 +71,38 @@ def gather_inputs(spec: TargetSpec, target: Target, info: SourceInfo, *, verify:
     metric = spec.quality.metric or default_metric(info.task)
     if count := count_samples(evaluation):
         check_samples(metric, info.task, count, len(evaluation.labels))
-    calibration = read_samples(Path(spec.calibration.data), info) if spec.calibration.data else traffic or evaluation
-    calibration = limit_samples(calibration, spec.calibration.samples)
-    info = mark_pairs(info, evaluation, calibration, traffic)
+    whole = read_samples(Path(spec.calibration.data), info) if spec.calibration.data else traffic or evaluation
+    calibration = limit_samples(whole, spec.calibration.samples)
+    lessons = _find_lessons(spec, info, traffic or whole)
+    info = mark_pairs(info, evaluation, calibration, traffic, lessons)
     key = cache_key(
         spec=spec.model_dump(mode="json"),
         target=asdict(target),
         source=info.fingerprint,
-        data=[digest_samples(samples) for samples in (evaluation, calibration, traffic) if samples],
+        data=[digest_samples(samples) for samples in (evaluation, calibration, traffic, lessons) if samples],
         versions=list_versions(),
         machine=platform.node(),
         verify=verify,
     )
-    return BuildInputs(spec, target, info, evaluation, calibration, traffic, metric, key)
+    return BuildInputs(spec, target, info, evaluation, calibration, traffic, lessons, metric, key)
+
+
+def _find_lessons(spec: TargetSpec, info: SourceInfo, others: RawSamples) -> RawSamples | None:
+    """What a student is trained on: `[optimize] distill.data`, else the traffic, else all calibration data.
+
+    Raises DataError when the spec asks for a student and names no data at all: random words teach nothing.
+    """
+    distill = spec.optimize.distill
+    if distill is None:
+        return None
+    if distill.data:
+        return read_samples(Path(distill.data), info)
+    if others.is_generated:
+        message = "[optimize] distill: there are no texts to train a student on"
+        raise DataError(
+            Diagnostic(message, hint='give distill = { layers = 3, data = "texts.jsonl" }, no labels needed')
+        )
+    return others
 
 
 def list_versions() -> dict[str, str]:

@@ -71,9 +71,9 @@ def choose_base(outcomes: Sequence[Outcome], trial: Trial) -> Outcome | None:
 
 
 def is_plain(candidate: Candidate) -> bool:
-    """Whether it quantizes the activations of all linear layers, and could leave some out."""
+    """Whether it quantizes the activations of all linear layers of the model itself, and could leave some out."""
     step = find_quantizer(candidate)
-    return step is not None and not step.options.get("exclude")
+    return candidate.source == "model" and step is not None and not step.options.get("exclude")
 
 
 def keep_layers(base: Candidate, names: tuple[str, ...]) -> Candidate:

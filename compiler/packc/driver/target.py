@@ -14,6 +14,7 @@ from pathlib import Path
 from packc.cache import Cache, cache_key
 from packc.data.workload import make_latency_inputs, workload_cases
 from packc.driver.best import publish_best
+from packc.driver.distill import distill_plan
 from packc.driver.endings import BuildOptions, End, TargetResult, publish_jobs, publish_plan
 from packc.driver.evaluate import Trial
 from packc.driver.halving import log_duration, search_candidates
@@ -59,6 +60,9 @@ def build_target(inputs: BuildInputs, final: Path, options: BuildOptions, cache:
         _check_server(options, cache)
     with log_duration("export and reference answers"):
         ingested = ingest_model(inputs.info, inputs.evaluation, inputs.calibration, cache)
+    plan, distilled = distill_plan(plan, inputs, cache)
+    if distilled is not None:
+        ingested = replace(ingested, student=distilled.source)
     trial = make_trial(inputs, ingested, cache, verify=options.verify)
     with log_duration("finding the physical limit"):
         roofline = find_roofline(trial, target)
@@ -70,7 +74,8 @@ def build_target(inputs: BuildInputs, final: Path, options: BuildOptions, cache:
     search = search_candidates(plan.candidates, trial)
     found = inputs.make_findings(search.outcomes, (*plan.rejected, *search.skipped))
     sensitivity = find_sensitivity(search.outcomes, trial)
-    findings = replace(found, verify=options.verify, roofline=roofline, sensitivity=sensitivity)
+    training = distilled.training if distilled else None
+    findings = replace(found, verify=options.verify, roofline=roofline, sensitivity=sensitivity, training=training)
     rule = plan_serving(spec, target, ingested.source)
     with log_duration("packaging and verifying"):
         return publish_best(Packing(inputs, trial, findings, rule, pipeline, options, limit), final)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 from packc.driver.limits import record_limits
 from packc.driver.sensitivity import record_sensitivity
+from packc.ingest.student import Training
 from packc.package.manifest import (
     CandidateRecord,
     LoadRecord,
@@ -19,6 +20,7 @@ from packc.package.manifest import (
     ServedRecord,
     ServingRecord,
     State,
+    StudentRecord,
     TriedPlanRecord,
     VerdictRecord,
 )
@@ -48,6 +50,8 @@ class Findings:
     roofline: Roofline | None = None
     sensitivity: Mapping[str, Sensitivity] = field(default_factory=dict)
     """What mixed candidates rest on, by runtime."""
+    training: Training | None = None
+    """Of the student, where candidates begin with one."""
 
     @property
     def local_spec(self) -> TargetSpec:
@@ -84,6 +88,7 @@ def record_findings(
         serving=_record_serving(serving, tried, verdict.chosen) if serving else None,
         limits=record_limits(findings.roofline, findings.outcomes) if findings.roofline else None,
         sensitivity=record_sensitivity(findings.sensitivity, findings.outcomes, verdict.chosen),
+        student=StudentRecord(**asdict(findings.training)) if findings.training else None,
         build_key=findings.build_key,
     )
 

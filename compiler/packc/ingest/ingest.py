@@ -18,6 +18,7 @@ from typing import BinaryIO, NoReturn
 
 from packc import __version__
 from packc.cache import Cache, cache_key
+from packc.candidate import Candidate
 from packc.errors import DataError, Diagnostic, MissingError, PackError, SourceError
 from packc.ingest.export import OPSET
 from packc.ingest.fingerprint import hash_file
@@ -61,6 +62,16 @@ class Ingested:
     inputs: Path
     answers: Path
     calibration: Path
+    student: SourceModel | None = None
+    """A smaller model that was trained to answer as the source does; None where none was asked for."""
+
+    def find_source(self, candidate: Candidate) -> SourceModel:
+        """The exported model that `candidate` begins with. Raises PackError when it is not there."""
+        if candidate.source == "model":
+            return self.source
+        if self.student is None:
+            raise PackError(f"{candidate.id}: there is no student")
+        return self.student
 
 
 def ingest_model(info: SourceInfo, evaluation: RawSamples, calibration: RawSamples, cache: Cache) -> Ingested:
@@ -69,13 +80,13 @@ def ingest_model(info: SourceInfo, evaluation: RawSamples, calibration: RawSampl
     Raises SourceError when it cannot be exported, or when the export differs from it; DataError when samples do not fit
     it; MissingError when a library is missing.
     """
-    versions = _tool_versions(info)
-    export_key = cache_key(info=_content_of(info), tools=versions, opset=OPSET)
-    answers_key = cache_key(export=export_key, evaluation=_hash_raw(evaluation), calibration=_hash_raw(calibration))
+    versions = find_tool_versions(info)
+    export_key = cache_key(info=content_of(info), tools=versions, opset=OPSET)
+    answers_key = cache_key(export=export_key, evaluation=hash_raw(evaluation), calibration=hash_raw(calibration))
 
     def run(export: Path, answers: Path | None, *, make_export: bool) -> None:
         request = Request(info, export, make_export, answers, evaluation, calibration, tuple(search_path()))
-        _run_worker(request)
+        run_worker(request)
 
     def make_answers(folder: Path) -> None:
         """Fills both entries in one run when the export is missing too."""
@@ -95,18 +106,18 @@ def ingest_model(info: SourceInfo, evaluation: RawSamples, calibration: RawSampl
     return Ingested(source, answers / INPUTS_FILE, answers / ANSWERS_FILE, answers / CALIBRATION_FILE)
 
 
-def _content_of(info: SourceInfo) -> list[object]:
+def content_of(info: SourceInfo) -> list[object]:
     """What of `info` changes the export: not where its files lie."""
     factory = info.location.rsplit(":", 1)[-1] if info.origin == "torch" else None
     return [info.origin, info.fingerprint, factory, info.task, info.pooling, info.normalize]
 
 
-def _hash_raw(raw: RawSamples) -> list[object]:
+def hash_raw(raw: RawSamples) -> list[object]:
     tensors = hash_file(raw.tensors) if raw.tensors else None
     return [raw.is_generated, raw.texts, [hash_file(image) for image in raw.images], tensors]
 
 
-def _tool_versions(info: SourceInfo) -> dict[str, str]:
+def find_tool_versions(info: SourceInfo) -> dict[str, str]:
     found = {"packc": __version__}
     for tool in TOOLS:
         try:
@@ -120,9 +131,10 @@ def _tool_versions(info: SourceInfo) -> dict[str, str]:
     return found
 
 
-def _run_worker(request: Request) -> None:
+def run_worker(request: Request) -> None:
     """Runs the worker on `request`; what it prints is kept for the error. Raises PackError."""
-    log.info("%s %s", "exporting" if request.make_export else "running", request.info.location)
+    action = "training a student of" if request.student else "exporting" if request.make_export else "running"
+    log.info("%s %s", action, request.info.location)
     with TemporaryDirectory(prefix="pack-ingest-") as folder:
         file, output = Path(folder, "request.json"), Path(folder, "output.txt")
         write_request(file, request)
@@ -146,6 +158,7 @@ def _run_child(request: Request, file: Path, stream: BinaryIO) -> int:
         "OMP_WAIT_POLICY": "PASSIVE",
     }
     command = [sys.executable, "-m", "packc.ingest.worker", str(file)]
+    limit_s = TIME_LIMIT_S + (request.student.max_seconds if request.student else 0.0)
     try:
         return subprocess.run(
             command,
@@ -153,12 +166,12 @@ def _run_child(request: Request, file: Path, stream: BinaryIO) -> int:
             stdout=stream,
             stderr=stream,
             env=environment,
-            timeout=TIME_LIMIT_S,
+            timeout=limit_s,
             check=False,
         ).returncode
     except subprocess.TimeoutExpired as error:
         raise SourceError(
-            f"exporting {request.info.location} took more than {TIME_LIMIT_S / 60:.0f} minutes and was stopped"
+            f"exporting {request.info.location} took more than {limit_s / 60:.0f} minutes and was stopped"
         ) from error
 
 

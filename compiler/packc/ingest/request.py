@@ -9,6 +9,7 @@ from typing import Literal, TypeVar
 from pydantic import TypeAdapter
 
 from packc.ingest.source import SourceInfo, SourceModel
+from packc.ingest.student import StudentPlan, Training
 from packc.samples import RawSamples
 
 Record = TypeVar("Record")
@@ -19,6 +20,7 @@ FAILURE_FILE = "failure.json"
 INPUTS_FILE = "inputs.npz"
 ANSWERS_FILE = "answers.npz"
 CALIBRATION_FILE = "calibration.npz"
+TRAINING_FILE = "training.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class Request:
     calibration: RawSamples
     search_path: tuple[str, ...]
     """Where the modules of factories are looked for."""
+    student: StudentPlan | None = None
+    """When given, what is exported is no model of the source's but a student of it, trained on `calibration`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,16 @@ def read_source(folder: Path, info: SourceInfo) -> SourceModel:
 
     source = _read(folder / SOURCE_FILE, SourceModel)
     return replace(source, info=info, graph=folder / source.graph.name)
+
+
+def write_training(folder: Path, training: Training) -> None:
+    """Writes what is known of a student's training beside its graph."""
+    _write(folder / TRAINING_FILE, Training, training)
+
+
+def read_training(folder: Path) -> Training:
+    """Reads what `write_training` wrote."""
+    return _read(folder / TRAINING_FILE, Training)
 
 
 def _write(path: Path, kind: type[Record], value: Record) -> None:

@@ -22,8 +22,8 @@ from packc.ingest.load_checkpoint import load_checkpoint
 from packc.ingest.load_factory import load_factory
 from packc.ingest.model_inputs import make_inputs
 from packc.ingest.onnx_graph import copy_onnx
-from packc.ingest.parity import compare_export, make_probes
-from packc.ingest.reference import OnnxReference, Reference
+from packc.ingest.parity import Probe, compare_export, make_probes
+from packc.ingest.reference import OnnxReference, Reference, TorchReference
 from packc.ingest.request import (
     ANSWERS_FILE,
     CALIBRATION_FILE,
@@ -35,8 +35,11 @@ from packc.ingest.request import (
     read_request,
     write_failure,
     write_source,
+    write_training,
 )
-from packc.ingest.source import SourceModel
+from packc.ingest.source import SourceInfo, SourceModel
+from packc.ingest.student import StudentPlan, make_student
+from packc.ingest.train import train_student
 from packc.samples import save_numbered, save_samples
 from packc.tensors import TensorSpec
 
@@ -51,6 +54,8 @@ def run_request(request: Request) -> None:
     """Does what `request` asks for. Raises PackError."""
     if request.info.origin == "onnx":
         _ingest_onnx(request)
+    elif request.student is not None:
+        _distill(request, request.student)
     else:
         _ingest_torch(request)
 
@@ -71,23 +76,44 @@ def _ingest_onnx(request: Request) -> None:
 def _ingest_torch(request: Request) -> None:
     """The source answers first and is freed before the export is loaded: both at once would take twice the memory."""
     info = request.info
-    reference = load_factory(info, request.search_path) if info.origin == "torch" else load_checkpoint(info)
-    graph = request.export / GRAPH_FILE
-    answer = reference.outputs[0]
+    reference = _load_source(request)
     probes = []
     if request.answers is not None:
         _write_answers(request, reference, reference.read_inputs(), request.answers)
     if request.make_export:
-        export_module(reference, graph)
+        export_module(reference, request.export / GRAPH_FILE)
         probes = make_probes(reference, info)
+    answer = reference.outputs[0]
     del reference
     gc.collect()
     if request.make_export:
-        exported = OnnxReference(graph)
-        parity = compare_export(exported, probes)
-        inputs, outputs = exported.read_signature()
-        exporter = _tool_versions("torch", "onnxscript", *(["transformers"] if info.origin == "huggingface" else []))
-        write_source(SourceModel(info, graph, inputs, outputs, answer, parity, exporter))
+        _write_source(info, request.export / GRAPH_FILE, probes, answer)
+
+
+def _distill(request: Request, plan: StudentPlan) -> None:
+    """Trains a student and exports it as any other source, compared with the student itself."""
+    teacher = _load_source(request)
+    inputs = make_inputs(request.calibration, request.info, teacher.read_inputs(), CALIBRATION_SEED)
+    student = make_student(teacher, plan.layers, plan.of_layers)
+    write_training(request.export, train_student(student, teacher, request.info, list(inputs), plan))
+    reference = student.reference
+    graph = request.export / GRAPH_FILE
+    export_module(reference, graph)
+    _write_source(request.info, graph, make_probes(reference, request.info), reference.outputs[0])
+
+
+def _load_source(request: Request) -> TorchReference:
+    info = request.info
+    return load_factory(info, request.search_path) if info.origin == "torch" else load_checkpoint(info)
+
+
+def _write_source(info: SourceInfo, graph: Path, probes: Sequence[Probe], answer: str) -> None:
+    """Compares the exported `graph` with its source's answers and describes it in source.json."""
+    exported = OnnxReference(graph)
+    parity = compare_export(exported, probes)
+    inputs, outputs = exported.read_signature()
+    exporter = _tool_versions("torch", "onnxscript", *(["transformers"] if info.origin == "huggingface" else []))
+    write_source(SourceModel(info, graph, inputs, outputs, answer, parity, exporter))
 
 
 def _write_answers(request: Request, reference: Reference, specs: Sequence[TensorSpec], folder: Path) -> None:

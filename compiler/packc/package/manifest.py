@@ -248,6 +248,20 @@ class RejectedRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class StudentRecord:
+    """Mirrors packc.ingest.student.Training, field by field: the student that candidates named `student...` are of."""
+
+    layers: int
+    of_layers: int
+    steps: int
+    samples: int
+    loss_before: float
+    loss_after: float
+    seconds: float
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     model: str
     target: str
@@ -264,6 +278,7 @@ class Manifest:
     """None where the model's work or the device's peaks are not known, and where nothing was timed."""
     sensitivity: SensitivityRecord | None = None
     """None where no mixed precision was tried."""
+    student: StudentRecord | None = None
     build_key: str = ""
     """Digest of all that the build depends on: an equal one means that nothing changed."""
     files: dict[str, str] = field(default_factory=dict)

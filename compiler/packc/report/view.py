@@ -169,6 +169,13 @@ def make_caveats(manifest: Manifest) -> tuple[str, ...]:
             "Quality was judged on generated inputs only, because the spec names no data. "
             "It says little about real requests; set [quality] data."
         )
+    if student := manifest.student:
+        caveats.append(
+            f"Candidates of the student compute {student.layers} of the model's {student.of_layers} layers, trained in "
+            f"{student.seconds:.0f} s ({describe_count(student.steps, 'step')} on "
+            f"{describe_count(student.samples, 'text')}) to answer as the model does: on texts held out from that, the "
+            f"loss went from {student.loss_before:.3g} to {student.loss_after:.3g}."
+        )
     noisy = [record.id for record in manifest.candidates if record.measurements and record.measurements.noisy]
     if noisy:
         caveats.append(

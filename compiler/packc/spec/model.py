@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from packc.tensors import Precision
 
@@ -172,6 +172,29 @@ class CalibrationSection(Section):
     samples: int = Field(default=128, ge=1, le=100_000, description="How many of them to use, at most: the first ones.")
 
 
+class DistillSection(Section):
+    """[optimize] distill: a student of fewer layers, trained on text to answer as the model does."""
+
+    layers: int = Field(ge=1, description="Layers of the student; the model has more.")
+    steps: int = Field(default=300, ge=1, le=100_000, description="Training steps, at most.")
+    data: str | None = Field(
+        default=None, description="Text to train on, labels unused; the workload's or the calibration data by default."
+    )
+    max_minutes: float = Field(
+        default=15.0, gt=0, allow_inf_nan=False, description="Training ends after this time, whatever its steps."
+    )
+
+
+def _read_distill(value: object) -> object:
+    """`distill = 3` is short for `distill = { layers = 3 }`."""
+    return {"layers": value} if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+DistillOption = Annotated[
+    DistillSection | None, BeforeValidator(_read_distill, json_schema_input_type=DistillSection | int | None)
+]
+
+
 class OptimizeSection(Section):
     """[optimize]: what is best, and where to look for it."""
 
@@ -185,6 +208,9 @@ class OptimizeSection(Section):
         description="Inference libraries to try; all that compile for the target by default.",
     )
     max_minutes: Bound = Field(default=0.0, description="Time limit of the search; 0 means none.")
+    distill: DistillOption = Field(
+        default=None, description="Layers of a student to train and compile as well, or a table; none by default."
+    )
 
 
 class ServeSection(Section):

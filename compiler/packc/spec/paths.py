@@ -31,6 +31,9 @@ def resolve_paths(document: dict[str, Any], folder: Path, report: Report) -> Non
     for loc, section in _find_sections(document):
         if isinstance(data := section.get("data"), str):
             section["data"] = _resolve_existing((*loc, "data"), data, folder, report)
+        distill = section.get("distill")
+        if isinstance(distill, dict) and isinstance(data := distill.get("data"), str):
+            distill["data"] = _resolve_existing((*loc, "distill", "data"), data, folder, report)
 
 
 def resolve_source(source: str, folder: Path) -> str:
