@@ -164,6 +164,7 @@ def test_only_what_quantizes_all_activations_is_plain() -> None:
         return Candidate("a", "r", "int8", (step,), build)
 
     assert is_plain(make(PassStep("quantize_dynamic")))
+    assert not is_plain(replace(make(PassStep("quantize_dynamic")), source="student"))
     assert is_plain(make(SMOOTH, PassStep("openvino", {"quantize": "full"})))
     assert not is_plain(make(SMOOTH, PassStep("openvino", {"quantize": "weights"})))
     assert not is_plain(make(PassStep("quantize_dynamic", {"exclude": "ffn_down"})))
