@@ -107,7 +107,7 @@ def classify(outcome: Outcome, spec: TargetSpec) -> Status:
 
 def find_baseline(outcomes: Sequence[Outcome]) -> Outcome | None:
     """The model as it was exported, which the others are compared with; a plan has it first."""
-    return next((o for o in outcomes if not o.candidate.passes and o.candidate.source == "model"), None)
+    return next((o for o in outcomes if not o.candidate.steps and o.candidate.source == "model"), None)
 
 
 def find_misses(outcome: Outcome, spec: TargetSpec) -> tuple[Miss, ...]:
