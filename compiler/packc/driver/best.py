@@ -111,7 +111,10 @@ def _prefer(winner: Outcome, chosen: Outcome, packing: Packing) -> Verdict:
 
 
 def _add_caveat(verdict: Verdict, chosen: Outcome, packing: Packing) -> Verdict:
-    is_calibrated = any(find_pass(step.name).calibrates for step in chosen.candidate.passes)
+    candidate = chosen.candidate
+    is_calibrated = any(find_pass(step.name).calibrates for step in candidate.passes)
+    if candidate.build is not None:
+        is_calibrated |= candidate.build.options.get("quantize") == "full"
     if chosen.candidate.source == "student" and packing.inputs.trains_on_evaluation:
         caveat = "quality was judged on the samples that the student was trained on"
         return replace(verdict, reasons=(*verdict.reasons, caveat))
