@@ -9,6 +9,7 @@ from packc.candidate import Rejection
 from packc.errors import TargetError
 from packc.ingest.source import Geometry, SourceInfo, TextPreprocessing
 from packc.plan import make_plan
+from packc.runtimes.onnxruntime import OnnxRuntime
 from packc.spec.model import DistillSection, OptimizeSection
 from sources import device, source_info
 
@@ -38,8 +39,22 @@ def test_the_spec_narrows_the_runtimes() -> None:
 def test_a_precision_that_the_target_lacks_is_an_error() -> None:
     with pytest.raises(TargetError, match=r"\[optimize\] precisions: Box \(box\) has no bf16, fp8") as caught:
         make_plan(BERT, device(), OptimizeSection(precisions=("bf16", "fp32", "fp8")))
-    assert caught.value.hint == "it has fp32, int8"
+    assert caught.value.hint == "it has fp32, int8, int4"
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("optimize", [OptimizeSection(goal="size"), OptimizeSection(precisions=("int8", "int4"))])
+def test_weights_in_4_bits_are_tried_where_size_is_the_goal_or_the_spec_says_so(optimize: OptimizeSection) -> None:
+    plan = make_plan(BERT, device(), optimize, (OnnxRuntime(),))
+    assert "onnxruntime-int4-weights" in {candidate.id for candidate in plan.candidates}
+    assert "int4" not in plan.rejected[0].what
+    other = make_plan(BERT, device(), OptimizeSection(), (OnnxRuntime(),))
+    assert "int4" not in {candidate.precision for candidate in other.candidates}
+
+
+def test_only_cpus_have_stored_precisions() -> None:
+    with pytest.raises(TargetError, match="has no int4"):
+        make_plan(BERT, device("neuron", native=("bf16",)), OptimizeSection(precisions=("int4",)))
 
 
 def test_a_target_without_a_runtime_has_no_candidates_but_a_reason() -> None:

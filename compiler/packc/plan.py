@@ -16,6 +16,9 @@ from packc.tensors import PRECISIONS, Precision
 
 __all__ = ["Plan", "Rejection", "make_plan"]
 
+STORED: tuple[Precision, ...] = ("int4",)
+"""Precisions of stored weights that every CPU can unpack while it computes in another one: smaller, not faster."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -30,15 +33,16 @@ def make_plan(
 ) -> Plan:
     """Every candidate of every runtime that fits, in the precisions that the spec asks for (default: the target's).
 
-    `[optimize] runtimes` narrows the `runtimes`.
+    Where size is the goal, a CPU's weights may have 4 bits without being asked for. `[optimize] runtimes` narrows the
+    `runtimes`.
 
     Raises TargetError when the spec asks for a precision that the target lacks.
     """
     if target.unsupported is not None:
         return Plan((), (Rejection(target.id, target.unsupported),))
     candidates: list[Candidate] = []
-    rejected = _reject_lacking(target)
     precisions = _choose_precisions(target, optimize)
+    rejected = _reject_lacking(target, precisions)
     asked = optimize.runtimes
     for runtime in runtimes:
         if asked is not None and runtime.name not in asked:
@@ -82,18 +86,19 @@ def _refuse_student(info: SourceInfo, layers: int) -> str | None:
 
 def _choose_precisions(target: Target, optimize: OptimizeSection) -> tuple[Precision, ...]:
     asked = optimize.precisions
+    stored = STORED if target.kind == "cpu" else ()
     if asked is None:
-        return target.native
-    lacking = [precision for precision in asked if precision not in target.native]
+        return (*target.native, *stored) if optimize.goal == "size" else target.native
+    lacking = [precision for precision in asked if precision not in (*target.native, *stored)]
     if lacking:
         raise TargetError(
             f"[optimize] precisions: {target.name} ({target.id}) has no {', '.join(lacking)}",
-            hint=f"it has {', '.join(target.native)}",
+            hint=f"it has {', '.join((*target.native, *stored))}",
         )
     return asked
 
 
-def _reject_lacking(target: Target) -> list[Rejection]:
+def _reject_lacking(target: Target, chosen: Sequence[Precision]) -> list[Rejection]:
     """One line for all the precisions that the device does not have."""
-    lacking = [precision for precision in PRECISIONS if precision not in target.native]
+    lacking = [precision for precision in PRECISIONS if precision not in (*target.native, *chosen)]
     return [Rejection(", ".join(lacking), f"{target.name} has no hardware for it")] if lacking else []

@@ -10,7 +10,7 @@ import pytest
 
 from graphs import apply_pass, count_nodes, evaluate_model, make_context, parse_graph, random_weights, run_model
 from packc.passes.graph_pass import PassError
-from packc.passes.quantize_dynamic import QuantizeDynamic, quantize_weights
+from packc.passes.quantize_dynamic import QuantizeDynamic
 
 GRAPH = """
 agraph (int64[batch, length] ids) => (float[batch, length, 8] y) {
@@ -46,10 +46,11 @@ def test_quantize_dynamic_leaves_int8_weights_only(tmp_path: Path) -> None:
     assert 0 < relative_error(model, expected) < 0.03
 
 
-def test_quantize_dynamic_is_merged_by_onnx_runtime(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unsigned", [False, True])
+def test_quantize_dynamic_is_merged_by_onnx_runtime(tmp_path: Path, unsigned: bool) -> None:
     """The bias goes into the integer product too: no separate operator is left around it."""
     model = parse_graph(GRAPH, WEIGHTS)
-    apply_pass(QuantizeDynamic(), model, make_context(tmp_path))
+    apply_pass(QuantizeDynamic(), model, make_context(tmp_path, unsigned=unsigned))
     path, options = tmp_path / "optimized.onnx", ort.SessionOptions()
     options.optimized_model_filepath = str(path)
     ort.InferenceSession(ir.to_proto(model).SerializeToString(), options, providers=["CPUExecutionProvider"])
@@ -80,25 +81,22 @@ def test_one_scale_a_channel_is_closer_than_one_a_tensor(tmp_path: Path) -> None
     assert errors[False] > 4 * errors[True]
 
 
-def test_a_reduced_range_is_exact_in_onnx_runtime_on_every_cpu(tmp_path: Path) -> None:
-    """All weights and activations as large as they get: the sums that 8-bit weights lose on CPUs without VNNI."""
+@pytest.mark.parametrize(
+    ("option", "dtype", "largest"), [("reduce_range", np.int8, 63), ("unsigned", np.uint8, 128 + 127)]
+)
+def test_sums_are_exact_in_onnx_runtime_on_every_cpu(
+    tmp_path: Path, option: str, dtype: type[np.generic], largest: int
+) -> None:
+    """All weights and activations as large as they get: the sums that signed 8 bits lose on CPUs without VNNI."""
     model = parse_graph(
         "agraph (float[batch, 64] x) => (float[batch, 32] y) { y = MatMul(x, w) }", {"w": np.ones((64, 32), np.float32)}
     )
-    apply_pass(QuantizeDynamic(), model, make_context(tmp_path, reduce_range=True))
+    apply_pass(QuantizeDynamic(), model, make_context(tmp_path, **{option: True}))
     weights = [value.const_value for name, value in model.graph.initializers.items() if name.endswith("_quantized")]
-    assert [tensor.numpy().max() for tensor in weights if tensor is not None] == [63]
+    (tensor,) = [tensor for tensor in weights if tensor is not None]
+    assert (tensor.numpy().dtype, tensor.numpy().max()) == (dtype, largest)
     x = np.ones((2, 64), np.float32)
     np.testing.assert_allclose(run_model(model, x=x)[0], np.full((2, 32), 64), rtol=1e-5)
-
-
-def test_quantize_weights_is_symmetric() -> None:
-    weights = np.array([[1.0, 0.0], [-2.0, 0.0]], np.float32)
-    quantized, scale = quantize_weights(weights, axis=0)
-    np.testing.assert_array_equal(quantized, [[64, 0], [-127, 0]])
-    np.testing.assert_allclose(scale, [[2 / 127, 1.0]])
-    reduced, _ = quantize_weights(weights, axis=0, largest=63)
-    np.testing.assert_array_equal(reduced, [[31, 0], [-63, 0]])
 
 
 def test_quantize_dynamic_requires_a_linear_layer(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from packc.passes.fuse_layer_norm import FuseLayerNorm
 from packc.passes.graph_pass import GraphPass
 from packc.passes.quantize_dynamic import QuantizeDynamic
 from packc.passes.quantize_static import QuantizeStatic
+from packc.passes.quantize_weights import QuantizeWeights
 from packc.passes.remove_padding import RemovePadding
 from packc.passes.shield_layer_norm import ShieldLayerNorm
 from packc.passes.smooth_outliers import SmoothOutliers
@@ -30,6 +31,7 @@ PASSES: tuple[GraphPass, ...] = (
     CastBf16(),
     QuantizeDynamic(),
     QuantizeStatic(),
+    QuantizeWeights(),
 )
 
 
