@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,6 @@ from packc.cache import Cache, cache_key
 from packc.ingest.fingerprint import fingerprint_files, hash_file
 from packc.measure import work_child
 from packc.measure.child import run_child
-from packc.samples import iter_samples
 from packc.tensors import ShapeCase
 
 
@@ -28,27 +27,27 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class WorkRequest:
-    """What the child counts: the graph, and each case's shape of every input."""
+    """What the child counts: the graph in a call with each of the first `cases` samples."""
 
     model: Path
-    shapes: tuple[Mapping[str, tuple[int, ...]], ...]
+    samples: Path
+    cases: int
 
 
 def count_work(graph: Path, cases: Sequence[ShapeCase], latency_inputs: Path, cache: Cache) -> tuple[Work, ...]:
     """The work of the ONNX file `graph` at each case, whose inputs are the samples of `latency_inputs`.
 
-    Raises PackError when the graph's shapes cannot be told.
+    Raises PackError when the graph cannot be run.
     """
-    samples = iter_samples(latency_inputs, range(len(cases)))
-    shapes = tuple({name: tuple(array.shape) for name, array in sample.items()} for sample in samples)
     adapter = TypeAdapter(tuple[Work, ...])
 
     def make(folder: Path) -> None:
-        request = TypeAdapter(WorkRequest).dump_json(WorkRequest(graph, shapes))
+        request = TypeAdapter(WorkRequest).dump_json(WorkRequest(graph, latency_inputs, len(cases)))
         answer = run_child("packc.measure.work_child", request)
         (folder / "work.json").write_bytes(adapter.dump_json(adapter.validate_json(answer)))
 
     beside = [file for file in graph.parent.rglob("*") if file.is_file()]
     content, code = fingerprint_files(beside, graph.parent), hash_file(Path(work_child.__file__))
-    key = cache_key(graph=content, main=graph.name, shapes=shapes, code=code)
+    inputs = hash_file(latency_inputs)
+    key = cache_key(graph=content, main=graph.name, inputs=inputs, cases=len(cases), code=code)
     return adapter.validate_json((cache.get_or_make("work", key, make) / "work.json").read_bytes())

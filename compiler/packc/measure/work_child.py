@@ -1,7 +1,8 @@
 """Counts the work of an ONNX graph: `python -m packc.measure.work_child` reads a WorkRequest and writes its answer.
 
 Counted are matrix products, convolutions and attention; other operators are left out, so that the count is the least
-that has to be done.
+that has to be done. Shapes are those of a real call: what a graph computes from its inputs' values, inference of shapes
+cannot tell.
 """
 
 from __future__ import annotations
@@ -13,70 +14,72 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from packc.samples import Sample, iter_samples
+
 Shape = tuple[int, ...]
 
+LOG_ERRORS_ONLY = 3
+EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 
-def count_graph(model: Path, inputs: Mapping[str, Shape]) -> tuple[float, float]:
-    """(flops, weights) of one call with inputs of these shapes. Raises ValueError where a shape cannot be told."""
+
+def count_graph(model: Path, sample: Sample) -> tuple[float, float]:
+    """(flops, weights) of one call with this input."""
     import onnx
 
-    proto = onnx.load(model, load_external_data=False)
-    fix_inputs(proto.graph, inputs)
-    proto = onnx.shape_inference.infer_shapes(proto, data_prop=True)
-    shapes = read_shapes(proto.graph)
-    constants = {tensor.name for tensor in proto.graph.initializer}
+    graph = onnx.load(model, load_external_data=False)
+    nodes = [node for node in graph.graph.node if node.op_type in COUNTED]
+    constants = find_constants(graph.graph)
+    shapes = read_shapes(
+        graph, {name for node in nodes for name in [*node.input, node.output[0]] if name}, model, sample
+    )
     flops, weights = 0.0, dict[str, int]()
-    for node in proto.graph.node:
-        if node.op_type == "Constant" or (node.input and all(not n or n in constants for n in node.input)):
-            constants.update(node.output)
-        operands = COUNTED.get(node.op_type)
-        if operands is None:
-            continue
-        flops += operands(node, [_known(shapes, name, node) for name in node.input if name], shapes)
+    for node in nodes:
+        flops += COUNTED[node.op_type](node, [shapes[name] for name in node.input if name], shapes)
         weights |= {name: math.prod(shapes[name]) for name in node.input[:2] if name in constants}
     return flops, float(sum(weights.values()))
 
 
-def fix_inputs(graph: Any, inputs: Mapping[str, Shape]) -> None:
-    """Gives the graph's inputs these shapes, and forgets those of what follows from them."""
-    for value in graph.input:
-        if value.name in inputs:
-            dims = value.type.tensor_type.shape.dim
-            for dim, size in zip(dims, inputs[value.name], strict=True):
-                dim.dim_value = size
-    del graph.value_info[:]
-    for value in graph.output:
-        value.type.tensor_type.ClearField("shape")
+def find_constants(graph: Any) -> set[str]:
+    """Tensors that do not depend on the inputs."""
+    constants = {tensor.name for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant" or (node.input and all(not n or n in constants for n in node.input)):
+            constants.update(node.output)
+    return constants
 
 
-def read_shapes(graph: Any) -> dict[str, Shape]:
-    """Of every tensor whose shape is known in full."""
-    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    for value in [*graph.input, *graph.value_info, *graph.output]:
-        tensor = value.type.tensor_type
-        if tensor.HasField("shape") and all(dim.HasField("dim_value") for dim in tensor.shape.dim):
-            shapes[value.name] = tuple(dim.dim_value for dim in tensor.shape.dim)
-    return shapes
+def read_shapes(model: Any, names: set[str], path: Path, sample: Sample) -> dict[str, Shape]:
+    """The shapes that the tensors `names` have in a call of the graph, whose file lies at `path`."""
+    import onnxruntime
+    from onnx import TensorProto, helper
 
-
-def _known(shapes: Mapping[str, Shape], name: str, node: Any) -> Shape:
-    if name not in shapes:
-        raise ValueError(f"the shape of {name}, an input of {node.op_type} {node.name}, cannot be told")
-    return shapes[name]
+    asked = sorted(names)
+    results = [f"shape_of_{index}" for index in range(len(asked))]
+    del model.graph.output[:]
+    for name, result in zip(asked, results, strict=True):
+        model.graph.node.append(helper.make_node("Shape", [name], [result]))
+        model.graph.output.append(helper.make_tensor_value_info(result, TensorProto.INT64, [None]))
+    settings = onnxruntime.SessionOptions()
+    settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    settings.log_severity_level = LOG_ERRORS_ONLY
+    settings.add_session_config_entry(EXTERNAL_FOLDER, str(path.parent))
+    session = onnxruntime.InferenceSession(model.SerializeToString(), settings, providers=["CPUExecutionProvider"])
+    found = session.run(results, dict(sample)) if results else []
+    return {name: tuple(int(size) for size in shape) for name, shape in zip(asked, found, strict=True)}
 
 
 def _count_matmul(node: Any, operands: list[Shape], shapes: Mapping[str, Shape]) -> float:
-    return 2.0 * math.prod(_known(shapes, node.output[0], node)) * operands[0][-1]
+    return 2.0 * math.prod(shapes[node.output[0]]) * operands[0][-1]
 
 
 def _count_gemm(node: Any, operands: list[Shape], shapes: Mapping[str, Shape]) -> float:
     transposed = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)
-    return 2.0 * math.prod(_known(shapes, node.output[0], node)) * operands[0][0 if transposed else -1]
+    return 2.0 * math.prod(shapes[node.output[0]]) * operands[0][0 if transposed else -1]
 
 
 def _count_conv(node: Any, operands: list[Shape], shapes: Mapping[str, Shape]) -> float:
     """Each element of the output takes one filter [channels of its group, *kernel]."""
-    return 2.0 * math.prod(_known(shapes, node.output[0], node)) * math.prod(operands[1][1:])
+    return 2.0 * math.prod(shapes[node.output[0]]) * math.prod(operands[1][1:])
 
 
 def _count_conv_transpose(node: Any, operands: list[Shape], shapes: Mapping[str, Shape]) -> float:
@@ -102,11 +105,9 @@ COUNTED = {
 
 def main() -> None:
     request = json.load(sys.stdin)
-    answers = []
-    for shapes in request["shapes"]:
-        flops, weights = count_graph(Path(request["model"]), {name: tuple(shape) for name, shape in shapes.items()})
-        answers.append({"flops": flops, "weights": weights})
-    json.dump(answers, sys.stdout)
+    samples = iter_samples(Path(request["samples"]), range(request["cases"]))
+    answers = [count_graph(Path(request["model"]), sample) for sample in samples]
+    json.dump([{"flops": flops, "weights": weights} for flops, weights in answers], sys.stdout)
 
 
 if __name__ == "__main__":
