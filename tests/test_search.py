@@ -121,6 +121,7 @@ def test_what_else_differs_is_tried() -> None:
     judged = [replace(shortly("", 9.0), candidate=PLAIN)]
     assert find_beaten(quantized("found", exclude=("layer 3",)), judged, SPEC, None) is None
     assert find_beaten(quantized("other", smooth=True, runtime="openvino"), judged, SPEC, None) is None
+    assert find_beaten(replace(GENTLE, source="student"), judged, SPEC, None) is None
     build = PassStep("openvino", {"quantize": "full"})
     compiled = [replace(shortly("", 9.0), candidate=Candidate("c", "openvino", "int8", (), build))]
     careful = replace(build, options={**build.options, "exclude": "ffn_down"})

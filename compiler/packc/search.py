@@ -89,9 +89,9 @@ def _find_bolder(candidate: Candidate, rivals: Sequence[Outcome]) -> Rejection |
 
 
 def _list_bold_steps(candidate: Candidate) -> tuple[str, ...]:
-    """Its runtime and steps without the precautions."""
+    """Where it begins, its runtime, and its steps without the precautions."""
     steps = [step for step in candidate.steps if step.name != SMOOTH]
-    return (candidate.runtime, *(str(_drop_precaution(step)) for step in steps))
+    return (candidate.source, candidate.runtime, *(str(_drop_precaution(step)) for step in steps))
 
 
 def _drop_precaution(step: PassStep) -> PassStep:
