@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from driver_world import Way, World, make_candidate
-from packc.candidate import Candidate
+from packc.candidate import Candidate, Rejection
 from packc.driver import halving
 from packc.driver.evaluate import Trial
 from packc.driver.halving import log_duration, search_candidates, time_outpaced
@@ -109,6 +109,16 @@ def test_further_candidates_are_proposed_once_the_answers_are_known(
     search = search_candidates(candidates, world.make_trial())
     assert world.timings == [["base", "thought of later", "and after that"]]
     assert [outcome.candidate.id for outcome in search.outcomes] == world.timings[0]
+
+
+def test_a_proposal_that_is_refused_is_not_made_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.ways["thought of later"] = Way()
+    later = make_candidate("thought of later", world.ways["thought of later"])
+    monkeypatch.setattr(halving, "PROPOSERS", (lambda outcomes, trial: [later],))
+    refuse = lambda candidate, *_: Rejection(candidate.id, "beaten") if candidate == later else None  # noqa: E731
+    monkeypatch.setattr(halving, "find_beaten", refuse)
+    search = search_candidates([make_candidate("base", Way())], world.make_trial())
+    assert [rejection.what for rejection in search.skipped] == ["thought of later"]
 
 
 def test_a_slow_model_has_a_pilot(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,3 +47,12 @@ def test_noisy_figures_are_used_but_not_kept(world: World, monkeypatch: pytest.M
         assert measurement is not None
         assert measurement.latencies[0].noisy
     assert (world.checks, world.timings) == (["base"], [["base"]] * 2)
+
+
+def test_a_single_round_is_timed_anew_each_time(world: World) -> None:
+    """It cannot disagree with itself, so a disturbed one would pass for quiet in every later build."""
+    trial = world.make_trial()
+    checked = [check_candidate(world.candidates()[0], trial)]
+    for _ in range(2):
+        time_shortly(checked, trial)
+    assert world.timings == [["base"], ["base"]]

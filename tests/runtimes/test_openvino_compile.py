@@ -125,6 +125,14 @@ def test_attention_in_separate_operators_is_remarked(tmp_path: Path, scale: str)
     assert compile_model(request) == ((remark,) if scale else ())
 
 
+def test_a_fixed_batch_is_calibrated_one_sample_at_a_time(
+    tmp_path: Path, weights: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "GRAPH", GRAPH.replace("batch", "1"))
+    model = build(tmp_path, weights, quantize="full", overflow_fix=True)
+    assert "FakeQuantize" in list_types(model)
+
+
 def test_an_unknown_option_is_an_error(tmp_path: Path, weights: dict[str, np.ndarray]) -> None:
     with pytest.raises(PackError, match="quantize=half: there are only quantize=weights and quantize=full"):
         build(tmp_path, weights, quantize="half")

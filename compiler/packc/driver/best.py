@@ -10,6 +10,7 @@ from pathlib import Path
 
 from packc.driver.endings import TargetResult, publish_miss, publish_package
 from packc.driver.halving import time_outpaced
+from packc.driver.mixed import list_kept
 from packc.driver.packing import Packing, pack_candidate
 from packc.driver.verdict import record_findings
 from packc.driver.ways import WayFinder
@@ -104,7 +105,8 @@ def _choose(rivals: Sequence[Outcome], packing: Packing, attempts: Sequence[Atte
 def _prefer(winner: Outcome, chosen: Outcome, packing: Packing) -> Verdict:
     """The verdict for a rival that does better as served than the selection's choice."""
     findings, goal = packing.findings, packing.inputs.spec.optimize.goal
-    why = f"better as served than {chosen.candidate.id}, which one caller would put first for its {goal}"
+    how = "better as served" if packing.options.verify else "predicted to serve better"
+    why = f"{how} than {chosen.candidate.id}, which one caller would put first for its {goal}"
     generated = packing.inputs.evaluation.is_generated
     verdict = select(findings.outcomes, findings.local_spec, generated, [winner], why)
     return _add_caveat(verdict, winner, packing)
@@ -115,13 +117,14 @@ def _add_caveat(verdict: Verdict, chosen: Outcome, packing: Packing) -> Verdict:
     is_calibrated = any(find_pass(step.name).calibrates for step in candidate.passes)
     if candidate.build is not None:
         is_calibrated |= candidate.build.options.get("quantize") == "full"
-    if chosen.candidate.source == "student" and packing.inputs.trains_on_evaluation:
-        caveat = "quality was judged on the samples that the student was trained on"
-        return replace(verdict, reasons=(*verdict.reasons, caveat))
+    caveats = []
+    if candidate.source == "student" and packing.inputs.trains_on_evaluation:
+        caveats.append("quality was judged on the samples that the student was trained on")
     if is_calibrated and packing.inputs.calibrates_on_evaluation:
-        caveat = "quality was judged on the samples that quantization was calibrated on"
-        return replace(verdict, reasons=(*verdict.reasons, caveat))
-    return verdict
+        caveats.append("quality was judged on the samples that quantization was calibrated on")
+    if list_kept(candidate) and packing.inputs.calibrates_on_evaluation:
+        caveats.append("quality was judged on the samples that its layers in higher precision were chosen on")
+    return replace(verdict, reasons=(*verdict.reasons, *caveats))
 
 
 def _list_rivals(others: Sequence[Outcome], attempt: Attempt, spec: TargetSpec) -> Sequence[Outcome]:

@@ -47,7 +47,11 @@ def search_candidates(candidates: Sequence[Candidate], trial: Trial, *, exhausti
     with log_duration("checking the answers"):
         search = check_candidates(candidates, trial, limit, exhaustive=exhaustive)
     for propose in PROPOSERS:
-        while not limit.is_over and (proposed := propose(search.outcomes, trial)):
+        while not limit.is_over:
+            seen = {o.candidate.id for o in search.outcomes} | {rejection.what for rejection in search.skipped}
+            proposed = [candidate for candidate in propose(search.outcomes, trial) if candidate.id not in seen]
+            if not proposed:
+                break
             more = check_candidates(proposed, trial, limit, search.outcomes, exhaustive=exhaustive)
             search = Search(search.outcomes + more.outcomes, search.skipped + more.skipped)
     kept = list_outpaced(search.outcomes, trial)

@@ -40,7 +40,7 @@ def time_shortly(outcomes: Sequence[Outcome], trial: Trial) -> list[Outcome]:
     for outcome in outcomes:
         model, options = _artifact(outcome), _job_options(outcome, trial)
         jobs[outcome.candidate.id] = short_job(outcome.candidate, model, options, trial.threads, cases)
-    results = _run(jobs, outcomes, trial, rounds=1)
+    results = _run(jobs, outcomes, trial, rounds=1, is_short=True)
     return [_with_timing(outcome, results[outcome.candidate.id], is_rough=True) for outcome in outcomes]
 
 
@@ -58,11 +58,12 @@ def time_long(outcomes: Sequence[Outcome], trial: Trial) -> list[Outcome]:
 
 
 def _run(
-    jobs: Mapping[str, Job], outcomes: Sequence[Outcome], trial: Trial, rounds: int
+    jobs: Mapping[str, Job], outcomes: Sequence[Outcome], trial: Trial, rounds: int, *, is_short: bool = False
 ) -> dict[str, Measurement | JobResult]:
     """Times the candidates in interleaved rounds; the figures of one such run stay together in the cache.
 
-    A run in which one failed or was noisy is not kept: what caused it may be gone the next time.
+    A run in which one failed or was noisy is not kept: what caused it may be gone the next time. A short one cannot
+    tell whether it was noisy, so it is never kept either.
     """
     adapter = TypeAdapter(dict[str, Measurement | JobResult])
     models = {outcome.candidate.id: _artifact(outcome) for outcome in outcomes}
@@ -74,7 +75,7 @@ def _run(
                 files, engine = artifact_files(models[name]).values(), find_runtime(job.runtime).engine
                 write_bundle(bundles[name], job, files, None, trial.latency_inputs, engine)
             results = measure_bundles(bundles, rounds, JOB_TIMEOUT_S, memory_limit_mib=trial.memory_limit_mib)
-        if any(isinstance(result, JobResult) or result.latencies[0].noisy for result in results.values()):
+        if is_short or any(isinstance(r, JobResult) or r.latencies[0].noisy for r in results.values()):
             raise _NotKept(results)
         (folder / "results.json").write_bytes(adapter.dump_json(results))
 

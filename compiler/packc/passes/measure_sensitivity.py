@@ -46,7 +46,8 @@ def measure_sensitivity(
 ) -> Sensitivity:
     """The sensitivity of every linear layer of `model`, on this `device`: int8 kernels differ between CPUs.
 
-    Looks at calibration samples only: what is chosen by its result is still judged on samples that had no part in it.
+    Looks at calibration samples only: what is chosen by its result is judged on samples that had no part in it, unless
+    the spec names no calibration data and the evaluation samples serve as both, which the verdict then says.
     Raises LoweringError when it cannot be measured.
     """
     beside = [file for file in model.parent.rglob("*") if file.is_file()]

@@ -161,9 +161,9 @@ def _is_weight(value: ir.Value | None) -> bool:
 
 
 def _is_row_constant(value: ir.Value) -> bool:
-    """A constant that is the same for every token."""
+    """A constant that is the same for every token, and leaves packed rows [tokens, width] with two axes."""
     dims = _dims(value)
-    return _is_weight(value) and dims is not None and len(dims) <= 3 and all(size == 1 for size in dims[:-1])
+    return _is_weight(value) and dims is not None and len(dims) <= 2 and all(size == 1 for size in dims[:-1])
 
 
 def _dims(value: ir.Value | None) -> tuple[int | str | None, ...] | None:

@@ -78,7 +78,8 @@ def _quantize(model: Any, request: CompileRequest) -> Any:
 
     logging.getLogger("nncf").setLevel(logging.ERROR)
     options = request.step.options
-    samples = list(join_samples(iter_samples(request.calibration)))
+    found = iter_samples(request.calibration)
+    samples = list(join_samples(found) if is_batched(model) else found)
     if not samples:
         raise PackError("quantize=full: there are no calibration samples")
     ignored = find_ignored(model, options.get("exclude", ""), request)
@@ -93,6 +94,12 @@ def _quantize(model: Any, request: CompileRequest) -> Any:
             overflow_fix=OverflowFix.ENABLE if options.get("overflow_fix") else OverflowFix.DISABLE
         ),
     )
+
+
+def is_batched(model: Any) -> bool:
+    """Whether the first axis of every input is open, so that samples can be joined along it."""
+    shapes = [port.partial_shape for port in model.inputs]
+    return all(shape.rank.is_static and len(shape) > 0 and shape[0].is_dynamic for shape in shapes)
 
 
 def join_samples(samples: Iterable[Sample]) -> Iterator[dict[str, Array]]:

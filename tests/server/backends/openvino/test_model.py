@@ -85,3 +85,23 @@ def test_the_native_backends_parameters_are_read(backend: Any) -> None:
         "INFERENCE_PRECISION_HINT": "bf16",
         "ENABLE_CPU_PINNING": False,
     }
+
+
+def test_a_precision_that_the_cpu_lacks_is_refused(
+    backend: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenVINO itself takes another one without a word."""
+
+    class Compiled:
+        def get_property(self, name: str) -> Any:
+            return type("Hint", (), {"to_string": lambda self: "f32"})()
+
+    class Core:
+        def compile_model(self, *arguments: Any) -> Compiled:
+            return Compiled()
+
+    load(backend, tmp_path, make_config())
+    monkeypatch.setattr(backend.ov, "Core", Core)
+    config = make_config(parameters={"INFERENCE_PRECISION_HINT": {"string_value": "bf16"}})
+    with pytest.raises(RuntimeError, match="computes in f32 what the model asks for in bf16"):
+        load(backend, tmp_path, config)

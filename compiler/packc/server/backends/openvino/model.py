@@ -52,7 +52,12 @@ class TritonPythonModel:
             if group.get("kind") == "KIND_GPU":
                 raise pb_utils.TritonModelException("KIND_GPU: the openvino backend supports CPUs only")
         path = _find_model(args, config.get("default_model_filename") or "model.xml")
-        compiled = ov.Core().compile_model(str(path), "CPU", _read_properties(config))
+        properties = _read_properties(config)
+        compiled = ov.Core().compile_model(str(path), "CPU", properties)
+        wanted = properties.get("INFERENCE_PRECISION_HINT")
+        actual = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+        if wanted and wanted != actual:  # OpenVINO falls back without a word
+            raise pb_utils.TritonModelException(f"this CPU computes in {actual} what the model asks for in {wanted}")
         self._request = compiled.create_infer_request()
         self._max_batch = int(config.get("max_batch_size", 0))
         _check_tensors("input", config["input"], compiled.inputs, self._max_batch)
