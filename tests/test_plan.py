@@ -104,3 +104,22 @@ def test_why_there_is_no_student(info: SourceInfo, reason: str) -> None:
     plan = make_plan(info, device(), OptimizeSection(distill=DistillSection(layers=3)))
     assert all(candidate.source == "model" for candidate in plan.candidates)
     assert plan.rejected[-1] == Rejection("student3", f"not distilled: {reason}")
+
+
+def test_pruned_candidates_are_offered_when_the_spec_asks() -> None:
+    names = {candidate.id for candidate in make_plan(BERT, device(), OptimizeSection()).candidates}
+    plan = make_plan(BERT, device(), OptimizeSection(prune=0.25))
+    added = [candidate for candidate in plan.candidates if candidate.id not in names]
+    assert [candidate.id for candidate in added] == [
+        "onnxruntime-fp32-fused-pruned",
+        "onnxruntime-int8-dynamic-smooth-pruned",
+    ]
+    assert [str(step) for step in added[1].passes][5:7] == ["prune_structure[share=0.25]", "smooth_outliers"]
+
+
+def test_models_and_runtimes_that_cannot_be_pruned_say_so() -> None:
+    unknown = source_info("sentence-similarity", None)
+    plan = make_plan(unknown, device(), OptimizeSection(prune=0.25))
+    assert plan.rejected[-1].reason.startswith("only transformers whose heads and widths")
+    elsewhere = make_plan(BERT, device(), OptimizeSection(prune=0.25, runtimes=("openvino",)))
+    assert elsewhere.rejected[-1].reason == "no ONNX Runtime candidate for it is in the plan"

@@ -9,6 +9,7 @@ from packc.candidate import Candidate, Rejection
 from packc.errors import TargetError
 from packc.ingest.source import SourceInfo, TextPreprocessing
 from packc.runtimes import RUNTIMES
+from packc.runtimes.onnxruntime import prune_candidates
 from packc.runtimes.runtime import Runtime
 from packc.spec.model import OptimizeSection
 from packc.target import Target
@@ -18,6 +19,9 @@ __all__ = ["Plan", "Rejection", "make_plan"]
 
 STORED: tuple[Precision, ...] = ("int4",)
 """Precisions of stored weights that every CPU can unpack while it computes in another one: smaller, not faster."""
+
+
+NO_GEOMETRY = "only transformers whose heads and widths the checkpoint's config states are pruned"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +54,15 @@ def make_plan(
         offered, refused = runtime.candidates(info, target, precisions)
         candidates += offered
         rejected += refused
+    whole = tuple(candidates)
+    if optimize.prune is not None:
+        pruned = prune_candidates(whole, optimize.prune) if info.geometry else ()
+        candidates += pruned
+        if not pruned:
+            why = "no ONNX Runtime candidate for it is in the plan" if info.geometry else NO_GEOMETRY
+            rejected.append(Rejection("pruned candidates", why))
     if optimize.distill is not None:
-        students, refused = _plan_students(info, optimize.distill.layers, candidates)
+        students, refused = _plan_students(info, optimize.distill.layers, whole)
         candidates += students
         rejected += refused
     return Plan(tuple(candidates), tuple(rejected))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from packc.candidate import Candidate
 from packc.driver.evaluate import Trial, check_candidate
 from packc.driver.mixed import propose_mixed
+from packc.driver.pruned import add_siblings, drop_slower
 from packc.driver.timing import time_long, time_shortly
 from packc.plan import Rejection
 from packc.samples import count_saved
@@ -58,7 +59,9 @@ def search_candidates(candidates: Sequence[Candidate], trial: Trial, *, exhausti
     if len(kept) > LEAST_FINALISTS and not exhaustive and not limit.is_over:
         with log_duration(f"short timing of {len(kept)} candidates"):
             search = _update(search, time_shortly(kept, trial))
-    return _time_finalists(search, trial, limit, exhaustive=exhaustive)
+    search = _time_finalists(search, trial, limit, exhaustive=exhaustive)
+    outcomes, dropped = drop_slower(search.outcomes)
+    return Search(outcomes, [*search.skipped, *dropped])
 
 
 def check_candidates(
@@ -106,7 +109,7 @@ def _time_finalists(search: Search, trial: Trial, limit: TimeLimit, *, exhaustiv
     finalists = [o for o in kept if o in finalists or o is find_baseline(search.outcomes)]
     while finalists:
         with log_duration(f"timing {len(finalists)} of {len(kept)} candidates"):
-            search = _update(search, time_long(finalists, trial))
+            search = _update(search, time_long(add_siblings(finalists, list_outpaced(search.outcomes, trial)), trial))
         finalists = [] if limit.is_over else needs_more(search.outcomes, trial.local_spec)
     return search
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -124,6 +124,9 @@ all-MiniLM-L6-v2 a static graph keeps 76 % of the ten nearest neighbours, and wi
 the time of dynamic-ffn, which keeps 97 %. Smaller blocks of weights are larger files, larger ones lose quality: 8 bits
 in blocks of 32 keep 98 % of the neighbours, of 128 97 %; 4 bits 86 and 82 %."""
 
+PRUNABLE = ("onnxruntime-fp32-fused", "onnxruntime-int8-dynamic-smooth")
+"""Candidates that are also offered with fewer heads and neurons, where the spec asks for it."""
+
 NO_KERNELS: Mapping[Precision, str] = {
     "bf16": "ONNX Runtime's CPU provider has no bf16 kernels (checked in 1.31)",
     "fp16": "ONNX Runtime's CPU provider computes fp16 graphs in fp32 between casts: no faster (checked in 1.31)",
@@ -145,6 +148,16 @@ def _fit_weights(recipe: Recipe, target: Target) -> tuple[PassStep, ...]:
     return tuple(
         PassStep(step.name, {**step.options, **recipe.saturating}) if step.name in QUANTIZERS else step
         for step in recipe.passes
+    )
+
+
+def prune_candidates(candidates: Sequence[Candidate], share: float) -> tuple[Candidate, ...]:
+    """The `PRUNABLE` ones among the candidates, pruned by the `share` once their operators are fused."""
+    step = PassStep("prune_structure", {"share": share})
+    return tuple(
+        replace(candidate, id=f"{candidate.id}-pruned", passes=(*FUSED, step, *candidate.passes[len(FUSED) :]))
+        for candidate in candidates
+        if candidate.id in PRUNABLE
     )
 
 

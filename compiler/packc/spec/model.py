@@ -211,6 +211,12 @@ class OptimizeSection(Section):
     distill: DistillOption = Field(
         default=None, description="Layers of a student to train and compile as well, or a table; none by default."
     )
+    prune: float | None = Field(
+        default=None,
+        gt=0,
+        le=0.9,
+        description="Share of attention heads and feed-forward neurons to remove in further candidates.",
+    )
 
 
 class ServeSection(Section):
