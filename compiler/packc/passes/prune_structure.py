@@ -23,8 +23,10 @@ from packc.samples import Sample, load_samples
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-RIDGE = 1e-4
-"""Share of the mean of A'A's diagonal that is added to it, so that it has an inverse."""
+RIDGE = 0.3
+"""Times units per token: the share of the mean of A'A's diagonal that is added to it. The fewer tokens calibration has
+for a unit, the less their products say of other texts: with a quarter of all-MiniLM-L6-v2 removed on 2,600 tokens, a
+share of .001 keeps 70 % of the ten nearest neighbours, of .3 74 %."""
 STEPS = 64
 """Units go in about so many steps a layer: one by one where there are few, as of heads."""
 BLOCKS_A_LAYER = 2
@@ -111,7 +113,8 @@ def choose_units(gram: Floats, rows: Floats, units: int, removed: int) -> tuple[
     """
     width = (len(rows) - 1) // units
     rows = rows.copy()
-    ridge = RIDGE * max(float(np.mean(np.diag(gram)[:-1])), 1e-30)
+    tokens = max(1.0, float(gram[-1, -1]))
+    ridge = RIDGE * (len(rows) - 1) / tokens * max(float(np.mean(np.diag(gram)[:-1])), 1e-30)
     inverse = np.linalg.inv(gram + ridge * np.eye(len(gram)))
     kept = np.arange(units)
     step = max(1, removed // STEPS)
