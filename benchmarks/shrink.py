@@ -90,7 +90,7 @@ def compare(scratch: Path, prune: float, layers: int, steps: int) -> str:
     trial = make_trial(inputs, replace(ingested, student=student.source), cache)
     candidates = make_plan(inputs.info, inputs.target, spec.optimize).candidates
     checked = [check_candidate(candidate, trial) for candidate in candidates if find_whole(candidate.id) in RECIPES]
-    return describe(time_long(checked, trial)) + f"\nThe student is {describe_training(student.training)}.\n"
+    return describe(time_long(checked, trial)) + f"\nTrained: {describe_training(student.training)}.\n"
 
 
 def find_whole(candidate: str) -> str:
