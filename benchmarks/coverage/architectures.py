@@ -52,5 +52,9 @@ def find_decoders() -> frozenset[str]:
     """Model types that are causal language models, and neither masked nor sequence-to-sequence ones as well."""
     from transformers.models.auto import modeling_auto as tables
 
-    others = {*tables.MODEL_FOR_MASKED_LM_MAPPING_NAMES, *tables.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES}
+    others = {
+        *tables.MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+        *tables.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
+        *tables.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES,
+    }
     return frozenset(set(tables.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES) - others)

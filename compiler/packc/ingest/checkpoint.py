@@ -269,7 +269,8 @@ def _padded_text_error(root: Path) -> SourceError:
 def _modality(root: Path, config: Config) -> Modality:
     if read_audio_input(config) is not None:
         return "audio"
-    if "vocab_size" in config:
+    is_image = "patch_size" in config and "max_position_embeddings" not in config  # BEiT's vocabulary is of patches
+    if "vocab_size" in config and not is_image:
         return "text"
     if "num_channels" in config or "image_size" in config or (root / "preprocessor_config.json").is_file():
         return "image"

@@ -6,6 +6,8 @@ import inspect
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from packc.errors import SourceError
 from packc.ingest.config import read_config
 from packc.ingest.reference import TRACE_BATCH, TorchReference
@@ -69,15 +71,21 @@ def load_checkpoint(info: SourceInfo) -> TorchReference:
 
 
 def _check_runs(reference: TorchReference, name: str) -> None:
-    """Raises SourceError when the model does not run on the inputs that its files tell of: it needs others."""
+    """Raises SourceError when the model needs other inputs than its files tell of, or answers differently each time."""
+    inputs = {key: tensor.numpy() for key, tensor in reference.example.items()}
     try:
-        reference.answer({key: tensor.numpy() for key, tensor in reference.example.items()})
+        first, second = reference.answer(inputs), reference.answer(inputs)
     except Exception as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise SourceError(
             f"{name} does not run on {', '.join(reference.inputs)} alone: {reason}",
             hint="export the model to .onnx, or give it as 'package.module:factory' with example inputs",
         ) from error
+    if any(not np.allclose(first[key], second[key], rtol=1e-3, atol=1e-3, equal_nan=True) for key in first):
+        raise SourceError(
+            f"{name} answers the same inputs differently each time: it draws random numbers (masks, noise)",
+            hint="no graph could be compared with it; give it as 'package.module:factory' without them",
+        )
 
 
 def _embedding_name(info: SourceInfo) -> str:
