@@ -19,8 +19,8 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from architectures import Architecture, list_architectures
-from check import Row, check_architecture
+from architectures import Architecture, find_decoders, list_architectures
+from check import EXACT_ERROR, Row, check_architecture
 from table import render_table
 
 from packc.cache import Cache
@@ -55,7 +55,7 @@ def main() -> None:
             print(f"{number}/{len(left)} {row.architecture}: {row.outcome} ({took_s:.1f} s) {facts}", flush=True)
     rows = [known[a.name] for a in wanted if a.name in known]
     if len(rows) == len(wanted) or arguments.table:
-        TABLE.write_text(render_table(rows), encoding="utf-8")
+        TABLE.write_text(render_table(rows, len(find_decoders()), EXACT_ERROR), encoding="utf-8")
     print(f"{len(rows)} of {len(wanted)} architectures are known", file=sys.stderr)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from architectures import Architecture
 from overrides import OVERRIDES
 
-HIDDEN, FFN, LAYERS, HEADS, VOCABULARY, POSITIONS, IMAGE, PATCH = 32, 64, 2, 4, 160, 80, 32, 8
+HIDDEN, FFN, LAYERS, HEADS, VOCABULARY, POSITIONS, IMAGE, PATCH = 32, 64, 2, 4, 160, 80, 64, 16
 MAX_TOKENS = 64
 
 RULES: tuple[tuple[str, Any], ...] = (
@@ -83,7 +83,7 @@ def _shrink(key: str, value: Any, depth: int | None) -> Any:
         if key in ("depths", "num_blocks") and all(isinstance(entry, int) for entry in value):
             return [1] * len(value)
         if value and all(isinstance(entry, int) and not isinstance(entry, bool) for entry in value):
-            return [_limit(key, entry) for entry in value]
+            return [min(entry, 2) if "heads" in key else _limit(key, entry) for entry in value]
         return value
     return _limit(key, value) if isinstance(value, int) else value
 

@@ -6,10 +6,15 @@ import onnx
 import pytest
 import torch
 
+from families import make_family
 from packc.errors import SourceError
 from packc.ingest import export
 from packc.ingest.export import OPSET, export_module, shorten_message
+from packc.ingest.inspect import inspect_source
+from packc.ingest.load_checkpoint import load_checkpoint
+from packc.ingest.parity import compare_export, make_probes
 from packc.ingest.reference import OnnxReference, TorchReference
+from packc.spec.model import ModelSection, Task
 from packc.tensors import TensorSpec
 
 
@@ -75,3 +80,25 @@ def test_branching_on_values_is_refused(tmp_path: Path) -> None:
 
 def test_messages_are_shortened() -> None:
     assert shorten_message("\n one\n\n two \nthree\nfour\nfive") == "one two three four"
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(
+    ("family", "wanted"),
+    [
+        ("clip", None),
+        ("clip", "image-feature-extraction"),
+        ("t5", "sentence-similarity"),
+        ("whisper", None),
+        ("wav2vec2", None),
+        ("yolos", None),
+        ("segformer", None),
+    ],
+)
+def test_families_export_as_they_are(family: str, wanted: Task | None, tmp_path: Path) -> None:
+    folder = make_family(tmp_path / family, family)
+    info = inspect_source(ModelSection(name="m", source=str(folder), task=wanted))
+    reference = load_checkpoint(info)
+    graph = tmp_path / "model.onnx"
+    export_module(reference, graph)
+    assert compare_export(OnnxReference(graph), make_probes(reference, info)) < 1e-3

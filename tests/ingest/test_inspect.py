@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -260,3 +261,10 @@ def test_looking_at_a_checkpoint_imports_nothing_heavy(tmp_path: Path) -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_a_vocabulary_of_patches_is_no_text(tmp_path: Path) -> None:
+    folder = write_vit_folder(tmp_path / "beit")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "vocab_size": 8192, "patch_size": 16}))
+    assert inspect(folder).task == "image-classification"

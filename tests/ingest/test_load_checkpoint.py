@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from checkpoints import write_bert_folder
+from families import make_family
 from models import make_tiny_bert
 from packc.errors import SourceError
 from packc.ingest.inspect import inspect_source
 from packc.ingest.load_checkpoint import load_checkpoint, pool_hidden
 from packc.ingest.reference import TorchReference
-from packc.ingest.source import SourceInfo
-from packc.spec.model import ModelSection, Pooling
+from packc.ingest.source import AudioInput, SourceInfo
+from packc.spec.model import ModelSection, Pooling, Task
 
 PADDED = {
     "input_ids": np.array([[2, 6, 7, 3], [2, 9, 3, 0]]),
@@ -82,3 +83,43 @@ def test_pooling_of_feature_maps() -> None:
     maps = torch.arange(8.0).reshape(1, 2, 2, 2)
     assert pool_hidden(maps, None, "mean").tolist() == [[1.5, 5.5]]
     assert pool_hidden(maps, None, "max").tolist() == [[3.0, 7.0]]
+
+
+@pytest.mark.parametrize(
+    ("family", "wanted", "outputs", "shape"),
+    [
+        ("clip", None, ("text_embeds",), (2, 16)),
+        ("clip", "image-feature-extraction", ("image_embeds",), (2, 16)),
+        ("t5", None, ("last_hidden_state",), (2, 16, 32)),
+        ("t5-encoder", None, ("last_hidden_state",), (2, 16, 32)),
+        ("t5", "sentence-similarity", ("sentence_embedding",), (2, 32)),
+        ("bart", None, ("last_hidden_state",), (2, 16, 32)),
+        ("dpr", None, ("pooler_output",), (2, 32)),
+        ("whisper", None, ("last_hidden_state",), (2, 20, 32)),
+        ("wav2vec2", None, ("logits",), (2, 798, 24)),
+        ("yolos", None, ("logits", "pred_boxes"), (2, 5, 3)),
+        ("segformer", None, ("logits",), (2, 2, 8, 8)),
+        ("re-ranker", None, ("logits",), (2, 1)),
+    ],
+)
+def test_families(
+    family: str, wanted: Task | None, outputs: tuple[str, ...], shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    folder = make_family(tmp_path / family, family)
+    reference = load_checkpoint(inspect_source(ModelSection(name="m", source=str(folder), task=wanted)))
+    answers = reference.answer({name: tensor.numpy() for name, tensor in reference.example.items()})
+    assert tuple(answers) == reference.outputs == outputs
+    assert answers[outputs[0]].shape == shape
+
+
+def test_a_model_that_draws_random_numbers_is_refused(tmp_path: Path) -> None:
+    folder = make_family(tmp_path / "mae", "vit-mae")
+    with pytest.raises(SourceError, match="ViTMAEModel answers the same inputs differently each time"):
+        load_checkpoint(inspect_source(ModelSection(name="m", source=str(folder))))
+
+
+def test_a_model_that_needs_other_inputs_is_refused(tmp_path: Path) -> None:
+    folder = make_family(tmp_path / "bart", "bart")
+    info = replace(inspect_source(ModelSection(name="m", source=str(folder))), preprocessing=AudioInput("x", (4,), 4))
+    with pytest.raises(SourceError, match="BartModel does not run on x alone: You must specify"):
+        load_checkpoint(info)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,7 @@ import pytest
 from packc.errors import SourceError
 from packc.ingest.parity import Probe, compare_export, draw_like, make_probes
 from packc.ingest.reference import OnnxReference, TorchReference
-from packc.ingest.source import SourceInfo
+from packc.ingest.source import SourceInfo, TextPreprocessing
 from packc.samples import Array, Sample
 
 
@@ -62,3 +62,17 @@ def test_drawn_like_the_example(dtype: str) -> None:
     assert (drawn.shape, str(drawn.dtype)) == ((50, 4), dtype)
     if dtype != "float32":
         assert set(np.unique(drawn)) == {0, 1}
+
+
+def test_probes_keep_to_a_small_vocabulary(
+    bert_reference: TorchReference, bert_info: SourceInfo, tmp_path: Path
+) -> None:
+    from tokenizers import Tokenizer, models
+
+    assert isinstance(bert_info.preprocessing, TextPreprocessing)
+    pieces = ["[PAD]", "[UNK]", *"abcdefghij"]
+    small = Tokenizer(models.WordLevel({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    small.save(str(tmp_path / "tokenizer.json"))
+    text = replace(bert_info.preprocessing, tokenizer=tmp_path / "tokenizer.json")
+    probes = make_probes(bert_reference, replace(bert_info, preprocessing=text))
+    assert max(int(np.max(p.inputs["input_ids"])) for p in probes) == len(pieces) - 1

@@ -30,6 +30,7 @@ def test_both_ends_of_a_span_are_judged(tmp_path: Path) -> None:
     assert len(sample) == 2
     assert judged_outputs("start_logits", ("start_logits", "end_logits")) == ("start_logits", "end_logits")
     assert judged_outputs("logits", ("logits", "end_logits")) == ("logits",)
+    assert judged_outputs("logits", ("logits", "pred_boxes")) == ("logits", "pred_boxes")
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,7 @@ def test_labels_that_do_not_fit(tmp_path: Path, labels: list[str], names: list[s
     [
         ("neighbour_agreement", "sentence-similarity", 11, 0, "needs at least 12 evaluation samples, there are 11"),
         ("spearman", "feature-extraction", 1, 0, "needs at least 12 evaluation samples, there are 1"),
+        ("top1_agreement", "object-detection", 20, 0, "compares classes along the last axis"),
         ("accuracy", "text-classification", 20, 0, "a true label for each of the 20 samples, there are 0"),
         ("accuracy", "sentence-similarity", 20, 20, "needs a classifier with one class a sample"),
     ],

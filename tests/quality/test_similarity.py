@@ -109,3 +109,12 @@ def test_too_few_samples_are_refused_with_a_way_out(score: object) -> None:
     assert error.value.render().splitlines()[-1] == (
         'hint: give more samples in [quality] data, or choose metric = "cosine"'
     )
+
+
+def test_scores_of_a_re_ranker_are_ranked_themselves() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    scores, noisy = VECTORS[:, :1], blur(0.5)[:, :1]
+    score = score_spearman(scores, noisy)
+    assert score.value == pytest.approx(stats.spearmanr(scores[:, 0], noisy[:, 0]).statistic, abs=1e-12)
+    assert score.low < score.value < score.high
+    assert score_spearman(scores, 3 * scores + 1).low == 1.0

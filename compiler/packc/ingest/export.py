@@ -15,6 +15,9 @@ OPSET = 18
 EXTERNAL_DATA_BYTES = 200_000_000
 """Weights above this lie beside the graph: one protobuf message holds less than 2 GiB."""
 
+LEAST_TOKENS = 2
+"""Some models look at a token's neighbours (MobileBERT), which one token alone does not have."""
+
 
 def export_module(reference: TorchReference, graph: Path) -> None:
     """Writes `reference.module` as fp32 ONNX to `graph`, its inputs, outputs and dynamic axes named as they are there.
@@ -23,7 +26,7 @@ def export_module(reference: TorchReference, graph: Path) -> None:
     """
     import torch
 
-    dims = {axis: torch.export.Dim(name, max=largest) for axis, (name, largest) in reference.dynamic.items()}
+    dims = {axis: _make_dim(axis, name, largest) for axis, (name, largest) in reference.dynamic.items()}
     arguments = tuple(reference.example[name] for name in reference.inputs)
     shapes = tuple({axis: dim for axis, dim in dims.items() if axis < tensor.dim()} for tensor in arguments)
     try:
@@ -49,6 +52,15 @@ def export_module(reference: TorchReference, graph: Path) -> None:
     _forget_origin(program.model)
     weight_bytes = sum(value.const_value.nbytes for value in program.model.graph.initializers.values())
     program.save(graph, external_data=weight_bytes > EXTERNAL_DATA_BYTES)
+
+
+def _make_dim(axis: int, name: str, largest: int | None) -> Any:
+    """The open axis as torch.export takes it; one without a limit, the batch aside, is as small as the trace allows."""
+    import torch
+
+    if axis > 0 and largest is None:
+        return torch.export.Dim.DYNAMIC  # a waveform: convolutions need a least length, which only the trace knows
+    return torch.export.Dim(name, min=LEAST_TOKENS if axis else None, max=largest)
 
 
 def shorten_message(text: str) -> str:

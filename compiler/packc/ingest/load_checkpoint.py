@@ -53,7 +53,7 @@ def load_checkpoint(info: SourceInfo) -> TorchReference:
     elif isinstance(preprocessing, ImagePreprocessing):
         inputs = (preprocessing.input,)
         shape = (TRACE_BATCH, preprocessing.channels, preprocessing.height, preprocessing.width)
-        example = {preprocessing.input: torch.zeros(shape)}
+        example = {preprocessing.input: torch.randn(shape, generator=torch.Generator().manual_seed(0))}
         dynamic = {0: ("batch", None)}
     elif isinstance(preprocessing, AudioInput):
         inputs = (preprocessing.input,)
@@ -180,6 +180,9 @@ def _encoder_module(model: Any, inputs: tuple[str, ...], outputs: tuple[str, ...
                 result = features(**arguments)
                 return (result if isinstance(result, torch.Tensor) else result.pooler_output,)
             result = self.model(**arguments, return_dict=True)
+            needed = outputs if info.pooling == "none" else ("last_hidden_state",)
+            if lacking := [name for name in needed if result.get(name) is None]:
+                raise ValueError(f"its answer has no {lacking[0]}, but {', '.join(result)}")
             if info.pooling == "none":
                 return tuple(result[name] for name in outputs)
             vectors = pool_hidden(result.last_hidden_state, arguments.get("attention_mask"), info.pooling)

@@ -21,8 +21,8 @@ LONGEST_COMPARED = 512
 """Tokens: longer limits are compared at this length, to bound the cost."""
 
 _PADDED_LENGTHS = (12, 7, 3)
-_TOKEN_RANGE = (5, 100)
-"""Ids that are in every vocabulary and are no padding."""
+_FIRST_TOKEN, _LAST_TOKEN = 5, 100
+"""Ids that are no padding and in most vocabularies; of a smaller one (characters, amino acids) its own ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +88,12 @@ def _difference(probe: str, output: str, expected: Array, found: Array) -> float
 
 def _token_inputs(text: TextPreprocessing, lengths: Sequence[int]) -> dict[str, Array]:
     """Random tokens, row i of `lengths[i]` tokens and then padding."""
+    from tokenizers import Tokenizer
+
     generator = np.random.default_rng(0)
+    known = Tokenizer.from_file(str(text.tokenizer)).get_vocab_size() if text.tokenizer.is_file() else _LAST_TOKEN
     mask = (np.arange(max(lengths)) < np.array(lengths)[:, None]).astype(np.int64)
-    tokens = generator.integers(*_TOKEN_RANGE, mask.shape, dtype=np.int64)
+    tokens = generator.integers(_FIRST_TOKEN, min(_LAST_TOKEN, known), mask.shape, dtype=np.int64)
     made = {
         "input_ids": np.where(mask == 1, tokens, text.pad_id).astype(np.int64),
         "attention_mask": mask,
