@@ -52,7 +52,7 @@ class Row:
     attentions: str = ""
     """Fused of expected, "4 of 4"; empty where nothing is expected."""
     int8: str = ""
-    """The precision recipe that runs: "dynamic", "static", ...; random weights cannot judge its quality."""
+    """"yes" when the first int8 recipe runs, "no" when it cannot apply; random weights cannot judge its quality."""
     reason: str = ""
 
 
@@ -143,16 +143,16 @@ def _check_exact(candidate: Candidate, source: SourceModel, scratch: Path) -> st
 
 
 def _run_int8(candidate: Candidate, source: SourceModel, scratch: Path) -> str:
-    """What kind of int8 runs and answers with finite numbers; empty when the pass says that it cannot apply."""
+    """Whether int8 runs and answers with finite numbers: "yes", or "no" when the pass says that it cannot apply."""
     try:
         graph, _ = _lower(candidate, source, scratch)
     except PassError as error:
         if "cannot apply" in str(error):
-            return ""
+            return "no"
         raise
     metric = default_metric(source.info.task)
     score_answers(metric, scratch / "answers" / ANSWERS_FILE, _answer(graph, source, scratch), source.answer)
-    return candidate.id.split("int8-", 1)[-1]
+    return "yes"
 
 
 def _line(error: Exception, scratch: str = "") -> str:

@@ -14,7 +14,8 @@ HEAD = """# What pack compiles
 `python benchmarks/coverage` writes this page: a tiny random checkpoint of every architecture that transformers
 {version} lists is taken through ingest (export, compared with its source at several shapes), the graph passes and ONNX
 Runtime. "Builds" means that the fp32 recipe with all fusions answers as the source does, within {error:g} of its
-magnitude, and that an int8 recipe runs. Nothing is timed, and random weights say nothing about the quality of int8.
+magnitude; `int8` says whether an int8 recipe runs too. Nothing is timed, and random weights say nothing about the
+quality of int8. A run goes on from the rows of earlier ones, which are in the cache.
 
 **{count} architectures: {builds} build, {refused} are refused, {fails} fail.**
 
@@ -84,7 +85,7 @@ def render_table(rows: Sequence[Row], decoders: int, error: float) -> str:
 
 def _list_builds(rows: Iterable[Row]) -> Iterable[str]:
     for row in sorted(rows, key=lambda row: (row.task, row.architecture.lower())):
-        cells = (row.task, row.architecture, row.model_type, row.attentions or "-", row.int8 or "no")
+        cells = (row.task, row.architecture, row.model_type, row.attentions or "-", row.int8)
         yield f"| {' | '.join(cells)} |\n"
 
 

@@ -51,3 +51,12 @@ def test_token_inputs_get_a_sequence_axis(tmp_path: Path) -> None:
 
     copy_onnx(make_tiny_onnx(tmp_path / "net.onnx", edit=make_tokens), tmp_path / "model.onnx")
     assert OnnxReference(tmp_path / "model.onnx").read_signature()[0][0].shape == ("batch", "sequence")
+
+
+def test_weights_among_the_inputs_are_weights_alone(tmp_path: Path) -> None:
+    def list_weight(model: onnx.ModelProto) -> None:
+        model.graph.input.append(onnx.helper.make_tensor_value_info("weight", onnx.TensorProto.FLOAT, [8, 4]))
+
+    copy_onnx(make_tiny_onnx(tmp_path / "net.onnx", edit=list_weight), tmp_path / "model.onnx")
+    assert [spec.name for spec in OnnxReference(tmp_path / "model.onnx").read_signature()[0]] == ["features"]
+    assert [value.name for value in onnx.load(tmp_path / "model.onnx").graph.input] == ["features"]

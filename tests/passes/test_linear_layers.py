@@ -76,3 +76,10 @@ def test_split_gemms_keeps_the_answer(transposed: int) -> None:
 def test_a_scaled_gemm_is_no_linear_layer() -> None:
     text = "agraph (float[b, 8] x) => (float[b, 4] y) { y = Gemm<alpha = 2.0>(x, w) }"
     assert find_gemms(parse_graph(text, {"w": random_weights(8, 4)})) == []
+
+
+def test_weights_in_fp16_are_left_alone() -> None:
+    text = "agraph (float16[b, 8] x) => (float16[b, 4] y) { h = MatMul(x, u) y = Gemm(h, w) }"
+    weights = {"u": random_weights(8, 8).astype(np.float16), "w": random_weights(8, 4).astype(np.float16)}
+    model = parse_graph(text, weights)
+    assert (find_linear_layers(model), find_gemms(model)) == ([], [])

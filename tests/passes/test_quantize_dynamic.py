@@ -114,3 +114,10 @@ def test_quantize_dynamic_ensures_that_all_is_quantized(tmp_path: Path) -> None:
     apply_pass(QuantizeDynamic(), model, make_context(tmp_path, exclude="ffn_down"))
     with pytest.raises(PassError, match="1 linear layers are still fp32"):
         QuantizeDynamic().ensures(model, make_context(tmp_path))
+
+
+def test_quantize_dynamic_needs_its_operator(tmp_path: Path) -> None:
+    text = "agraph (float[b, 8] x) => (float[b, 4] y) { y = MatMul(x, w) }"
+    old = parse_graph(text, {"w": random_weights(8, 4)}, opset=9)
+    reason = QuantizeDynamic().requires(old, make_context(tmp_path))
+    assert reason == "the graph has opset 9, DynamicQuantizeLinear needs 11 or later"

@@ -87,3 +87,9 @@ def test_quantize_static_refuses_an_empty_calibration(tmp_path: Path) -> None:
 def test_quantize_static_ensures_that_something_was(tmp_path: Path) -> None:
     with pytest.raises(PassError, match="no activation was quantized"):
         QuantizeStatic().ensures(parse_graph(FEED_FORWARD, FEED_FORWARD_WEIGHTS), make_context(tmp_path))
+
+
+def test_quantize_static_needs_scales_for_each_channel(tmp_path: Path) -> None:
+    old = parse_graph(FEED_FORWARD, FEED_FORWARD_WEIGHTS, opset=11)
+    reason = QuantizeStatic().requires(old, make_context(tmp_path))
+    assert reason == "the graph has opset 11, a scale for each channel needs 13 or later"

@@ -8,16 +8,19 @@ from typing import Any
 
 from packc.ingest.onnx_file import TOKEN_INPUTS, load_header, weight_tensors
 
+IR_OF_PLAIN_WEIGHTS = 4
+
 
 def copy_onnx(path: Path, graph: Path) -> None:
     """Writes the model at `path` to `graph`, external data beside it under their own names.
 
     Axis 0 is called "batch" when it is dynamic in every input (under one name, or none), axis 1 of token inputs
-    "sequence"; outputs follow.
+    "sequence"; outputs follow. Weights that old exporters list among the inputs, as defaults, are weights alone.
     """
     import onnx
 
     proto = load_header(path)
+    _drop_default_inputs(proto)
     _name_axes(proto.graph)
     onnx.save(proto, graph)
     for name in sorted(_external_files(proto)):
@@ -26,9 +29,18 @@ def copy_onnx(path: Path, graph: Path) -> None:
         shutil.copyfile(path.parent / name, target)
 
 
+def _drop_default_inputs(proto: Any) -> None:
+    """Takes weights out of the graph's inputs; IR version 4 is the first that lets them be none."""
+    weights = {tensor.name for tensor in proto.graph.initializer}
+    kept = [value for value in proto.graph.input if value.name not in weights]
+    if len(kept) < len(proto.graph.input):
+        del proto.graph.input[:]
+        proto.graph.input.extend(kept)
+        proto.ir_version = max(proto.ir_version, IR_OF_PLAIN_WEIGHTS)
+
+
 def _name_axes(graph: Any) -> None:
-    initializers = {tensor.name for tensor in graph.initializer}
-    inputs = [value for value in graph.input if value.name not in initializers]
+    inputs = list(graph.input)
     first = [_axis(value, 0) for value in inputs]
     renamed: dict[str, str] = {}
     if all(dim is not None and not dim.dim_value for dim in first) and len({dim.dim_param for dim in first}) == 1:

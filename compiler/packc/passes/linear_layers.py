@@ -32,7 +32,7 @@ def find_linear_layers(model: ir.Model) -> list[LinearLayer]:
         activation, weights = node.inputs
         if activation is None or weights is None or activation.const_value is not None:
             continue
-        if weights.const_value is not None and len(weights.const_value.shape) == 2:
+        if weights.const_value is not None and _is_fp32(weights) and len(weights.const_value.shape) == 2:
             inputs, outputs = weights.const_value.numpy().shape
             layers.append(LinearLayer(node, activation, weights, inputs, outputs))
     return layers
@@ -73,10 +73,17 @@ def split_gemms(model: ir.Model) -> None:
         ir.convenience.replace_nodes_and_values(model.graph, node, [node], tape.nodes, [old], [result])
 
 
+def _is_fp32(weights: ir.Value) -> bool:
+    """Whether it is a constant in fp32; graphs that came in fp16 stay as they are."""
+    import onnx_ir as ir
+
+    return weights.const_value is not None and weights.const_value.dtype == ir.DataType.FLOAT
+
+
 def _is_plain(node: ir.Node) -> bool:
     weights = node.inputs[1]
+    has_constant = weights is not None and _is_fp32(weights)
     scales = [node.attributes.get_float(name, 1.0) for name in ("alpha", "beta")]
-    has_constant = weights is not None and weights.const_value is not None
     return has_constant and scales == [1.0, 1.0] and not node.attributes.get_int("transA", 0)
 
 

@@ -13,8 +13,14 @@ OLDEST_OPSET = 18
 
 def refuse_opset(model: ir.Model) -> str | None:
     """Why the graph cannot be lifted to a newer opset; None when it can."""
+    return refuse_older(model, OLDEST_OPSET, "fusions")
+
+
+def refuse_older(model: ir.Model, oldest: int, what: str) -> str | None:
+    """Why the graph's opset is too old for `what`; None when it is not."""
     opset = model.opset_imports.get("", 0)
-    return None if opset >= OLDEST_OPSET else f"the graph has opset {opset}, fusions need {OLDEST_OPSET} or later"
+    verb = "need" if what.endswith("s") else "needs"
+    return None if opset >= oldest else f"the graph has opset {opset}, {what} {verb} {oldest} or later"
 
 
 def raise_opset(model: ir.Model, opset: int) -> None:

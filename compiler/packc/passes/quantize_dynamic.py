@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from packc.passes.graph_pass import PassContext, PassError, PassReport, count_operators
 from packc.passes.linear_layers import find_excluded, find_gemms, find_linear_layers, split_gemms
+from packc.passes.opset import refuse_older
 from packc.passes.quantized_weights import (
     LARGEST,
     add_weights,
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from packc.passes.linear_layers import LinearLayer
+
+OLDEST_OPSET = 11
+"""The first with DynamicQuantizeLinear."""
 
 LARGEST_REDUCED = 63
 """In 7 bits the sum of two products with uint8 fits 16 bits, where x86 CPUs without VNNI keep it: 2 x 255 x 63 = 32130
@@ -71,7 +75,7 @@ class QuantizeDynamic:
 
     def requires(self, model: ir.Model, context: PassContext) -> str | None:
         if find_linear_layers(model) or find_gemms(model):
-            return None
+            return refuse_older(model, OLDEST_OPSET, "DynamicQuantizeLinear")
         return "the graph has no MatMul or Gemm with constant weights"
 
     def apply(self, model: ir.Model, context: PassContext) -> PassReport:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from packc.passes.graph_pass import PassContext, PassError, PassReport, count_operators
 from packc.passes.linear_layers import find_excluded
 from packc.passes.model_file import MODEL_FILE, replace_model, save_model
+from packc.passes.opset import refuse_older
 from packc.samples import Sample, load_samples
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ CONVOLUTIONAL = (
     "Concat",
 )
 """With convolutions, all that lies between them stays in int8 too."""
+
+OLDEST_OPSET = 13
+"""The first whose QuantizeLinear has an axis."""
 
 LINEAR = ("MatMul", "Gemm")
 """Without them, linear layers alone: quantizing everything breaks transformers."""
@@ -45,7 +49,7 @@ class QuantizeStatic:
     def requires(self, model: ir.Model, context: PassContext) -> str | None:
         if not count_operators(model, "Conv", *LINEAR):
             return "the graph has no Conv, MatMul or Gemm"
-        return None
+        return refuse_older(model, OLDEST_OPSET, "a scale for each channel")
 
     def apply(self, model: ir.Model, context: PassContext) -> PassReport:
         from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
