@@ -49,6 +49,10 @@ lint: $(STAMPS)/test  ## Style, types and layers.
 bench: $(STAMPS)/test  ## Run every script in benchmarks/.
 	for script in benchmarks/*.py; do $(BIN)/python "$$script"; done
 
+.PHONY: coverage
+coverage: $(STAMPS)/test  ## Write docs/coverage.md: an hour, going on where it stopped.
+	$(BIN)/python benchmarks/coverage
+
 .PHONY: clean
 clean:  ## Remove what builds and checks left; the environment stays.
 	rm -rf $(OUT) dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache examples/*/model
