@@ -83,13 +83,13 @@ def test_the_baseline_is_first_and_then_what_may_be_fastest() -> None:
 
 def test_what_can_never_catch_up_is_not_tried() -> None:
     fused = Candidate("fp32-fused", "stub", "fp32", ())
-    fast = replace(shortly("int8", 9.0), candidate=INT8)
+    fast = replace(shortly("int8", 7.0), candidate=INT8)
     beaten = find_beaten(fused, [shortly("fp32", 15.0), fast], SPEC, roofline(1e9))
     assert beaten is not None
     assert (beaten.what, beaten.reason) == (
         "fp32-fused",
         "not tried: estimated to take 10 ms at least (100 GFLOP/s of fp32, measured here); "
-        "int8 keeps the quality bound in 9 ms",
+        "int8 keeps the quality bound in 7 ms",
     )
 
 
@@ -148,9 +148,9 @@ def test_a_floor_that_something_passed_rules_nothing_out() -> None:
 
 @pytest.mark.parametrize("goal", ["latency", "throughput", "cost"])
 def test_every_goal_of_speed_has_a_limit(goal: str) -> None:
-    fused, fast = Candidate("fp32-fused", "stub", "fp32", ()), replace(shortly("int8", 9.0), candidate=INT8)
+    fused, fast = Candidate("fp32-fused", "stub", "fp32", ()), replace(shortly("int8", 7.0), candidate=INT8)
     assert find_beaten(fused, [fast], with_goal(SPEC, goal), roofline(1e9)) is not None
-    assert find_beaten(fused, [fast], with_goal(SPEC, goal), roofline(0.9e9)) is None
+    assert find_beaten(fused, [fast], with_goal(SPEC, goal), roofline(0.85e9)) is None, "an estimate, not a proof"
 
 
 def test_a_pilot_is_spread_over_the_samples() -> None:

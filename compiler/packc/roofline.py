@@ -1,6 +1,7 @@
-"""The physical limit: no call is shorter than its multiplications at the best rate, or its weights' way from memory.
+"""The physical limit, estimated: a call's multiplications at the best rate, or its weights' way from memory.
 
-Estimates all: they order candidates, rule some out, and say how much is left to gain. Pure functions.
+The best rates are those that were measured, which need not be the best there are. So these figures order candidates,
+rule out what they leave far behind, and say about how much is left to gain. Pure functions.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ WEIGHT_BYTES: Mapping[Precision, float] = {
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """The least that a call takes."""
+    """The least that a call is estimated to take."""
 
     ms: float
     bound: Literal["compute", "memory"]
@@ -90,9 +91,12 @@ def _find_gemm(precision: Precision, peaks: Peaks) -> GemmRate | None:
 
 
 def _find_read(size_bytes: float, peaks: Peaks) -> ReadRate | None:
-    """The rate at which a buffer of that size is read: the best of those measured that are not much smaller."""
-    if not peaks.reads:
-        return None
+    """The rate at which a buffer of that size is read: the best of those measured that are not much smaller.
+
+    None below the smallest that was measured: it may lie in a cache that is faster than all of them.
+    """
     smaller = [read for read in peaks.reads if read.mib * 2**20 <= size_bytes]
-    largest = max(smaller, key=lambda read: read.mib, default=peaks.reads[0])
+    if not smaller:
+        return None
+    largest = max(smaller, key=lambda read: read.mib)
     return max((read for read in peaks.reads if read.mib >= largest.mib), key=lambda read: read.gb_per_s)

@@ -34,6 +34,8 @@ PRECAUTIONS = (("exclude", "ffn_down"),)
 """What recipes do for the sake of the answers alone. A proposal's own choice of layers is a finding, and is tried."""
 
 LEAST_FINALISTS = 3
+FLOOR_TRUST = 0.8
+"""Floors are estimates from peaks measured with other sizes and strides: this share of one is taken for certain."""
 MARGIN = 1.25
 """Ten calls tell candidates apart that differ by more than this ratio; nearer ones are timed for long."""
 
@@ -112,7 +114,7 @@ def _find_faster(
     spec: TargetSpec,
     roofline: Roofline | None,
 ) -> Rejection | None:
-    """A rival that was measured to be better than the candidate can ever be.
+    """A rival that was measured to be better than the candidate is estimated ever to be.
 
     None while that is open, and where the floors are disproved because something was faster than its own.
     """
@@ -123,7 +125,7 @@ def _find_faster(
     best = min(rivals, key=lambda outcome: goal_figure(outcome, goal))
     assert best.measurement is not None
     at_best = _floor_figure(goal, roofline.cases, floors, best.measurement.threads)
-    if at_best <= goal_figure(best, goal) * SAME:
+    if at_best * FLOOR_TRUST <= goal_figure(best, goal) * SAME:
         return None
     floor, text = floors[0], format_figure(_median_ms(best))
     rate = f"{format_figure(floor.rate)} {'GFLOP/s' if floor.bound == 'compute' else 'GB/s'}"

@@ -38,6 +38,8 @@ MEAN = """
   real = Mul(n, m3)
   answer = ReduceSum<keepdims = 0>(real, middle)
 }"""
+NOT_MASK = "not_m3 = Sub(m3, m3)\n"
+"""Made from the mask, and not zero where it is, for all that the pass can know."""
 FIRST = "  answer = Gather<axis = 1>(n, first) }"
 WEIGHTS = {
     "table": random_weights(20, 8),
@@ -83,6 +85,7 @@ def test_only_attention_and_pooling_see_the_padding(tmp_path: Path) -> None:
     ("graph", "reason"),
     [
         ({"pooling": "answer = ReduceSum<keepdims = 0>(n, middle) }"}, "ReduceSum.* may look at padded positions"),
+        ({"pooling": MEAN.replace("(n, m3)", "(n, not_m3)").replace("real =", f"{NOT_MASK} real =")}, "Mul.* may look"),
         ({"layer": LAYER.replace("h, mask)", "h)")}, "not masked by attention_mask alone"),
         ({"layer": LAYER.replace("= 2>(biased", "= 2, is_causal = 1>(biased")}, "is causal"),
         ({"layer": "  n = MatMul(h, wq)\n"}, "no fused Attention"),

@@ -5,7 +5,8 @@
 
 The graph keeps its inputs and outputs. What stands at a padded position after unpacking is some other token's row: the
 pass applies only where it can show that nobody looks at it. Padded keys and values are masked in attention, pooling
-multiplies by the mask or takes one fixed position. Dynamic quantization after this pass sees no padding in its ranges.
+multiplies by the mask or takes one fixed position (taken to be a real token, as the first is where padding comes
+last). Dynamic quantization after this pass sees no padding in its ranges.
 
 A Gather by index for either way: copying rows is all it does (ScatterND into zeros would write every row twice).
 """
@@ -26,6 +27,7 @@ TOKENS = "tokens"
 ELEMENTWISE = frozenset(
     ("Add", "Sub", "Mul", "Div", "Sum", "Pow", "Sqrt", "Neg", "Erf", "Tanh", "Sigmoid", "Relu", "Gelu", "Cast")
 )
+MASK_MOVES = frozenset(("Cast", "Unsqueeze", "Expand", "Reshape", "Identity"))
 NORMS = frozenset(("LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization"))
 
 
@@ -79,7 +81,7 @@ def _find_region(model: ir.Model) -> _Region:
         raise PassError(f"the graph has no input {MASK} of two dynamic axes")
     if any((_dims(value) or ())[:2] == axes for value in model.graph.outputs):
         raise PassError("an output has an answer for each token, padding included")
-    from_mask = _find_derived(model, mask)
+    from_mask, masks = _find_derived(model, mask), _find_masks(model, mask)
     nodes: set[ir.Node] = set()
     attentions: set[ir.Node] = set()
     rows: set[ir.Value] = set()
@@ -94,7 +96,7 @@ def _find_region(model: ir.Model) -> _Region:
         elif _is_token_wise(node, rows, axes, from_mask):
             nodes.add(node)
             rows.update(node.outputs[:1])
-        elif not _ignores_padding(node, rows, from_mask):
+        elif not _ignores_padding(node, masks):
             raise PassError(f"{node.name} ({node.op_type}) may look at padded positions")
     if not attentions or not any(node.op_type == "MatMul" for node in nodes):
         raise PassError("the graph has no fused Attention between token-wise operators")
@@ -113,6 +115,15 @@ def _find_derived(model: ir.Model, mask: ir.Value) -> frozenset[ir.Value]:
             reached.update(node.outputs)
             derived.update(node.outputs)
     return frozenset(derived - inputs)
+
+
+def _find_masks(model: ir.Model, mask: ir.Value) -> frozenset[ir.Value]:
+    """The mask in other types and shapes: values that are zero wherever it is."""
+    masks = {mask}
+    for node in model.graph:
+        if node.op_type in MASK_MOVES and node.inputs[0] in masks:
+            masks.update(node.outputs)
+    return frozenset(masks)
 
 
 def _check_attention(node: ir.Node, from_mask: frozenset[ir.Value]) -> None:
@@ -143,10 +154,10 @@ def _is_token_wise(
     )
 
 
-def _ignores_padding(node: ir.Node, rows: set[ir.Value], from_mask: frozenset[ir.Value]) -> bool:
+def _ignores_padding(node: ir.Node, masks: frozenset[ir.Value]) -> bool:
     """Whether what stands at padded positions of its inputs is lost: multiplied by the mask, or not taken."""
     if node.op_type == "Mul":
-        return any(value in from_mask for value in node.inputs)
+        return any(value in masks for value in node.inputs)
     is_one_position = node.op_type == "Gather" and node.attributes.get_int("axis", 0) == 1
     return node.op_type == "Shape" or (is_one_position and _is_weight(node.inputs[1]))
 
