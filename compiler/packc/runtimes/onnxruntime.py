@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from packc.candidate import Candidate, OptionValue, PassStep, Rejection
 from packc.ingest.source import SourceInfo
@@ -168,6 +168,9 @@ class OnnxRuntime:
     library = "onnxruntime"
     requirement = "onnxruntime>=1.23"
     compiler = None
+    reads: Literal["graph", "source"] = "graph"
+    on_request: Mapping[str, str] = {}
+    server_requirement = None
     length_multiple = 1
     engine = Path(__file__).with_name("onnxruntime_engine.py")
     model_filename = "model.onnx"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from packc.candidate import Candidate, OptionValue, PassStep, Rejection
 from packc.ingest.source import SourceInfo
@@ -78,6 +78,9 @@ class OpenVino:
     library = "openvino"
     requirement = "openvino>=2026.1"
     compiler = "packc.runtimes.openvino_compile"
+    reads: Literal["graph", "source"] = "graph"
+    on_request: Mapping[str, str] = {}
+    server_requirement = None
     length_multiple = 16
     engine = Path(__file__).with_name("openvino_engine.py")
     model_filename = "model.xml"
