@@ -32,7 +32,7 @@ def compile_model(request: CompileRequest) -> tuple[str, ...]:
     if request.info is None:
         raise PackError("the torch compiler works on the model's source, and the request names none")
     options = request.step.options
-    with TemporaryDirectory(dir=request.out.parent) as scratch:
+    with TemporaryDirectory(prefix="pack-torch-") as scratch:  # its name ends up in error messages of the code
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = scratch
         if compiler := find_compiler():
             os.environ["CXX"] = compiler
@@ -59,7 +59,7 @@ def compile_model(request: CompileRequest) -> tuple[str, ...]:
 
 
 def make_settings(reference: TorchReference, version: str, isa: list[str]) -> dict[str, Any]:
-    """Of the compiler: packed constant weights, threads left open, and nothing of this machine's folders kept."""
+    """Of the compiler: packed constant weights, threads left open, and the names that the engine needs."""
     return {
         "freezing": True,
         "cpp.dynamic_threads": True,  # the number of threads is the server's to choose, not a constant of the code
