@@ -36,8 +36,10 @@ def test_bf16_is_for_cpus_that_compute_in_it() -> None:
     assert [(r.what, "AVX512-BF16" in r.reason) for r in refused] == [("torch-bf16", True)]
 
 
-def test_only_fp32_waits_until_the_spec_asks_for_it() -> None:
-    assert list(AotInductor().on_request) == ["torch-fp32"]
+def test_what_does_not_pay_waits_until_the_spec_asks_for_it() -> None:
+    images = source_info("image-classification", None)
+    assert list(AotInductor().on_request(TEXT)) == ["torch-fp32"]
+    assert list(AotInductor().on_request(images)) == ["torch-fp32", "torch-bf16"]
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,6 @@ class OnnxRuntime:
     requirement = "onnxruntime>=1.23"
     compiler = None
     reads: Literal["graph", "source"] = "graph"
-    on_request: Mapping[str, str] = {}
     server_requirement = None
     length_multiple = 1
     engine = Path(__file__).with_name("onnxruntime_engine.py")
@@ -196,6 +195,9 @@ class OnnxRuntime:
         if target.saturates_int8 and any(candidate.precision == "int8" for candidate in offered):
             refused += (Rejection("onnxruntime-int8 with signed weights in 8 bits", f"{target.name} {SATURATES}"),)
         return offered, refused
+
+    def on_request(self, info: SourceInfo) -> Mapping[str, str]:
+        return {}
 
     def job_options(self, candidate: Candidate, threads: int) -> Mapping[str, OptionValue]:
         return {"spinning": True}

@@ -38,10 +38,6 @@ class Runtime(Protocol):
         as an .onnx file or a student, the latter compiles nothing."""
 
     @property
-    def on_request(self) -> Mapping[str, str]:
-        """Candidates that are offered only where the spec names the runtime -> why not otherwise."""
-
-    @property
     def length_multiple(self) -> int:
         """What lengths of texts are best rounded up to when they vary; 1 for runtimes that prepare nothing a shape."""
 
@@ -61,6 +57,9 @@ class Runtime(Protocol):
         self, info: SourceInfo, target: Target, precisions: tuple[Precision, ...]
     ) -> tuple[tuple[Candidate, ...], tuple[Rejection, ...]]:
         """The recipes that make sense for this model on this target, the baseline first; and what cannot run, why."""
+
+    def on_request(self, info: SourceInfo) -> Mapping[str, str]:
+        """Candidates that this model is tried with only where the spec names the runtime -> why not otherwise."""
 
     def job_options(self, candidate: Candidate, threads: int) -> Mapping[str, OptionValue]:
         """Options of the adapter's `load`."""
