@@ -9,6 +9,7 @@ from packc.cache import Cache
 from packc.errors import MissingError
 from packc.server import libraries
 from packc.server.environment import Origin, Server
+from packc.server.install import LIBRARIES
 from packc.server.libraries import add_libraries, find_requirements
 
 NEEDS = 'backend: "python"\nparameters {{ key: "requirement" value {{ string_value: "{}" }} }}'.format
@@ -46,7 +47,7 @@ def test_torch_is_installed_once_and_only_where_a_model_needs_it(tmp_path: Path,
     (command,) = commands
     assert command[0] == str(tmp_path / "venv" / "bin" / "python")
     assert command[-3:] == ["--index-url", "https://here/cpu", "torch==2.13.0"]
-    assert Path(first.variables["PYTHONPATH"]).is_dir()
+    assert Path(first.variables[LIBRARIES]).is_dir()
     assert first.variables["PATH"] == server.variables["PATH"]
 
 

@@ -33,8 +33,15 @@ OLDEST_PYTHON, NEWEST_PYTHON = (3, 10), (3, 13)
 """Minor versions for which the wheel has a stub and the other packages still have wheels."""
 OLDEST_GLIBC = (2, 35)
 
-_SITE = "import sys; sys.dont_write_bytecode = True\n"
-"""A .pth line: the stub ignores PYTHONDONTWRITEBYTECODE and would leave __pycache__ in the repositories it serves."""
+LIBRARIES = "PACK_SERVER_LIBRARIES"
+"""Environment variable of the server: a folder of further Python packages for its models."""
+
+_SITE = (
+    "import os, sys; sys.dont_write_bytecode = True; "
+    f"sys.path.extend(filter(None, [os.environ.get({LIBRARIES!r})]))\n"
+)
+"""A .pth line: the stub ignores Python's environment variables. It would leave __pycache__ in the repositories that it
+serves, and find nothing but what is installed beside it."""
 
 _BACKENDS = Path(__file__).resolve().parent / "backends"
 _INTERPRETER_FACTS = """

@@ -20,7 +20,7 @@ from packc.cache import Cache, cache_key
 from packc.errors import PackError
 from packc.package.lint.repository import read_repository
 from packc.server.environment import Server
-from packc.server.install import run_installer
+from packc.server.install import LIBRARIES, run_installer
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ INDEX_FLAGS = "TORCH_FLAGS"
 
 
 def add_libraries(server: Server, repository: Path, cache: Cache | None = None) -> Server:
-    """`server`, with what the models in `repository` require on its Python path; installed when it is not there yet.
+    """`server`, with what the models in `repository` require where its Python looks; installed where it is missing.
 
     Raises MissingError when a library cannot be had.
     """
@@ -43,7 +43,7 @@ def add_libraries(server: Server, repository: Path, cache: Cache | None = None) 
     key = cache_key(requirements=needed, python=str(python.resolve()))
     cache = cache or Cache()
     folder = cache.get_or_make(CACHE_KIND, key, lambda staging: _install(staging, python, needed))
-    return replace(server, variables={**server.variables, "PYTHONPATH": str(folder)})
+    return replace(server, variables={**server.variables, LIBRARIES: str(folder)})
 
 
 def find_requirements(repository: Path) -> tuple[str, ...]:

@@ -150,13 +150,14 @@ def _flags(
 def _launch(server: Server, flags: list[str], scratch: Path) -> subprocess.Popen[bytes]:
     temporary = scratch / "tmp"
     temporary.mkdir(exist_ok=True)
-    inherited = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
     environment = {
-        **inherited,
+        **os.environ,
         **server.variables,
         "TMPDIR": str(temporary),
         "PYTHONDONTWRITEBYTECODE": "1",  # no __pycache__ in the repository
     }
+    environment.pop("PYTHONPATH", None)
+    environment.pop("PYTHONHOME", None)
     with (scratch / "server.log").open("wb") as output:
         return subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), str(server.executable), *flags],
