@@ -39,27 +39,18 @@ data = "eval.jsonl"
 runtimes = ["torch"]
 precisions = ["fp32"]
 
-[serve]
-pipeline = "{pipeline}"
-
 [targets.cpu]
 profile = "host"
 """
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("torch")
-
-
-@pytest.fixture(scope="module", params=["text", "none"])
-def package(request: pytest.FixtureRequest, cache: Path, tiny_bert_dir: Path, triton_server: Server) -> Path:
-    """The published package, for texts and for tensors; the second build finds the compiled program in the cache."""
-    folder = cache / request.param
-    folder.mkdir()
+def package(tmp_path_factory: pytest.TempPathFactory, tiny_bert_dir: Path, triton_server: Server) -> Path:
+    """The published package."""
+    folder = tmp_path_factory.mktemp("torch")
     texts = [" ".join(WORDS[i % 30 : i % 30 + 2 + i % 7]) for i in range(40)]
     (folder / "eval.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-    (folder / "spec.toml").write_text(SPEC.format(model=tiny_bert_dir, pipeline=request.param))
+    (folder / "spec.toml").write_text(SPEC.format(model=tiny_bert_dir))
     done = run_pack("build", "spec.toml", "--json", cwd=folder)
     assert done.code == 0, done.stderr
     return folder / "build" / "tiny" / "cpu"
@@ -72,6 +63,13 @@ def test_a_real_server_answers_as_the_source_does(package: Path) -> None:
     assert manifest["served"]["golden_max_error"] < 1e-4
     (candidate,) = manifest["candidates"]
     assert any("alone, on CPUs with" in remark for remark in candidate["warnings"])
+
+
+def test_every_front_that_was_tried_could_be_served(package: Path) -> None:
+    """As an ensemble around the Python model of the graph, and in one process with the tokenizer."""
+    tried = json.loads((package / "manifest.json").read_text())["serving"]["tried"]
+    assert tried
+    assert [way["failure"] for way in tried] == [None] * len(tried)
 
 
 def test_the_package_says_what_it_needs(package: Path) -> None:

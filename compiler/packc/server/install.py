@@ -37,8 +37,7 @@ LIBRARIES = "PACK_SERVER_LIBRARIES"
 """Environment variable of the server: a folder of further Python packages for its models."""
 
 _SITE = (
-    "import os, sys; sys.dont_write_bytecode = True; "
-    f"sys.path.extend(filter(None, [os.environ.get({LIBRARIES!r})]))\n"
+    f"import os, sys; sys.dont_write_bytecode = True; sys.path.extend(filter(None, [os.environ.get({LIBRARIES!r})]))\n"
 )
 """A .pth line: the stub ignores Python's environment variables. It would leave __pycache__ in the repositories that it
 serves, and find nothing but what is installed beside it."""
