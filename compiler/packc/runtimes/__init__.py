@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from packc.errors import PackError
+from packc.runtimes.aotinductor import AotInductor
 from packc.runtimes.onnxruntime import OnnxRuntime
 from packc.runtimes.openvino import OpenVino
 from packc.runtimes.runtime import Runtime
 
-RUNTIMES: tuple[Runtime, ...] = (OnnxRuntime(), OpenVino())
+RUNTIMES: tuple[Runtime, ...] = (OnnxRuntime(), OpenVino(), AotInductor())
 
 
 def find_runtime(name: str) -> Runtime:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from packc.candidate import Candidate, OptionValue, PassStep, Rejection
 from packc.ingest.source import SourceInfo
@@ -78,6 +78,8 @@ class OpenVino:
     library = "openvino"
     requirement = "openvino>=2026.1"
     compiler = "packc.runtimes.openvino_compile"
+    reads: Literal["graph", "source"] = "graph"
+    server_requirement = None
     length_multiple = 16
     engine = Path(__file__).with_name("openvino_engine.py")
     model_filename = "model.xml"
@@ -97,6 +99,9 @@ class OpenVino:
         )
         reasons = NOT_HERE if has_bf16(target) else {"bf16": NO_BF16, **NOT_HERE}
         return offered, tuple(Rejection(f"{self.name}-{p}", reasons[p]) for p in precisions if p in reasons)
+
+    def on_request(self, info: SourceInfo) -> Mapping[str, str]:
+        return {}
 
     def job_options(self, candidate: Candidate, threads: int) -> Mapping[str, OptionValue]:
         assert candidate.build is not None, "every recipe has a build step"

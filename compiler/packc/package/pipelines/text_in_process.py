@@ -44,6 +44,8 @@ def build_in_process_model(ingredients: Ingredients, preprocessing: TextPreproce
     add_cpu_instances(config, serving.instances)
     if ingredients.cache:
         add_cache(config)
+    if requirement := ingredients.runtime.server_requirement:
+        config.parameters["requirement"].string_value = requirement
     for name, value in {
         "threads": str(serving.threads),
         "engine_options": json.dumps(dict(ingredients.engine_options)),
