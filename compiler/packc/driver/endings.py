@@ -28,7 +28,7 @@ from packc.package.artifact import artifact_files
 from packc.package.manifest import Manifest
 from packc.package.manifest_file import hash_files, read_manifest, write_manifest
 from packc.package.publish import publish, staging_dir
-from packc.plan import Plan
+from packc.plan import Plan, explain_nothing
 from packc.report.html import write_html
 from packc.runtimes import find_runtime
 from packc.search import TimeLimit
@@ -78,10 +78,8 @@ def publish_miss(verdict: Verdict, manifest: Manifest, final: Path) -> TargetRes
 
 def publish_plan(inputs: BuildInputs, plan: Plan, final: Path) -> TargetResult:
     """Leaves the plan for a target that nothing can be built for here."""
-    target = inputs.target
-    lack = "candidate" if target.kind == "cpu" else f"runtime that compiles for {target.kind} devices"
-    reason = target.unsupported or f"nothing was built: this version of pack has no {lack} ({target.name})"
     findings = inputs.make_findings((), plan.rejected)
+    reason = f"nothing was built for {inputs.target.name}: {explain_nothing(inputs.target)}"
     manifest = record_findings(findings, "planned", _unjudged(reason))
     folder = _spare_package(final)
     with staging_dir(folder) as staging:

@@ -11,6 +11,7 @@ from typing import Any
 from packc.candidate import Candidate, OptionValue, PassStep, Rejection
 from packc.ingest.source import SourceInfo
 from packc.runtimes.onnxruntime import TEXT_TASKS
+from packc.runtimes.runtime import refuse_kind
 from packc.target import Target
 from packc.tensors import Precision
 
@@ -86,7 +87,7 @@ class OpenVino:
         self, info: SourceInfo, target: Target, precisions: tuple[Precision, ...]
     ) -> tuple[tuple[Candidate, ...], tuple[Rejection, ...]]:
         if target.kind != "cpu":
-            return (), (Rejection(self.name, f"this runtime compiles for CPUs, {target.name} is a {target.kind}"),)
+            return (), (refuse_kind(self.name, target),)
         if not self.versions():
             return (), (Rejection(self.name, INSTALL),)
         offered = tuple(
