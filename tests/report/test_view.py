@@ -142,3 +142,6 @@ def test_a_student_is_told_of() -> None:
         "Candidates of the student compute 3 of the model's 6 layers, trained in 92 s (300 steps on 540 texts) to "
         "answer as the model does: on texts held out from that, the loss went from 1.31 to 0.215."
     )
+    cut = replace(student, of_steps=400)
+    expected = "trained in 92 s (300 of 400 steps, then the time was over, on 540 texts)"
+    assert expected in make_caveats(replace(make_kept_manifest(), student=cut))[0]

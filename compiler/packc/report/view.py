@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from packc.package.manifest import CandidateRecord, LimitRecord, Manifest, QualityRecord, ServedRecord
+from packc.package.manifest import CandidateRecord, LimitRecord, Manifest, QualityRecord, ServedRecord, StudentRecord
 from packc.report.figures import MISSING, show_figure, show_quality
 from packc.spec.model import ERROR_METRICS
 
@@ -172,7 +172,7 @@ def make_caveats(manifest: Manifest) -> tuple[str, ...]:
     if student := manifest.student:
         caveats.append(
             f"Candidates of the student compute {student.layers} of the model's {student.of_layers} layers, trained in "
-            f"{student.seconds:.0f} s ({describe_count(student.steps, 'step')} on "
+            f"{student.seconds:.0f} s ({_count_steps(student)} on "
             f"{describe_count(student.samples, 'text')}) to answer as the model does: on texts held out from that, the "
             f"loss went from {student.loss_before:.3g} to {student.loss_after:.3g}."
         )
@@ -196,6 +196,12 @@ def make_caveats(manifest: Manifest) -> tuple[str, ...]:
     if manifest.verdict.met is False and manifest.verdict.chosen:
         caveats.append("The chosen candidate misses a promise: a build publishes it only with --allow-miss.")
     return tuple(caveats)
+
+
+def _count_steps(student: StudentRecord) -> str:
+    if student.steps >= student.of_steps:
+        return describe_count(student.steps, "step")
+    return f"{student.steps} of {describe_count(student.of_steps, 'step')}, then the time was over,"
 
 
 def _make_row(key: str, label: str, record: CandidateRecord, manifest: Manifest) -> Row:
