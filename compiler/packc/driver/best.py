@@ -30,6 +30,8 @@ from packc.spec.model import TargetSpec
 
 log = logging.getLogger(__name__)
 
+NO_MORE_PLANS = "no further way of serving was tried"
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
@@ -69,6 +71,9 @@ def publish_best(packing: Packing, final: Path) -> TargetResult:
         chosen = next(outcome for outcome in rivals if outcome.candidate.id == verdict.chosen)
         service = finder.choose(chosen, rivals)
         tried = service.tried
+        if service.is_cut and NO_MORE_PLANS not in packing.findings.cut:
+            cut = (*packing.findings.cut, NO_MORE_PLANS)
+            packing = replace(packing, findings=replace(packing.findings, cut=cut))
         if service.outcome is not chosen:
             verdict, chosen = _prefer(service.outcome, chosen, packing), service.outcome
         with staging_dir(final) as staging:

@@ -88,9 +88,11 @@ def publish_plan(inputs: BuildInputs, plan: Plan, final: Path) -> TargetResult:
 
 def publish_jobs(inputs: BuildInputs, plan: Plan, trial: Trial, final: Path) -> TargetResult:
     """Leaves a job bundle for each candidate whose answers hold, to be measured on the device itself."""
-    search = check_candidates(plan.candidates, trial, TimeLimit(trial.spec.optimize.max_minutes))
+    limit = TimeLimit(trial.spec.optimize.max_minutes)
+    search = check_candidates(plan.candidates, trial, limit)
     outcomes = [replace(outcome, measurement=None) for outcome in search.outcomes]
     findings = inputs.make_findings(outcomes, (*plan.rejected, *search.skipped))
+    findings = replace(findings, cut=limit.tell_untried(search.skipped))
     kept = list_outpaced(search.outcomes, trial)
     if not kept:
         verdict = select(outcomes, inputs.spec, inputs.evaluation.is_generated)
