@@ -27,12 +27,13 @@ def outcome(
     threads: int = 2,
     noisy: bool = False,
     calls: int = 300,
+    spread: float = 0.0,
 ) -> Outcome:
     """A candidate whose calls take `p50_ms`, every 50th three times that; "fp32" is the model as exported."""
     times_ms = tuple(p50_ms * (3 if i % 50 == 49 else 1) for i in range(calls))
     case = ShapeCase("typical", 1, 32)
     throughput = per_s or 1e3 / p50_ms
-    latency = Latency(case, p50_ms, 3 * p50_ms, p50_ms, throughput, calls, noisy, times_ms)
+    latency = Latency(case, p50_ms, 3 * p50_ms, p50_ms, throughput, calls, noisy, times_ms, spread)
     measurement = Measurement((latency,), 0.1, 300.0, size_mib, threads, "some CPU", ())
     passes = () if name == "fp32" else (PassStep("quantize"),)
     return Outcome(Candidate(name, "stub", "int8", passes), None, measurement, score(low), None, ())
@@ -68,6 +69,19 @@ def test_a_choice_that_was_made_elsewhere_says_why() -> None:
     assert (verdict.met, verdict.chosen) == (True, "fp32")
     assert "better as served than int8: p50 4.8 ms" in verdict.reasons
     assert not any("left" in reason for reason in verdict.reasons)
+
+
+def test_a_winner_within_the_noise_of_others_is_not_called_certain() -> None:
+    close = [outcome("fp32", 2.2, spread=0.05), outcome("quick", 2.0), outcome("near", 2.3, spread=0.2)]
+    verdict = select([*close, outcome("far", 3.0)], BUDGET, False)
+    assert verdict.chosen == "quick"
+    assert verdict.reasons[2:4] == (
+        "fastest of 4 that keep every promise, but within noise of near (p50 2.3 ms): p50 2 ms, "
+        "and the rounds differ by up to 20 %",
+        "1.1 x the speed of fp32, the model as exported: p50 2 ms against 2.2 ms",
+    )
+    verdict = select([outcome("fp32", 2.2, spread=0.15), outcome("quick", 2.0)], BUDGET, False)
+    assert verdict.reasons[3] == "within noise of the speed of fp32, the model as exported: p50 2 ms against 2.2 ms"
 
 
 def test_within_the_noise_the_better_answers_win() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from packc.candidate import Candidate
+from packc.goals import SUPERLATIVES, describe_figure, find_figure, find_spread, is_within_noise
 from packc.measure.measurement import Latency, Measurement
 from packc.measure.statistics import needed_calls
 from packc.promises import describe_bound, describe_score, format_figure, list_promises, list_speed_promises
@@ -26,12 +27,6 @@ STATUSES: tuple[Status, ...] = get_args(Status)
 SAME = 1.02
 """Figures within 2 % of the best are equal as far as measuring can tell; the better answers decide."""
 NEAREST = 3
-SUPERLATIVES: dict[Goal, str] = {
-    "latency": "fastest",
-    "throughput": "highest throughput",
-    "size": "smallest",
-    "cost": "cheapest",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,8 +280,13 @@ def _describe_choice(best: Outcome, ranked: Sequence[Outcome], goal: Goal, scope
     if best is not ranked[0]:
         rival = f"{ranked[0].candidate.id} ({_goal_text(ranked[0], goal)})"
         return f"{text}: as good as {rival} within 2 %, with the better answers"
-    rival = f"{ranked[1].candidate.id} ({_goal_text(ranked[1], goal)})"
-    return f"{SUPERLATIVES[goal]} of {len(ranked)} {scope}: {text}, then {rival}"
+    first = f"{SUPERLATIVES[goal]} of {len(ranked)} {scope}"
+    near = [o for o in ranked[1:] if is_within_noise(_measured(best), _measured(o), goal)]
+    if not near:
+        return f"{first}: {text}, then {ranked[1].candidate.id} ({_goal_text(ranked[1], goal)})"
+    names = ", ".join(f"{outcome.candidate.id} ({_goal_text(outcome, goal)})" for outcome in near)
+    spread = max(find_spread(_measured(outcome), goal) for outcome in (best, *near))
+    return f"{first}, but within noise of {names}: {text}, and the rounds differ by up to {100 * spread:.0f} %"
 
 
 def _describe_gain(best: Outcome, outcomes: Sequence[Outcome]) -> list[str]:
@@ -294,9 +294,12 @@ def _describe_gain(best: Outcome, outcomes: Sequence[Outcome]) -> list[str]:
     exported = find_baseline(outcomes)
     if exported is None or exported is best or exported.measurement is None or exported.is_rough:
         return []
-    before_ms, after_ms = _measured(exported).latencies[0].p50_ms, _measured(best).latencies[0].p50_ms
+    before, after = _measured(exported), _measured(best)
+    before_ms, after_ms = before.latencies[0].p50_ms, after.latencies[0].p50_ms
     figures = f"p50 {format_figure(after_ms)} ms against {format_figure(before_ms)} ms"
-    return [f"{before_ms / after_ms:.1f} x the speed of {exported.candidate.id}, the model as exported: {figures}"]
+    is_close = is_within_noise(before, after, "latency")
+    gain = "within noise of" if is_close else f"{before_ms / after_ms:.1f} x"
+    return [f"{gain} the speed of {exported.candidate.id}, the model as exported: {figures}"]
 
 
 def _list_doubts(latency: Latency, budget: BudgetSection) -> list[str]:
@@ -309,31 +312,12 @@ def _list_doubts(latency: Latency, budget: BudgetSection) -> list[str]:
 
 
 def goal_figure(outcome: Outcome, goal: Goal) -> float:
-    """What the goal makes small. Cost is core-milliseconds a sample at the typical shape."""
-    measurement = _measured(outcome)
-    typical = measurement.latencies[0]
-    match goal:
-        case "latency":
-            return typical.p50_ms
-        case "throughput":
-            return 1 / max(latency.throughput_per_s for latency in measurement.latencies)
-        case "size":
-            return measurement.size_mib
-        case "cost":
-            return typical.p50_ms * measurement.threads / typical.case.batch
+    """What the goal makes small."""
+    return find_figure(_measured(outcome), goal)
 
 
 def _goal_text(outcome: Outcome, goal: Goal) -> str:
-    figure = goal_figure(outcome, goal)
-    match goal:
-        case "latency":
-            return f"p50 {format_figure(figure)} ms"
-        case "throughput":
-            return f"{format_figure(1 / figure)} samples/s"
-        case "size":
-            return f"{format_figure(figure)} MiB"
-        case "cost":
-            return f"{format_figure(figure)} core-ms a sample"
+    return describe_figure(_measured(outcome), goal)
 
 
 def _goodness(outcome: Outcome) -> float:

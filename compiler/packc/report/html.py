@@ -16,12 +16,15 @@ from packc.report.sensitivity import describe_others, describe_sensitivity, draw
 from packc.report.tiles import make_tiles
 from packc.report.tradeoff import LEGEND, draw_mark, draw_tradeoff
 from packc.report.view import (
+    OUTPACED,
     Row,
     describe_basis,
     describe_count,
     describe_limit,
     describe_load,
     describe_outcome,
+    describe_short,
+    list_left_out,
     make_caveats,
     make_rows,
 )
@@ -82,6 +85,9 @@ def render_html(manifest: Manifest) -> str:
         count=describe_count,
         load=describe_load(manifest.served) if manifest.served else "",
         missing=MISSING,
+        short=describe_short,
+        outpaced=OUTPACED,
+        left_out=list_left_out(manifest),
         tried=[(record, describe_tried_plan(record)) for record in list_tried(manifest)],
     )
 

@@ -9,13 +9,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from packc.package.manifest import CandidateRecord, LimitRecord, Manifest, QualityRecord, ServedRecord, StudentRecord
+from packc.package.manifest import (
+    CandidateRecord,
+    LimitRecord,
+    Manifest,
+    MeasurementRecord,
+    QualityRecord,
+    ServedRecord,
+    StudentRecord,
+)
 from packc.report.figures import MISSING, show_figure, show_quality
 from packc.spec.model import ERROR_METRICS
 
 Standing = Literal["chosen", "kept", "over budget", "outpaced", "below quality", "not judged", "failed"]
 STANDINGS: tuple[Standing, ...] = get_args(Standing)
 """Best first: the order of candidates in a report."""
+
+OUTPACED = "others were ahead in a few calls, so it was not timed for long"
 
 _STANDING_OF_STATUS: dict[str, Standing] = {
     "chosen": "chosen",
@@ -87,6 +97,13 @@ def find_broken(manifest: Manifest) -> frozenset[str]:
     return frozenset(miss.promise for miss in verdict.nearest if miss.candidate == verdict.chosen)
 
 
+def is_timing_noisy(manifest: Manifest) -> bool:
+    """Whether other work disturbed the timing that the verdict rests on: of the nearest candidates, or as served."""
+    ids = {miss.candidate for miss in manifest.verdict.nearest}
+    timed = (record.measurements for record in manifest.candidates if record.id in ids and record.measurements)
+    return any(m.noisy for m in timed) or bool(manifest.served and manifest.served.noisy)
+
+
 def is_error_metric(metric: str) -> bool:
     """Whether a smaller value of `metric` is better."""
     return metric in ERROR_METRICS
@@ -105,9 +122,27 @@ def describe_quality(quality: QualityRecord | None) -> str:
 
 
 def describe_short(record: CandidateRecord) -> str:
-    """`p50 about 5.1 ms in a few calls: others were ahead`; empty for a candidate without a short timing."""
+    """`p50 about 5.1 ms`, of a few calls; empty for a candidate that has another figure, or none."""
     short_ms = record.measurements.short_p50_ms if record.measurements else None
-    return "" if short_ms is None else f"p50 about {show_figure(short_ms)} ms in a few calls: others were ahead"
+    return "" if short_ms is None else f"p50 about {show_figure(short_ms)} ms"
+
+
+def list_missing(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
+    """(candidates, reason) of the rows where a figure is missing, those with one reason together."""
+    names: dict[str, list[str]] = {}
+    for row in rows:
+        if _is_incomplete(row.record.measurements):
+            short = describe_short(row.record)
+            names.setdefault(row.why_missing, []).append(f"{row.record.id} ({short})" if short else row.record.id)
+    return tuple(("all" if len(found) == len(rows) else ", ".join(found), reason) for reason, found in names.items())
+
+
+def list_left_out(manifest: Manifest) -> tuple[tuple[str, str], ...]:
+    """(what, reason) of all that was not tried, or was dropped, what has one reason together."""
+    names: dict[str, list[str]] = {}
+    for item in manifest.rejected:
+        names.setdefault(item.reason, []).append(item.what)
+    return tuple((", ".join(found), reason) for reason, found in names.items())
 
 
 def find_limit(manifest: Manifest, candidate: str) -> LimitRecord | None:
@@ -224,10 +259,17 @@ def _explain_missing(record: CandidateRecord, manifest: Manifest) -> str:
     if record.status == "quality_missed":
         return "not timed: the quality gate refused it first"
     if record.status == "outpaced":
-        return describe_short(record) or "others were ahead in a short timing"
+        return OUTPACED
     if record.measurements is None:
         return f"not measured: the package is only {manifest.state}"
     return "not measured"
+
+
+def _is_incomplete(m: MeasurementRecord | None) -> bool:
+    """Whether a figure that the terminal's table shows is missing."""
+    if m is None:
+        return True
+    return None in (m.p50_ms, m.p99_ms, m.throughput_per_s, m.size_mib, m.peak_rss_mib, m.quality)
 
 
 def _make_key(index: int) -> str:
