@@ -162,7 +162,7 @@ def _publish_nearest(
 ) -> TargetResult:
     """Ends a build whose every attempt missed a promise: the verdict is the nearest one's, and names the others."""
     ranked = sorted(attempts, key=lambda attempt: attempt.distance)
-    nearest = _add_kept_load(ranked[0], packing, finder)
+    nearest = _add_unserved(_add_kept_load(ranked[0], packing, finder), attempts, packing)
     ranked[0] = nearest
     if packing.options.allow_miss and not nearest.has_failed:
         with staging_dir(final) as staging:
@@ -192,6 +192,17 @@ def _add_kept_load(attempt: Attempt, packing: Packing, finder: WayFinder) -> Att
     return (
         replace(attempt, verdict=replace(attempt.verdict, reasons=(first, sentence, *others))) if sentence else attempt
     )
+
+
+def _add_unserved(nearest: Attempt, attempts: Sequence[Attempt], packing: Packing) -> Attempt:
+    """With those that keep every promise without a server, and had no turn because faster ones were too slow there."""
+    findings, served = packing.findings, {attempt.outcome.candidate.id for attempt in attempts}
+    left = [o.candidate.id for o in findings.outcomes if classify(o, findings.local_spec) == "kept"]
+    left = [name for name in left if name not in served]
+    if not left:
+        return nearest
+    reasons = (*nearest.verdict.reasons, f"not served, being slower for one caller: {', '.join(left)}")
+    return replace(nearest, verdict=replace(nearest.verdict, reasons=reasons))
 
 
 def _describe_kept_load(attempt: Attempt, packing: Packing, finder: WayFinder) -> str | None:

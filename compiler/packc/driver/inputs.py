@@ -20,6 +20,7 @@ from packc.ingest.source import SourceInfo
 from packc.ingest.student import check_lessons
 from packc.plan import Rejection
 from packc.quality.metrics import check_samples, default_metric
+from packc.runtimes import RUNTIMES
 from packc.samples import RawSamples, count_saved, iter_samples, save_samples
 from packc.select import Outcome
 from packc.spec.model import MetricName, TargetSpec
@@ -110,9 +111,11 @@ def _find_lessons(spec: TargetSpec, info: SourceInfo, others: RawSamples) -> Raw
 
 
 def list_versions() -> dict[str, str]:
-    """The tools whose versions a build's outcome depends on, those that are installed."""
+    """The tools whose versions a build's outcome depends on, those that are installed: the runtimes among them."""
     libraries = {library.name: library.version for library in list_libraries() if library.version}
-    return {"packc": __version__, "python": platform.python_version(), "numpy": metadata.version("numpy"), **libraries}
+    engines = {name: found for runtime in RUNTIMES for name, found in runtime.versions().items()}
+    own = {"packc": __version__, "python": platform.python_version(), "numpy": metadata.version("numpy")}
+    return {**own, **libraries, **engines}
 
 
 def limit_samples(samples: RawSamples, count: int) -> RawSamples:

@@ -48,7 +48,7 @@ class Row:
     record: CandidateRecord
     standing: Standing
     words: str
-    """The standing, and that it was chosen: "chosen, over budget"."""
+    """The standing, and what else is to be said of it: "chosen, over budget"."""
     why_missing: str
     """Why its missing figures are missing."""
 
@@ -244,6 +244,8 @@ def _make_row(key: str, label: str, record: CandidateRecord, manifest: Manifest)
     words: str = standing
     if standing == "chosen" and (broken := find_broken(manifest)):
         words = "chosen, below quality" if "quality" in broken else "chosen, over budget"
+    if standing == "kept" and manifest.served and manifest.verdict.met is False:
+        words = "kept, not served"
     return Row(key, label, record, standing, words, _explain_missing(record, manifest))
 
 
