@@ -142,6 +142,10 @@ def test_a_missed_budget_names_the_three_nearest() -> None:
         outcome("bad", 1.0, 0.5),
         failed("e", "killed by SIGSEGV (Segmentation fault)"),
     ]
+    behind = select([*outcomes, replace(outcome("f"), is_rough=True)], spec, False)
+    assert behind.reasons[0] == (
+        "budget missed: 5 candidates keep the quality bound, none of the 4 that were timed for long the budget"
+    )
     verdict = select(outcomes, spec, False)
     assert (verdict.met, verdict.chosen, verdict.missed) == (False, None, "budget")
     assert verdict.reasons == (

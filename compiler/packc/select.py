@@ -147,7 +147,7 @@ def select(
         return _choose(of["kept"], outcomes, spec, caveats, scope, why)
     failures = tuple(f"{o.candidate.id} failed: {o.failure or 'it was not measured'}" for o in of["failed"])
     if of["budget_missed"]:
-        return _miss_budget(of["budget_missed"], spec, failures + caveats)
+        return _miss_budget(of["budget_missed"], len(of["outpaced"]), spec, failures + caveats)
     if of["quality_missed"]:
         return _miss_quality(of["quality_missed"], spec, failures + caveats)
     reason = "every candidate failed" if outcomes else "there was no candidate to try"
@@ -235,10 +235,13 @@ def _choose(
     )
 
 
-def _miss_budget(missed: Sequence[Outcome], spec: TargetSpec, remarks: tuple[str, ...]) -> Verdict:
+def _miss_budget(missed: Sequence[Outcome], outpaced: int, spec: TargetSpec, remarks: tuple[str, ...]) -> Verdict:
+    """`outpaced`: how many more keep the quality bound, and were behind in a short timing."""
     nearest = sorted(missed, key=lambda o: max(miss.ratio for miss in find_misses(o, spec)))[:NEAREST]
-    count = "1 candidate keeps" if len(missed) == 1 else f"{len(missed)} candidates keep"
-    reasons = [f"budget missed: {count} the quality bound, none the budget"]
+    count = len(missed) + outpaced
+    keep = "1 candidate keeps" if count == 1 else f"{count} candidates keep"
+    none = f"none of the {len(missed)} that were timed for long" if outpaced else "none"
+    reasons = [f"budget missed: {keep} the quality bound, {none} the budget"]
     for outcome in nearest:
         broken = [p.miss_text for p in list_promises(_measured(outcome), spec.budget) if not p.is_kept]
         reasons.append(f"nearest: {outcome.candidate.id}: {'; '.join(broken)}")

@@ -135,7 +135,7 @@ def test_a_limit_that_was_passed_is_doubted() -> None:
 
 def test_a_short_timing_is_told_in_words() -> None:
     row = next(row for row in make_rows(make_halved_manifest()) if row.standing == "outpaced")
-    assert row.why_missing == "others were ahead in a few calls, so it was not timed for long"
+    assert row.why_missing == "others were ahead in a few calls: not timed for long"
     assert describe_short(row.record) == "p50 about 5.12 ms"
 
 

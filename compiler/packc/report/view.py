@@ -25,7 +25,7 @@ Standing = Literal["chosen", "kept", "over budget", "outpaced", "below quality",
 STANDINGS: tuple[Standing, ...] = get_args(Standing)
 """Best first: the order of candidates in a report."""
 
-OUTPACED = "others were ahead in a few calls, so it was not timed for long"
+OUTPACED = "others were ahead in a few calls: not timed for long"
 
 _STANDING_OF_STATUS: dict[str, Standing] = {
     "chosen": "chosen",
