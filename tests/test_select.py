@@ -84,6 +84,15 @@ def test_a_winner_within_the_noise_of_others_is_not_called_certain() -> None:
     assert verdict.reasons[3] == "within noise of the speed of fp32, the model as exported: p50 2 ms against 2.2 ms"
 
 
+def test_where_size_is_the_goal_the_gain_is_in_size_too() -> None:
+    spec = target_spec(quality=QualitySection(min=0.9), optimize=goal("size"))
+    verdict = select([outcome("fp32", 4.0, size_mib=80), outcome("int4", 2.0, size_mib=20)], spec, False)
+    assert verdict.reasons[-2:] == (
+        "0.25 of the size of fp32, the model as exported: 20 MiB against 80 MiB",
+        "2.0 x the speed of fp32, the model as exported: p50 2 ms against 4 ms",
+    )
+
+
 def test_within_the_noise_the_better_answers_win() -> None:
     verdict = select(
         [outcome("quick", 2.0, 0.91), outcome("good", 2.03, 0.99), outcome("slow", 2.1, 0.999)], BUDGET, False

@@ -226,7 +226,7 @@ def _choose(
             *_describe_budget(measurement, spec.budget),
             f"quality kept: {describe_score(_score(best))}, bound {describe_bound(_score(best).metric, spec.quality)}",
             f"{why}: {_goal_text(best, goal)}" if why else _describe_choice(best, ranked, goal, scope),
-            *_describe_gain(best, outcomes),
+            *_describe_gain(best, outcomes, goal),
             *_list_doubts(measurement.latencies[0], spec.budget),
             *caveats,
         ),
@@ -292,8 +292,11 @@ def _describe_choice(best: Outcome, ranked: Sequence[Outcome], goal: Goal, scope
     return f"{first}, but within noise of {names}: {text}, and the rounds differ by up to {100 * spread:.0f} %"
 
 
-def _describe_gain(best: Outcome, outcomes: Sequence[Outcome]) -> list[str]:
-    """How much faster than the model as exported, timed in turns with it; nothing where that was not timed."""
+def _describe_gain(best: Outcome, outcomes: Sequence[Outcome], goal: Goal) -> list[str]:
+    """How much faster, and where size is the goal how much smaller, than the model as exported, timed in turns with it.
+
+    Nothing where it was not timed.
+    """
     exported = find_baseline(outcomes)
     if exported is None or exported is best or exported.measurement is None or exported.is_rough:
         return []
@@ -302,7 +305,11 @@ def _describe_gain(best: Outcome, outcomes: Sequence[Outcome]) -> list[str]:
     figures = f"p50 {format_figure(after_ms)} ms against {format_figure(before_ms)} ms"
     is_close = is_within_noise(before, after, "latency")
     gain = "within noise of" if is_close else f"{before_ms / after_ms:.1f} x"
-    return [f"{gain} the speed of {exported.candidate.id}, the model as exported: {figures}"]
+    gains = [f"{gain} the speed of {exported.candidate.id}, the model as exported: {figures}"]
+    if goal == "size":
+        share = f"{after.size_mib / before.size_mib:.2f} of the size of {exported.candidate.id}, the model as exported"
+        gains.insert(0, f"{share}: {describe_figure(after, goal)} against {describe_figure(before, goal)}")
+    return gains
 
 
 def _list_doubts(latency: Latency, budget: BudgetSection) -> list[str]:

@@ -24,6 +24,7 @@ from packc.report.view import (
     describe_load,
     describe_outcome,
     describe_short,
+    find_served,
     list_left_out,
     make_caveats,
     make_rows,
@@ -86,6 +87,7 @@ def render_html(manifest: Manifest) -> str:
         load=describe_load(manifest.served) if manifest.served else "",
         missing=MISSING,
         short=describe_short,
+        served_candidate=find_served(manifest),
         outpaced=OUTPACED,
         left_out=list_left_out(manifest),
         tried=[(record, describe_tried_plan(record)) for record in list_tried(manifest)],
@@ -104,7 +106,7 @@ def make_headline(manifest: Manifest) -> Headline:
 
 def _make_legend(manifest: Manifest, rows: tuple[Row, ...]) -> tuple[tuple[str, str], ...]:
     shown = {row.standing for row in rows if row.record.measurements and row.record.measurements.quality}
-    marks = {*shown, *(("served",) if manifest.served else ())}
+    marks = {*shown, *(("served",) if find_served(manifest) else ())}
     return tuple((mark, meaning) for mark, meaning in LEGEND if mark in marks)
 
 

@@ -81,6 +81,13 @@ def find_chosen(manifest: Manifest) -> CandidateRecord | None:
     return next((record for record in manifest.candidates if record.id == manifest.verdict.chosen), None)
 
 
+def find_served(manifest: Manifest) -> CandidateRecord | None:
+    """The candidate that the served figures are of: the chosen one, or the nearest where none was chosen."""
+    nearest = manifest.verdict.nearest
+    name = manifest.verdict.chosen or (nearest[0].candidate if nearest else None)
+    return next((record for record in manifest.candidates if manifest.served and record.id == name), None)
+
+
 def describe_outcome(manifest: Manifest) -> str:
     """The verdict in one line: `onnxruntime-int8-dynamic keeps every promise`."""
     verdict = manifest.verdict
