@@ -88,6 +88,7 @@ def render_html(manifest: Manifest) -> str:
         missing=MISSING,
         short=describe_short,
         served_candidate=find_served(manifest),
+        served_plan=describe_tried_plan(manifest.serving) if manifest.serving else "",
         outpaced=OUTPACED,
         left_out=list_left_out(manifest),
         tried=[(record, describe_tried_plan(record)) for record in list_tried(manifest)],
