@@ -139,6 +139,8 @@ def test_doubts_and_caveats_are_said() -> None:
         "quality was judged on generated inputs only",
     )
     assert select([outcome("only")], target_spec(), False).reasons[0] == "no budget was set"
+    verdict = select([outcome("only"), replace(outcome("behind", 9.0), is_rough=True)], BUDGET, False)
+    assert verdict.reasons[2] == "the only candidate timed for long that keeps every promise: p50 2 ms"
 
 
 def test_a_missed_budget_names_the_three_nearest() -> None:

@@ -219,13 +219,14 @@ def _choose(
     equal = [o for o in ranked if goal_figure(o, goal) <= goal_figure(ranked[0], goal) * SAME]
     best = max(equal, key=_goodness)
     measurement = _measured(best)
+    is_partial = any(classify(outcome, spec) == "outpaced" for outcome in outcomes)
     return Verdict(
         met=True,
         chosen=best.candidate.id,
         reasons=(
             *_describe_budget(measurement, spec.budget),
             f"quality kept: {describe_score(_score(best))}, bound {describe_bound(_score(best).metric, spec.quality)}",
-            f"{why}: {_goal_text(best, goal)}" if why else _describe_choice(best, ranked, goal, scope),
+            f"{why}: {_goal_text(best, goal)}" if why else _describe_choice(best, ranked, goal, scope, is_partial),
             *_describe_gain(best, outcomes, goal),
             *_list_doubts(measurement.latencies[0], spec.budget),
             *caveats,
@@ -276,10 +277,12 @@ def _describe_budget(measurement: Measurement, budget: BudgetSection) -> list[st
     return reasons or ["no budget was set"]
 
 
-def _describe_choice(best: Outcome, ranked: Sequence[Outcome], goal: Goal, scope: str) -> str:
+def _describe_choice(best: Outcome, ranked: Sequence[Outcome], goal: Goal, scope: str, is_partial: bool) -> str:
+    """`is_partial`: others, which were behind in a short timing, may keep every promise too."""
     text = _goal_text(best, goal)
     if len(ranked) == 1:
-        return f"the only candidate {scope.replace('keep', 'keeps')}: {text}"
+        timed = "timed for long " if is_partial else ""
+        return f"the only candidate {timed}{scope.replace('keep', 'keeps')}: {text}"
     if best is not ranked[0]:
         rival = f"{ranked[0].candidate.id} ({_goal_text(ranked[0], goal)})"
         return f"{text}: as good as {rival} within 2 %, with the better answers"
