@@ -47,7 +47,7 @@ def plan(spec: Path, as_json: bool) -> None:
         where = "this machine" if profile.is_here else "elsewhere: nothing is measured here"
         click.echo(f"\n{target.target}: {profile.name} ({where})")
         if end := _foresee(profile, found):
-            click.echo(f"pack build {end}, and ends with exit code {MissingError.exit_code}")
+            click.echo(f"pack build ends with exit code {MissingError.exit_code}: it {end}")
         if found.candidates:
             rows = [(c.id, c.precision, ", ".join(map(str, c.steps)) or "-") for c in found.candidates]
             print_table(("CANDIDATE", "PRECISION", "PASSES"), rows)
@@ -58,9 +58,9 @@ def plan(spec: Path, as_json: bool) -> None:
 def _foresee(profile: Target, found: Plan) -> str | None:
     """What a build will do where the device or its runtime is missing; None where it will measure here."""
     if not found.candidates:
-        return f"builds nothing for it: {explain_nothing(profile)}"
+        return f"builds nothing: {explain_nothing(profile)}"
     if not profile.is_here:
-        return "judges the answers here, leaves job bundles to be timed on the device"
+        return "judges the answers here and leaves job bundles to be timed on the device"
     return None
 
 
