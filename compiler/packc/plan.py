@@ -12,7 +12,7 @@ from packc.runtimes import RUNTIMES
 from packc.runtimes.onnxruntime import prune_candidates
 from packc.runtimes.runtime import Runtime
 from packc.spec.model import OptimizeSection
-from packc.target import Target
+from packc.target import Target, TargetKind
 from packc.tensors import PRECISIONS, Precision
 
 __all__ = ["Plan", "Rejection", "make_plan"]
@@ -70,6 +70,18 @@ def make_plan(
         candidates += students
         rejected += refused
     return Plan(tuple(candidates), tuple(rejected))
+
+
+def explain_nothing(target: Target) -> str:
+    """Why a plan for `target` has no candidate, in one sentence."""
+    if target.unsupported is not None:
+        return target.unsupported
+    return "no candidate is left of the plan" if target.kind == "cpu" else describe_lack(target.kind)
+
+
+def describe_lack(kind: TargetKind) -> str:
+    """What keeps every device of a `kind` other than CPUs from being built for."""
+    return f"this version of pack has no runtime that compiles for {kind} devices"
 
 
 def name_student(layers: int) -> str:

@@ -76,5 +76,6 @@ def write_package(
         source=source,
         artifact=artifact,
         versions=versions,
+        served_by={*packages, runtime.library},
     )
     log.info("packaged %s: %s", spec.model.name, ", ".join(model.name for model in models))

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from packc.candidate import Candidate, OptionValue, PassStep, Rejection
 from packc.ingest.source import SourceInfo
+from packc.runtimes.runtime import refuse_kind
 from packc.spec.model import Task
 from packc.target import Target
 from packc.tensors import Precision
@@ -178,8 +179,7 @@ class OnnxRuntime:
         self, info: SourceInfo, target: Target, precisions: tuple[Precision, ...]
     ) -> tuple[tuple[Candidate, ...], tuple[Rejection, ...]]:
         if target.kind != "cpu":
-            reason = f"this runtime compiles for CPUs, {target.name} is of the kind {target.kind}"
-            return (), (Rejection(self.name, reason),)
+            return (), (refuse_kind(self.name, target),)
         offered = tuple(
             Candidate(recipe.id, self.name, recipe.precision, _fit_weights(recipe, target))
             for recipe in RECIPES

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from packc.candidate import Candidate, OptionValue, PassStep, Rejection
 from packc.ingest.source import SourceInfo
 from packc.runtimes.onnxruntime import TEXT_TASKS
+from packc.runtimes.runtime import refuse_kind
 from packc.target import Target
 from packc.tensors import Precision
 
@@ -64,7 +65,7 @@ NOT_HERE: Mapping[Precision, str] = {
     "fp16": "OpenVINO's CPU plugin computes fp16 in fp32 on CPUs without AVX512-FP16 or AMX-FP16",
     "tf32": "OpenVINO's CPU plugin has no tf32",
     "fp8": "OpenVINO's CPU plugin has no fp8 kernels",
-    "int4": "int4 weights are no faster than int8 on CPUs and lose more",
+    "int4": "int4 weights are offered in ONNX Runtime alone, for size: on CPUs they are no faster than int8",
 }
 BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 NO_BF16 = "OpenVINO's CPU plugin computes in bf16 on x86 CPUs with AVX512-BF16 or AMX-BF16 alone"
@@ -88,7 +89,7 @@ class OpenVino:
         self, info: SourceInfo, target: Target, precisions: tuple[Precision, ...]
     ) -> tuple[tuple[Candidate, ...], tuple[Rejection, ...]]:
         if target.kind != "cpu":
-            return (), (Rejection(self.name, f"this runtime compiles for CPUs, {target.name} is a {target.kind}"),)
+            return (), (refuse_kind(self.name, target),)
         if not self.versions():
             return (), (Rejection(self.name, INSTALL),)
         offered = tuple(

@@ -12,6 +12,11 @@ from packc.target import Target
 from packc.tensors import Precision
 
 
+def refuse_kind(runtime: str, target: Target) -> Rejection:
+    """Why a runtime that compiles for CPUs has no candidate for a device of another kind."""
+    return Rejection(runtime, f"compiles for CPUs only, and {target.name} is a {target.kind} device")
+
+
 class Runtime(Protocol):
     """One inference library. Its adapter for jobs is a file of its own that imports nothing of packc."""
 
