@@ -52,7 +52,7 @@ def make_plan(
         if asked is not None and runtime.name not in asked:
             continue
         offered, refused = runtime.candidates(info, target, precisions)
-        held_back = {} if asked else runtime.on_request(info)
+        held_back = {} if asked else runtime.on_request(info, target)
         candidates += [candidate for candidate in offered if candidate.id not in held_back]
         rejected += [Rejection(c.id, held_back[c.id]) for c in offered if c.id in held_back]
         rejected += refused
