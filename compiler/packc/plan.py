@@ -53,9 +53,11 @@ def make_plan(
             continue
         offered, refused = runtime.candidates(info, target, precisions)
         held_back = {} if asked else runtime.on_request(info, target)
-        candidates += [candidate for candidate in offered if candidate.id not in held_back]
+        tried = [candidate for candidate in offered if candidate.id not in held_back]
+        candidates += tried
         rejected += [Rejection(c.id, held_back[c.id]) for c in offered if c.id in held_back]
-        rejected += refused
+        if tried or not offered:  # what else a runtime lacks matters where it is used
+            rejected += refused
     whole = tuple(candidates)
     if optimize.prune is not None:
         pruned = prune_candidates(whole, optimize.prune) if info.geometry else ()
