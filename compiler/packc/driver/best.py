@@ -11,7 +11,7 @@ from pathlib import Path
 from packc.driver.endings import TargetResult, publish_miss, publish_package
 from packc.driver.halving import time_outpaced
 from packc.driver.mixed import list_kept
-from packc.driver.packing import Packing, pack_candidate
+from packc.driver.packing import ONE_FAILED, Packing, PackingFailed, pack_candidate
 from packc.driver.verdict import record_findings
 from packc.driver.ways import WayFinder
 from packc.package.manifest import Manifest, ServedRecord, State
@@ -19,10 +19,6 @@ from packc.package.publish import staging_dir
 from packc.passes import find_pass
 from packc.promises import format_figure
 from packc.select import NEAREST, Outcome, Verdict, classify, judge_served, select
-from packc.server.client import RequestFailed
-from packc.server.load import ServerFailed
-from packc.server.process import ServerStopped
-from packc.server.replay import GoldenMismatch
 from packc.server.verify import read_workload, verify_package
 from packc.serving import ServingPlan
 from packc.serving.search import Tried
@@ -60,8 +56,8 @@ def publish_best(packing: Packing, final: Path) -> TargetResult:
     """Packages the selection's choice, or a near rival that does better as served, by its best serving plan.
 
     If it breaks a promise through the server, those that may keep it have their turn.
-    One that the server cannot load, or whose golden answers differ, costs only itself. When none keeps every promise
-    nothing is published, or, with `allow_miss`, the one that comes nearest.
+    One that cannot be packaged or loaded, or whose golden answers differ, costs only itself. When none keeps every
+    promise nothing is published, or, with `allow_miss`, the one that comes nearest.
     """
     rivals = packing.findings.outcomes
     attempts: list[Attempt] = []
@@ -77,8 +73,7 @@ def publish_best(packing: Packing, final: Path) -> TargetResult:
         if service.outcome is not chosen:
             verdict, chosen = _prefer(service.outcome, chosen, packing), service.outcome
         with staging_dir(final) as staging:
-            pack_candidate(packing, chosen, service.plan, staging)
-            attempt = _judge(packing, chosen, service.plan, verdict, staging)
+            attempt = _try(packing, chosen, service.plan, verdict, staging)
             if attempt.verdict.met:
                 record = _record(packing, _remember(attempt, attempts), attempts, tried)
                 return publish_package(staging, final, record)
@@ -213,7 +208,7 @@ def _describe_kept_load(attempt: Attempt, packing: Packing, finder: WayFinder) -
         return None
     try:
         kept = finder.find_kept_load(attempt.outcome, attempt.plan)
-    except (RequestFailed, ServerFailed, ServerStopped) as error:
+    except ONE_FAILED as error:
         return f"which load keeps the budget could not be measured: {' '.join(str(error).split())}"
     if kept is None:
         where = "at any lower rate that was tried" if workload.rate_per_s else "with one client either"
@@ -251,26 +246,33 @@ def _record(packing: Packing, attempt: Attempt, attempts: Sequence[Attempt], tri
     return record_findings(findings, state, attempt.verdict, attempt.served, attempt.plan, tried)
 
 
+def _try(packing: Packing, chosen: Outcome, plan: ServingPlan, verdict: Verdict, staging: Path) -> Attempt:
+    """Packages the candidate into the empty `staging` and judges it; what concerns it alone becomes its failure."""
+    try:
+        pack_candidate(packing, chosen, plan, staging)
+        return _judge(packing, chosen, plan, verdict, staging)
+    except ONE_FAILED as error:
+        failure = " ".join(str(error).split())
+        how = "cannot be packaged" if isinstance(error, PackingFailed) else "failed as served"
+        failed = Verdict(False, None, (f"{chosen.candidate.id} {how}: {failure}",), (), "failed")
+        return Attempt(replace(chosen, failure=failure), plan, failed, None)
+
+
 def _judge(packing: Packing, chosen: Outcome, plan: ServingPlan, verdict: Verdict, package: Path) -> Attempt:
     """Has a real server answer through the package, unless the user wants none; its figures decide."""
     if not packing.options.verify:
         return Attempt(chosen, plan, verdict, None)
     inputs = packing.inputs
-    try:
-        verified = verify_package(
-            package,
-            inputs.spec.model.name,
-            read_workload(inputs.spec),
-            chosen.candidate.precision,
-            evaluation=packing.evaluation,
-            traffic_data=inputs.traffic,
-            urls=packing.options.urls,
-            cache=packing.trial.cache,
-        )
-    except (GoldenMismatch, RequestFailed, ServerFailed, ServerStopped) as error:
-        failure = " ".join(str(error).split())
-        failed = Verdict(False, None, (f"{chosen.candidate.id} failed as served: {failure}",), (), "failed")
-        return Attempt(replace(chosen, failure=failure), plan, failed, None)
+    verified = verify_package(
+        package,
+        inputs.spec.model.name,
+        read_workload(inputs.spec),
+        chosen.candidate.precision,
+        evaluation=packing.evaluation,
+        traffic_data=inputs.traffic,
+        urls=packing.options.urls,
+        cache=packing.trial.cache,
+    )
     served = verified.record
     judged = judge_served(
         verdict,
