@@ -50,11 +50,9 @@ def stub_bundle(folder: Path, engine: str = DOUBLING, job: Job | None = None, fa
     (folder / "engine_source.py").write_text(engine)
     rng = np.random.default_rng(0)
     save_samples(folder / "samples.npz", [{"x": rng.normal(size=(1, 4)).astype(np.float32)} for _ in range(3)])
-    save_samples(folder / "latency.npz", [{"x": np.ones((1, 4), np.float32)}, {"x": np.ones((2, 8), np.float32)}])
     job = job or stub_job(cases=())
     latency = folder / "latency.npz"
-    if len(job.cases) == 1:
-        save_samples(latency, [{"x": np.ones((1, 4), np.float32)}])
+    save_samples(latency, [{"x": np.ones((case.batch, case.sequence or 4), np.float32)} for case in job.cases])
     write_bundle(
         folder / "bundle", job, (artifact / "model.txt",), folder / "samples.npz", latency, folder / "engine_source.py"
     )

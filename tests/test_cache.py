@@ -151,6 +151,17 @@ def test_a_killed_build_leaves_debris_that_nobody_trips_over(tmp_path: Path) -> 
     assert not staging[0].exists()
 
 
+def test_what_does_not_last_is_its_makers_alone(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    make = lambda folder: (folder / "f").touch()  # noqa: E731
+    first, second = (cache.get_or_make("graph", "k", make, lambda _: False) for _ in range(2))
+    assert first != second
+    assert (first / "f").is_file()
+    assert (second / "f").is_file()
+    assert cache.find("graph", "k") is None
+    assert {entry.path for entry in cache.entries()} == {first, second}, "so that collecting garbage ends them"
+
+
 def test_keys_depend_on_the_parts_alone() -> None:
     assert cache_key(a=1, b=[1, 2]) == cache_key(b=[1, 2], a=1)
     assert cache_key(a=1) != cache_key(a="1")

@@ -6,23 +6,25 @@ from dataclasses import replace
 
 import pytest
 
-from packc.candidate import Candidate, PassStep
+from packc.candidate import Candidate, PassStep, Rejection
 from packc.measure.measurement import Latency, Measurement
 from packc.measure.peak import GemmRate, Peaks
 from packc.measure.work import Work
 from packc.quality.score import QualityScore
 from packc.roofline import Roofline
 from packc.search import (
+    Spared,
     TimeLimit,
     choose_finalists,
     choose_pilot,
     find_beaten,
     is_hopeless,
+    list_recalled,
     may_keep_budget,
     needs_more,
     order_candidates,
 )
-from packc.select import Outcome
+from packc.select import Miss, Outcome
 from packc.spec.model import BudgetSection, OptimizeSection, QualitySection, TargetSpec
 from packc.tensors import Precision, ShapeCase
 from target_spec import target_spec
@@ -115,6 +117,19 @@ def test_precautions_are_not_needed_once_the_answers_are_good_without(careful: C
     assert find_beaten(bold, [replace(judged, candidate=careful)], SPEC, None) is None
     wrong = replace(PERFECT, value=0.5, low=0.4, high=0.6)
     assert find_beaten(careful, [replace(judged, quality=wrong)], SPEC, None) is None
+
+
+def test_what_was_spared_is_recalled_when_its_rival_does_not_hold() -> None:
+    bold = replace(shortly("", 9.0), candidate=PLAIN)
+    spared = find_beaten(GENTLE, [bold], SPEC, None)
+    assert isinstance(spared, Spared)
+    assert (spared.candidate, spared.rival) == (GENTLE, "plain")
+    skipped = [spared, Rejection("other", "too slow")]
+    assert list_recalled(skipped, [bold], SPEC) == []
+    assert list_recalled(skipped, [replace(bold, served_misses=(Miss("plain", "latency_ms", 9.0, 5.0),))], SPEC) == []
+    missed = replace(bold, served_misses=(Miss("plain", "quality", 0.5, 0.9),))
+    for lost in (missed, replace(bold, failure="it crashed")):
+        assert list_recalled(skipped, [lost], SPEC) == [spared]
 
 
 def test_what_else_differs_is_tried() -> None:

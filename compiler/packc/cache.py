@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from packc.errors import UsageError
 
@@ -42,6 +42,14 @@ class Entry:
     used_at: float
 
 
+class NotKept(Exception):
+    """Carries a result out of `get_or_make` past the cache: what spoiled it may be gone the next time."""
+
+    def __init__(self, result: Any) -> None:
+        super().__init__("this result is not kept")
+        self.result = result
+
+
 def cache_key(**parts: object) -> str:
     """Hex digest of JSON-able `parts`; equal parts give equal keys whatever their order."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
@@ -58,9 +66,12 @@ class Cache:
         self.root = root or _default_root()
         self.cap_gib = _default_cap_gib()
 
-    def get_or_make(self, kind: str, key: str, make: Callable[[Path], None]) -> Path:
+    def get_or_make(
+        self, kind: str, key: str, make: Callable[[Path], None], is_lasting: Callable[[Path], bool] = lambda _: True
+    ) -> Path:
         """Folder of the entry; when it is missing, `make(folder)` fills a fresh one, which is then published.
 
+        One that `is_lasting` refuses is the caller's alone: it has a name that nobody asks for again.
         Raises whatever `make` raises; nothing of a failed attempt stays.
         """
         entry = self.root / kind / key
@@ -72,6 +83,8 @@ class Cache:
             staging = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=entry.parent))
             try:
                 make(staging)
+                if not is_lasting(staging):
+                    entry = staging.with_name(staging.name.removeprefix("."))
                 staging.rename(entry)
             except BaseException:
                 shutil.rmtree(staging, ignore_errors=True)

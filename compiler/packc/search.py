@@ -69,6 +69,20 @@ class TimeLimit:
         return (f"{count} candidate{' was' if count == 1 else 's were'} not tried",) if count else ()
 
 
+@dataclass(frozen=True, slots=True)
+class Spared(Rejection):
+    """A candidate that is not tried for as long as its `rival`, which does the same with fewer precautions, holds."""
+
+    candidate: Candidate
+    rival: str
+
+
+def list_recalled(skipped: Sequence[Rejection], outcomes: Sequence[Outcome], spec: TargetSpec) -> list[Spared]:
+    """The spared ones whose turn has come: their rival has failed since, or missed the quality bound as served."""
+    lost = {o.candidate.id for o in outcomes if classify(o, spec) in ("failed", "quality_missed")}
+    return [rejection for rejection in skipped if isinstance(rejection, Spared) and rejection.rival in lost]
+
+
 def order_candidates(candidates: Sequence[Candidate], roofline: Roofline | None) -> tuple[Candidate, ...]:
     """The baseline, which a plan has first, then those that may become the fastest; a plan's order among equals."""
     if roofline is None:
@@ -84,7 +98,7 @@ def find_beaten(
     return _find_bolder(candidate, rivals) or _find_faster(candidate, rivals, known, spec, roofline)
 
 
-def _find_bolder(candidate: Candidate, rivals: Sequence[Outcome]) -> Rejection | None:
+def _find_bolder(candidate: Candidate, rivals: Sequence[Outcome]) -> Spared | None:
     """A rival that does the same without a precaution of the candidate's: what is only there to save the answers."""
     for rival in rivals:
         if _list_bold_steps(candidate) == _list_bold_steps(rival.candidate) and (
@@ -93,7 +107,7 @@ def _find_bolder(candidate: Candidate, rivals: Sequence[Outcome]) -> Rejection |
             reason = (
                 f"not tried: {rival.candidate.id} does the same with fewer precautions, and keeps the quality bound"
             )
-            return Rejection(candidate.id, reason)
+            return Spared(candidate.id, reason, candidate, rival.candidate.id)
     return None
 
 

@@ -2,61 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from driver_world import Way, World, make_candidate, write_tensors
+from driver_builds import BUDGET, make_outcome, publish
+from driver_world import Way, World, write_tensors
 from packc.candidate import PassStep
-from packc.driver import best
-from packc.driver.best import publish_best
-from packc.driver.endings import BuildOptions, TargetResult
-from packc.driver.packing import Packing
+from packc.driver import best, packing
 from packc.driver.ways import Service
-from packc.errors import PackError
-from packc.measure.measurement import Latency, Measurement
-from packc.quality.score import QualityScore
+from packc.errors import MissingError, PackError, SourceError
 from packc.report.view import make_rows
-from packc.search import TimeLimit
 from packc.select import Outcome
+from packc.server.libraries import LibraryMissing
 from packc.server.replay import GoldenMismatch
-from packc.serving import ServingPlan
-from packc.tensors import Precision, ShapeCase
-
-BUDGET = "[budget]\nlatency_ms = 50"
-
-
-def make_outcome(world: World, precision: Precision, ms: float, error: float) -> Outcome:
-    """A measured candidate named after its precision, whose answers are off by `error`."""
-    way = world.ways[precision] = Way(ms, error, precision=precision)
-    latency = Latency(ShapeCase("typical", 1, None), ms, ms, ms, 1e3 / ms, 300, False, (ms,) * 300)
-    ingested = world.ingest()
-    return Outcome(
-        make_candidate(precision, way),
-        model=ingested.source.graph,
-        measurement=Measurement((latency,), 0.1, 100.0, 1.0, 1, "some CPU", ()),
-        quality=QualityScore("max_error", error, error, error, 12, 0.0, error),
-        failure=None,
-        warnings=(),
-        answers=ingested.answers,
-    )
-
-
-def publish(world: World, outcomes: Sequence[Outcome], *sections: str, **options: bool) -> TargetResult:
-    trial = world.make_trial(*sections)
-    inputs = world.gather(*sections)
-    packing = Packing(
-        inputs,
-        trial,
-        replace(inputs.make_findings(outcomes, ()), verify=options.get("verify", True)),
-        ServingPlan(1, 1, 8, 0, ()),
-        "none",
-        BuildOptions(**options),  # type: ignore[arg-type]
-        TimeLimit(0.0),
-    )
-    return publish_best(packing, world.final)
 
 
 @pytest.fixture
@@ -220,12 +181,14 @@ def _list_all(folder: Path) -> list[Path]:
     return list(folder.rglob("*"))
 
 
-def break_serving(monkeypatch: pytest.MonkeyPatch, *broken: str) -> None:
+def break_serving(monkeypatch: pytest.MonkeyPatch, *broken: str, error: PackError | None = None) -> None:
+    """No package of a `broken` precision goes through the server: `error`, or golden answers that differ."""
     serve = best.verify_package
+    failure = error or GoldenMismatch("2 of 9 golden requests\n  are answered otherwise")
 
     def fail(package: Path, model: str, workload: object, precision: str, **options: object) -> object:
         if precision in broken:
-            raise GoldenMismatch("2 of 9 golden requests\n  are answered otherwise")
+            raise failure
         return serve(package, model, workload, precision, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(best, "verify_package", fail)
@@ -241,6 +204,47 @@ def test_one_that_cannot_be_served_costs_only_itself(
     reason = "int8 failed as served: 2 of 9 golden requests are answered otherwise"
     assert result.manifest.verdict.reasons[-1] == f"also tried: {reason}"
     assert {c.id: c.status for c in result.manifest.candidates} == {"fp32": "kept", "int8": "failed"}
+
+
+def test_one_whose_library_is_missing_costs_only_itself(
+    world: World, pair: list[Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_serving(monkeypatch, "int8", error=LibraryMissing("the Triton server lacks torch==2.0"))
+    result = publish(world, pair, BUDGET)
+    assert (result.end, result.manifest.verdict.chosen) == ("published", "fp32")
+    assert result.manifest.verdict.reasons[-1].endswith("int8 failed as served: the Triton server lacks torch==2.0")
+    assert {c.id: c.failure for c in result.manifest.candidates}["int8"] == "the Triton server lacks torch==2.0"
+
+
+def test_a_missing_server_ends_the_build(world: World, pair: list[Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
+    break_serving(monkeypatch, "int8", error=MissingError("there is no Triton server here"))
+    with pytest.raises(MissingError, match="there is no Triton server here"):
+        publish(world, pair, BUDGET)
+
+
+@pytest.mark.parametrize("verify", [False, True])
+def test_one_that_cannot_be_packaged_costs_only_itself(
+    world: World, pair: list[Outcome], monkeypatch: pytest.MonkeyPatch, verify: bool
+) -> None:
+    break_packaging(monkeypatch, SourceError("its answer has no fixed shape"))
+    result = publish(world, pair, BUDGET, verify=verify)
+    assert (result.end, result.manifest.verdict.chosen) == ("published", "fp32")
+    reason = "also tried: int8 cannot be packaged: its answer has no fixed shape"
+    assert result.manifest.verdict.reasons[-1] == reason
+    break_packaging(monkeypatch, MissingError("tritonclient is not installed"))
+    with pytest.raises(MissingError):
+        publish(world, pair, BUDGET, verify=verify)
+
+
+def break_packaging(monkeypatch: pytest.MonkeyPatch, error: PackError) -> None:
+    write = packing.write_package
+
+    def fail(staging: Path, **parts: Any) -> None:
+        if parts["candidate"].id == "int8":
+            raise error
+        write(staging, **parts)
+
+    monkeypatch.setattr(packing, "write_package", fail)
 
 
 @pytest.mark.parametrize("allow_miss", [False, True])

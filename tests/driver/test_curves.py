@@ -13,6 +13,7 @@ from packc.tensors import ShapeCase
 
 
 def test_a_curve_is_measured_once_and_kept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(curves, "is_disturbed", lambda _: False)
     world.ways["base"] = Way(ms=3.0)
     outcome, trial = world.search()["base"], world.make_trial()
     curve = find_curve(outcome, Split(2, 1), (1, 4), (0,), trial)
@@ -22,6 +23,15 @@ def test_a_curve_is_measured_once_and_kept(world: World, monkeypatch: pytest.Mon
     assert all(point.p50_ms >= 3.0 for point in curve.points)
     monkeypatch.setattr(curves, "measure_curve", None)
     assert find_curve(outcome, Split(2, 1), (1, 4), (0,), trial) == curve
+
+
+def test_a_disturbed_curve_is_used_but_not_kept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    outcome, trial = world.search()["base"], world.make_trial()
+    monkeypatch.setattr(curves, "is_disturbed", lambda _: True)
+    first, second = (find_curve(outcome, Split(1, 1), (1, 4), (0,), trial) for _ in range(2))
+    assert isinstance(first, ServiceCurve)
+    assert isinstance(second, ServiceCurve)
+    assert first != second, "it was measured again"
 
 
 def test_without_a_curve_the_search_goes_on(world: World) -> None:

@@ -16,7 +16,7 @@ from packc.driver.halving import log_duration, search_candidates, time_outpaced
 from packc.measure.peak import GemmRate, Peaks
 from packc.measure.work import Work
 from packc.roofline import Roofline
-from packc.search import TimeLimit
+from packc.search import Spared, TimeLimit
 from packc.select import Outcome, classify
 
 SLOW = Way(ms=12.0)
@@ -79,6 +79,36 @@ def test_the_next_ones_have_their_turn_when_the_finalists_fail(world: World) -> 
         search = search_candidates(world.candidates(), trial)
     assert world.timings == [["base", "a", "b"], ["late"]]
     assert classify(search.outcomes[-1], trial.spec) == "kept"
+
+
+@pytest.mark.parametrize("others", [1, 3])
+def test_a_spared_one_has_its_turn_when_its_rival_fails_in_timing(
+    world: World, monkeypatch: pytest.MonkeyPatch, others: int
+) -> None:
+    """With many others the rival fails in its short timing, with few in its long one."""
+    monkeypatch.setattr("packc.driver.timing.JOB_TIMEOUT_S", 1.0)
+    more = {f"other {number}": Way(ms=6.0) for number in range(others - 1)}
+    world.ways |= {"bold": Way(fault="hang when timed"), "careful": Way(ms=2.0), **more}
+    spared = Spared("careful", "not tried", make_candidate("careful", world.ways["careful"]), "bold")
+
+    def find_beaten(candidate: Candidate, known: Sequence[Outcome], *_: object) -> Rejection | None:
+        bold = [o for o in known if o.candidate.id == "bold" and o.failure is None]
+        return spared if bold and candidate.id == "careful" else None
+
+    monkeypatch.setattr(halving, "find_beaten", find_beaten)
+    trial = world.make_trial()
+    search = search_candidates(world.candidates(), trial)
+    statuses = {outcome.candidate.id: classify(outcome, trial.spec) for outcome in search.outcomes}
+    assert (statuses["bold"], statuses["careful"], statuses["base"]) == ("failed", "kept", "kept")
+    assert search.skipped == []
+
+
+def test_a_spared_one_waits_while_its_rival_holds(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    spared = Spared("careful", "not tried", make_candidate("careful", Way()), "base")
+    world.ways["careful"] = Way()
+    monkeypatch.setattr(halving, "find_beaten", lambda candidate, *_: spared if candidate.id == "careful" else None)
+    assert search_candidates(world.candidates(), world.make_trial()).skipped == [spared]
+    assert world.checks == ["base"]
 
 
 def test_those_left_behind_can_be_timed_later(world: World) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any, cast
+
 import pytest
 
 from driver_world import Way, World
 from packc.driver import evaluate, timing
 from packc.driver.evaluate import check_candidate
 from packc.driver.timing import time_long, time_shortly
+from packc.measure.measurement import Measurement
 
 
 def test_a_short_timing_leaves_the_measurement_rough(world: World) -> None:
@@ -47,6 +51,25 @@ def test_noisy_figures_are_used_but_not_kept(world: World, monkeypatch: pytest.M
         assert measurement is not None
         assert measurement.latencies[0].noisy
     assert (world.checks, world.timings) == (["base"], [["base"]] * 2)
+
+
+def test_noise_at_any_shape_counts(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where throughput is the goal, the largest shape decides."""
+    measure = timing.measure_bundles
+
+    def disturb(*args: Any, **options: Any) -> Any:
+        found = {name: cast("Measurement", result) for name, result in measure(*args, **options).items()}
+        return {
+            name: replace(result, latencies=(*result.latencies[:-1], replace(result.latencies[-1], noisy=True)))
+            for name, result in found.items()
+        }
+
+    monkeypatch.setattr(timing, "measure_bundles", disturb)
+    for _ in range(2):
+        measurement = world.search()["base"].measurement
+        assert measurement is not None
+        assert [latency.noisy for latency in measurement.latencies] == [False, True]
+    assert world.timings == [["base"]] * 2
 
 
 def test_a_single_round_is_timed_anew_each_time(world: World) -> None:

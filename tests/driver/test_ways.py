@@ -11,10 +11,12 @@ from driver_world import DEFAULTS, Way, World
 from packc.candidate import PassStep
 from packc.driver import ways
 from packc.driver.endings import BuildOptions
-from packc.driver.packing import Packing
+from packc.driver.packing import Packing, PackingFailed
 from packc.driver.ways import WayFinder, describe_figures
+from packc.errors import PackError
 from packc.search import TimeLimit
 from packc.select import Outcome
+from packc.server.libraries import LibraryMissing
 from packc.server.load import ServerFailed, Traffic
 from packc.serving import plan_serving
 from packc.serving.queue import LoadFigures
@@ -51,9 +53,9 @@ def test_the_best_served_plan_is_chosen_and_says_why(world: World) -> None:
     assert 1 <= len(service.tried) <= 4
     best = max(item.served.throughput_per_s for item in service.tried if item.served)
     assert f"{best:,.0f} samples/s" in " ".join(service.plan.reasons)
-    if service.plan.instances == 1:
-        assert service.plan.reasons[0].startswith("best of ")
-        assert service.plan.reasons[1].startswith("the workload alone suggested 2 instances of 1 thread")
+    assert service.plan.instances == 1
+    assert service.plan.reasons[0].startswith("best of ")
+    assert service.plan.reasons[1].startswith("the workload alone suggested 2 instances of 1 thread")
 
 
 def test_the_rule_stays_where_nothing_beats_it(world: World) -> None:
@@ -125,9 +127,10 @@ def test_texts_may_be_served_in_one_process(world: World) -> None:
     assert {plan.front for plan in WayFinder(packing)._plans} == {"ensemble"}
 
 
-def test_a_plan_that_cannot_be_served_costs_only_itself(world: World) -> None:
+@pytest.mark.parametrize("error", [ServerFailed, LibraryMissing, PackingFailed])
+def test_a_plan_that_cannot_be_served_costs_only_itself(world: World, error: type[PackError]) -> None:
     def fail(instances: int, threads: int, traffic: Traffic) -> float:
-        raise ServerFailed("the model\n failed")
+        raise error("the model\n failed")
 
     outcomes = search(world, base=Way(ms=4.0))
     world.probe = fail

@@ -12,7 +12,7 @@ from packc.cache import Cache
 from packc.errors import SourceError
 from packc.ingest import distill
 from packc.ingest.distill import describe_training, distill_student
-from packc.ingest.request import Request
+from packc.ingest.request import Request, write_training
 from packc.ingest.source import SourceInfo
 from packc.ingest.student import Training
 from packc.samples import RawSamples
@@ -45,6 +45,25 @@ def test_a_student_is_an_exported_source_of_its_own(
     ids = np.full((2, 4), 9)
     (vectors,) = session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": 0 * ids})
     assert vectors.shape == (2, 32)
+
+
+def test_a_student_that_was_cut_short_is_trained_anew(
+    bert_info: SourceInfo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Training(1, 2, 5, 36, 1.0, 0.5, 1.0, "texts.jsonl", 5)
+    trainings = [replace(whole, steps=3), whole]
+
+    def run(request: Request) -> None:
+        write_training(request.export, trainings.pop(0))
+
+    monkeypatch.setattr(distill, "run_worker", run)
+    monkeypatch.setattr(distill, "read_source", lambda folder, info: folder)
+    section, cache = DistillSection(layers=1, steps=5), Cache(tmp_path)
+    cut, *others = (distill_student(bert_info, section, TEXTS, cache) for _ in range(3))
+    assert cut.training.is_cut
+    assert Path(str(cut.source)).is_dir(), "this build goes on with it"
+    assert [student.training.is_cut for student in others] == [False, False]
+    assert trainings == []
 
 
 def test_what_cannot_be_taught_is_said(bert_info: SourceInfo, tmp_path: Path) -> None:

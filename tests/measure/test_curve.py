@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from packc.jobs.job import JobResult
-from packc.measure.curve import CurvePoint, ServiceCurve, measure_curve
+from packc.measure.curve import CurvePoint, ServiceCurve, is_disturbed, measure_curve
+from packc.measure.jobs import AGAIN
 from stub_bundle import DOUBLING, LARGEST, TYPICAL, stub_bundle, stub_job
 
 SLOW = "import time\n" + DOUBLING.replace("    return {", "    time.sleep(0.004)\n    return {", 1)
@@ -46,6 +50,34 @@ def test_a_copy_that_fails_is_the_result(tmp_path: Path) -> None:
     result = measure_curve(bundles, timeout_s=60)
     assert isinstance(result, JobResult)
     assert result.status == "killed"
+
+
+def test_the_first_shape_is_measured_again_at_the_end(tmp_path: Path) -> None:
+    job = stub_job(cases=(TYPICAL, LARGEST, replace(TYPICAL, name=AGAIN)))
+    curve = measure_curve([stub_bundle(tmp_path / "a", SLOW, job)], timeout_s=60)
+    assert isinstance(curve, ServiceCurve)
+    assert [point.batch for point in curve.points] == [1, 2]
+    assert curve.again is not None
+    assert (curve.again.batch, curve.again.sequence) == (1, 4)
+
+
+@pytest.mark.parametrize(
+    ("times_ms", "again_ms", "disturbed"),
+    [
+        ((10.0, 12.0, 15.0, 20.0), 10.5, False),
+        ((10.0, 12.0, 15.0, 20.0), None, False),
+        ((10.0, 9.5, 15.0, 20.0), 10.0, False),
+        ((10.0, 12.0, 15.0, 20.0), 14.0, True),
+        ((10.0, 12.0, 15.0, 20.0), 7.0, True),
+        ((10.0, 25.0, 15.0, 20.0), 10.0, True),
+        ((10.0, 12.0, 25.0, 20.0), 10.0, True),
+    ],
+)
+def test_a_disturbance_shows(times_ms: tuple[float, ...], again_ms: float | None, disturbed: bool) -> None:
+    shapes = ((1, 8), (1, 16), (2, 8), (2, 16))
+    points = tuple(CurvePoint(*shape, (ms,)) for shape, ms in zip(shapes, times_ms, strict=True))
+    again = CurvePoint(1, 8, (again_ms,)) if again_ms else None
+    assert is_disturbed(ServiceCurve(1, 1, points, again)) is disturbed
 
 
 def test_a_point_knows_its_median() -> None:

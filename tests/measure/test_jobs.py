@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from packc.candidate import Candidate
@@ -31,10 +32,11 @@ def test_the_rounds_of_a_timing_together_suffice_for_the_percentile() -> None:
     assert timing_job(CANDIDATE, MODEL, {}, 2, (TYPICAL,), 2, percentile=99.9).efforts[0].min_calls == 500
 
 
-def test_a_curve_times_every_shape_alike() -> None:
+def test_a_curve_times_every_shape_alike_and_the_first_again() -> None:
     job = curve_job(CANDIDATE, MODEL, {"level": 1}, 2, (TYPICAL, LARGEST))
-    assert (job.cases, job.threads, job.options, job.answer) == ((TYPICAL, LARGEST), 2, {"level": 1}, False)
-    assert job.efforts[0] == job.efforts[1]
+    assert job.cases == (TYPICAL, LARGEST, replace(TYPICAL, name="again"))
+    assert (job.threads, job.options, job.answer) == (2, {"level": 1}, False)
+    assert job.efforts[0] == job.efforts[1] == job.efforts[2]
     assert job.efforts[0].max_seconds < 1
 
 

@@ -34,3 +34,10 @@ def test_peaks_are_measured_once_a_machine(tmp_path: Path, monkeypatch: pytest.M
     measure_peaks(("fp32", "int8"), 2, "elsewhere", cache)
     measure_peaks(("fp32", "int8"), 1, "here", cache)
     assert len(calls) == 3
+
+
+def test_what_varies_is_measured_again_the_next_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [{**ANSWER, "is_steady": steady} for steady in (False, True, True)]
+    monkeypatch.setattr(peak, "run_child", lambda *_: json.dumps(answers.pop(0)).encode())
+    assert [measure_peaks(("fp32",), 2, "here", Cache(tmp_path)).is_steady for _ in range(3)] == [False, True, True]
+    assert len(answers) == 1, "the steady ones were kept"

@@ -35,3 +35,13 @@ def test_what_no_library_can_do_is_left_out(monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_shortest_call_counts() -> None:
     naps = iter([0.0, 0.02, 0.001, 0.02])
     assert 0.001 <= find_best_s(lambda: time.sleep(next(naps)), seconds=0.0) < 0.015
+
+
+@pytest.mark.parametrize(("passes", "steady"), [((100.0, 95.0), True), ((100.0, 60.0), False)])
+def test_passes_that_differ_are_told(monkeypatch: pytest.MonkeyPatch, passes: tuple[float, ...], steady: bool) -> None:
+    rates = iter(passes)
+    monkeypatch.setattr(peak_child, "find_rates", lambda *_: [("numpy", next(rates))])
+    monkeypatch.setattr(peak_child, "find_reads", lambda: [(4.0, 50.0)])
+    peaks = find_peaks(["fp32"], 1)
+    assert peaks["is_steady"] is steady
+    assert peaks["gemm"][0]["gflop_per_s"] == 100.0

@@ -10,7 +10,7 @@ from packc.errors import MissingError
 from packc.server import libraries
 from packc.server.environment import Origin, Server
 from packc.server.install import LIBRARIES
-from packc.server.libraries import add_libraries, find_requirements
+from packc.server.libraries import LibraryMissing, add_libraries, find_requirements
 
 NEEDS = 'backend: "python"\nparameters {{ key: "requirement" value {{ string_value: "{}" }} }}'.format
 
@@ -33,7 +33,7 @@ def make_server(tmp_path: Path, origin: Origin = "own") -> Server:
 def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """What pip was told."""
     seen: list[list[str]] = []
-    monkeypatch.setattr(libraries, "run_installer", lambda command, what: seen.append(command))
+    monkeypatch.setattr(libraries, "run_installer", lambda command, *_: seen.append(command))
     monkeypatch.setenv("TORCH_FLAGS", "--index-url 'https://here/cpu'")
     return seen
 
@@ -70,11 +70,11 @@ def test_nothing_but_a_version_of_torch_is_ever_installed(tmp_path: Path, text: 
 
 
 def test_a_failed_installation_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(command: list[str], what: str) -> None:
-        raise MissingError(f"could not {what}")
+    def fail(command: list[str], what: str, lack: str) -> None:
+        raise MissingError(f"{lack}: could not {what}")
 
     monkeypatch.setattr(libraries, "run_installer", fail)
     cache = Cache(tmp_path / "cache")
-    with pytest.raises(MissingError, match=r"could not install torch==2\.13\.0"):
+    with pytest.raises(LibraryMissing, match=r"the Triton server lacks torch==2\.13\.0: could not install torch==2"):
         add_libraries(make_server(tmp_path), write_repository(tmp_path / "torch", "torch==2.13.0"), cache)
     assert cache.entries() == []

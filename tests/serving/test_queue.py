@@ -61,6 +61,21 @@ def test_all_clients_in_one_batch_stay_in_it() -> None:
     assert predicted.latency_ms == pytest.approx(16.0)
 
 
+@pytest.mark.parametrize("count", [900, 1000, 3000])
+def test_more_clients_than_a_short_look_has_requests(count: int) -> None:
+    """All answers come at the same moment, again and again."""
+    plan = replace(ONE, most=4096, delay_ms=5.0)
+    predicted = predict_load(TEN_MS, clients(count), plan, 1, 0.0, 99)
+    assert predicted.throughput_per_s == pytest.approx(count / 0.015)
+    assert predicted.latency_ms == pytest.approx(15.0)
+
+
+def test_batches_larger_than_a_short_look_has_requests() -> None:
+    plan = replace(ONE, most=2048, instances=2)
+    predicted = predict_load(TEN_MS, rate(1e6), plan, 2, 0.0, 99)
+    assert predicted.throughput_per_s == pytest.approx(2 * 2048 / 0.010, rel=0.3)
+
+
 def test_a_delay_that_nobody_joins_is_lost() -> None:
     predicted = predict_load(BATCHED, clients(1), replace(ONE, most=4, delay_ms=5.0), 1, 0.0, 99)
     assert predicted.p50_ms == pytest.approx(15.0)

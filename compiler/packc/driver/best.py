@@ -5,90 +5,59 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from packc.driver.endings import TargetResult, publish_miss, publish_package
-from packc.driver.halving import time_outpaced
 from packc.driver.mixed import list_kept
-from packc.driver.packing import Packing, pack_candidate
+from packc.driver.packing import ONE_FAILED, Packing, PackingFailed, pack_candidate
+from packc.driver.turns import Attempt, add_cut, find_rivals, settle_outcomes
 from packc.driver.verdict import record_findings
 from packc.driver.ways import WayFinder
-from packc.package.manifest import Manifest, ServedRecord, State
+from packc.package.manifest import Manifest, State
 from packc.package.publish import staging_dir
 from packc.passes import find_pass
 from packc.promises import format_figure
 from packc.select import NEAREST, Outcome, Verdict, classify, judge_served, select
-from packc.server.client import RequestFailed
-from packc.server.load import ServerFailed
-from packc.server.process import ServerStopped
-from packc.server.replay import GoldenMismatch
 from packc.server.verify import read_workload, verify_package
 from packc.serving import ServingPlan
 from packc.serving.search import Tried
-from packc.spec.model import TargetSpec
 
 log = logging.getLogger(__name__)
 
 NO_MORE_PLANS = "no further way of serving was tried"
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """A candidate that was packaged, and the verdict on it as the server's figures leave it."""
-
-    outcome: Outcome
-    """With what it broke, or how it failed, through the server."""
-    plan: ServingPlan
-    verdict: Verdict
-    served: ServedRecord | None
-    """None where no server was asked, and where none could answer."""
-
-    @property
-    def has_failed(self) -> bool:
-        return self.outcome.failure is not None
-
-    @property
-    def distance(self) -> float:
-        """How far off its worst promise is, as a ratio."""
-        if self.has_failed:
-            return float("inf")
-        return max((miss.ratio for miss in self.verdict.misses), default=1.0)
-
-
 def publish_best(packing: Packing, final: Path) -> TargetResult:
     """Packages the selection's choice, or a near rival that does better as served, by its best serving plan.
 
-    If it breaks a promise through the server, those that may keep it have their turn.
-    One that the server cannot load, or whose golden answers differ, costs only itself. When none keeps every promise
-    nothing is published, or, with `allow_miss`, the one that comes nearest.
+    If it breaks a promise through the server, those that may keep it have their turn, and those that were not tried
+    because it does the same with fewer precautions.
+    One that cannot be packaged or loaded, or whose golden answers differ, costs only itself. When none keeps every
+    promise nothing is published, or, with `allow_miss`, the one that comes nearest.
     """
-    rivals = packing.findings.outcomes
+    rivals: Sequence[Outcome] = packing.findings.outcomes
     attempts: list[Attempt] = []
+    firsts: set[str] = set()
     finder = WayFinder(packing)
     tried: tuple[Tried, ...] = ()
     while (verdict := _choose(rivals, packing, attempts)).chosen is not None:
         chosen = next(outcome for outcome in rivals if outcome.candidate.id == verdict.chosen)
+        firsts.add(chosen.candidate.id)
         service = finder.choose(chosen, rivals)
         tried = service.tried
-        if service.is_cut and NO_MORE_PLANS not in packing.findings.cut:
-            cut = (*packing.findings.cut, NO_MORE_PLANS)
-            packing = replace(packing, findings=replace(packing.findings, cut=cut))
+        if service.is_cut:
+            packing = add_cut(packing, NO_MORE_PLANS)
         if service.outcome is not chosen:
             verdict, chosen = _prefer(service.outcome, chosen, packing), service.outcome
         with staging_dir(final) as staging:
-            pack_candidate(packing, chosen, service.plan, staging)
-            attempt = _judge(packing, chosen, service.plan, verdict, staging)
+            attempt = _try(packing, chosen, service.plan, verdict, staging)
             if attempt.verdict.met:
                 record = _record(packing, _remember(attempt, attempts), attempts, tried)
                 return publish_package(staging, final, record)
         log.info("%s", _describe_attempt(attempt))
         attempts.append(attempt)
-        others = [outcome for outcome in rivals if outcome is not chosen]
-        rivals = _list_rivals(others, attempt, packing.findings.local_spec)
-        if not any(classify(outcome, packing.findings.local_spec) == "kept" for outcome in rivals):
-            packing, others = _time_outpaced(packing, others, attempt)
-            rivals = _list_rivals(others, attempt, packing.findings.local_spec)
+        packing, rivals = find_rivals(packing, attempts, firsts)
     if attempts:
         return _publish_nearest(packing, attempts, finder, tried, final)
     return publish_miss(verdict, record_findings(packing.findings, "measured", verdict), final)
@@ -130,31 +99,6 @@ def _add_caveat(verdict: Verdict, chosen: Outcome, packing: Packing) -> Verdict:
     if list_kept(candidate) and packing.inputs.calibrates_on_evaluation:
         caveats.append("quality was judged on the samples that its layers in higher precision were chosen on")
     return replace(verdict, reasons=(*verdict.reasons, *caveats))
-
-
-def _list_rivals(others: Sequence[Outcome], attempt: Attempt, spec: TargetSpec) -> Sequence[Outcome]:
-    """Those that may do as served what `attempt` did not: all after a failure; of the kept ones the faster after a
-    missed budget, and all of them after missed quality."""
-    if attempt.has_failed:
-        return others
-    kept = [outcome for outcome in others if classify(outcome, spec) == "kept"]
-    if attempt.verdict.missed != "budget":
-        return kept
-    return [outcome for outcome in kept if _typical_p50_ms(outcome) < _typical_p50_ms(attempt.outcome)]
-
-
-def _time_outpaced(packing: Packing, others: Sequence[Outcome], attempt: Attempt) -> tuple[Packing, list[Outcome]]:
-    """With a long timing for those of `others` that only had a short one; after a missed budget, for the faster."""
-    is_late = not attempt.has_failed and attempt.verdict.missed == "budget"
-    limit_ms = _typical_p50_ms(attempt.outcome) if is_late else float("inf")
-    wanted = {outcome.candidate.id for outcome in others if _typical_p50_ms(outcome) < limit_ms}
-    findings = replace(packing.findings, outcomes=time_outpaced(packing.findings.outcomes, wanted, packing.trial))
-    left = {outcome.candidate.id for outcome in others}
-    return replace(packing, findings=findings), [o for o in findings.outcomes if o.candidate.id in left]
-
-
-def _typical_p50_ms(outcome: Outcome) -> float:
-    return outcome.measurement.latencies[0].p50_ms if outcome.measurement else float("inf")
 
 
 def _publish_nearest(
@@ -213,7 +157,7 @@ def _describe_kept_load(attempt: Attempt, packing: Packing, finder: WayFinder) -
         return None
     try:
         kept = finder.find_kept_load(attempt.outcome, attempt.plan)
-    except (RequestFailed, ServerFailed, ServerStopped) as error:
+    except ONE_FAILED as error:
         return f"which load keeps the budget could not be measured: {' '.join(str(error).split())}"
     if kept is None:
         where = "at any lower rate that was tried" if workload.rate_per_s else "with one client either"
@@ -245,10 +189,20 @@ def _describe_attempt(attempt: Attempt) -> str:
 def _record(packing: Packing, attempt: Attempt, attempts: Sequence[Attempt], tried: Sequence[Tried]) -> Manifest:
     """The manifest with `attempt`'s verdict, and every attempted candidate as the server left it."""
     state: State = "verified" if attempt.served else "measured"
-    attempted = {item.outcome.candidate.id: item.outcome for item in attempts}
-    outcomes = [attempted.get(outcome.candidate.id, outcome) for outcome in packing.findings.outcomes]
-    findings = replace(packing.findings, outcomes=outcomes)
+    findings = replace(packing.findings, outcomes=settle_outcomes(packing.findings.outcomes, attempts))
     return record_findings(findings, state, attempt.verdict, attempt.served, attempt.plan, tried)
+
+
+def _try(packing: Packing, chosen: Outcome, plan: ServingPlan, verdict: Verdict, staging: Path) -> Attempt:
+    """Packages the candidate into the empty `staging` and judges it; what concerns it alone becomes its failure."""
+    try:
+        pack_candidate(packing, chosen, plan, staging)
+        return _judge(packing, chosen, plan, verdict, staging)
+    except ONE_FAILED as error:
+        failure = " ".join(str(error).split())
+        how = "cannot be packaged" if isinstance(error, PackingFailed) else "failed as served"
+        failed = Verdict(False, None, (f"{chosen.candidate.id} {how}: {failure}",), (), "failed")
+        return Attempt(replace(chosen, failure=failure), plan, failed, None)
 
 
 def _judge(packing: Packing, chosen: Outcome, plan: ServingPlan, verdict: Verdict, package: Path) -> Attempt:
@@ -256,21 +210,16 @@ def _judge(packing: Packing, chosen: Outcome, plan: ServingPlan, verdict: Verdic
     if not packing.options.verify:
         return Attempt(chosen, plan, verdict, None)
     inputs = packing.inputs
-    try:
-        verified = verify_package(
-            package,
-            inputs.spec.model.name,
-            read_workload(inputs.spec),
-            chosen.candidate.precision,
-            evaluation=packing.evaluation,
-            traffic_data=inputs.traffic,
-            urls=packing.options.urls,
-            cache=packing.trial.cache,
-        )
-    except (GoldenMismatch, RequestFailed, ServerFailed, ServerStopped) as error:
-        failure = " ".join(str(error).split())
-        failed = Verdict(False, None, (f"{chosen.candidate.id} failed as served: {failure}",), (), "failed")
-        return Attempt(replace(chosen, failure=failure), plan, failed, None)
+    verified = verify_package(
+        package,
+        inputs.spec.model.name,
+        read_workload(inputs.spec),
+        chosen.candidate.precision,
+        evaluation=packing.evaluation,
+        traffic_data=inputs.traffic,
+        urls=packing.options.urls,
+        cache=packing.trial.cache,
+    )
     served = verified.record
     judged = judge_served(
         verdict,

@@ -9,12 +9,12 @@ from tempfile import TemporaryDirectory
 
 from pydantic import TypeAdapter
 
-from packc.cache import cache_key
+from packc.cache import NotKept, cache_key
 from packc.data.workload import curve_cases, make_latency_inputs
 from packc.driver.evaluate import JOB_TIMEOUT_S, Trial, identify_job
 from packc.errors import PackError
 from packc.jobs.bundle import write_bundle
-from packc.measure.curve import ServiceCurve, measure_curve
+from packc.measure.curve import ServiceCurve, is_disturbed, measure_curve
 from packc.measure.jobs import curve_job
 from packc.package.artifact import artifact_files
 from packc.runtimes import find_runtime
@@ -31,7 +31,7 @@ def find_curve(outcome: Outcome, split: Split, batches: Sequence[int], lengths: 
 ) -> ServiceCurve | None:  # fmt: skip
     """How long calls of `batches` x the quantiles of `lengths` take while all of the split's instances make calls.
 
-    None, with a line in the log, where a copy failed.
+    None, with a line in the log, where a copy failed. One that other work disturbed is used, and not kept.
     """
     model = outcome.model
     assert model is not None, "only a candidate with an artifact is served"
@@ -43,18 +43,23 @@ def find_curve(outcome: Outcome, split: Split, batches: Sequence[int], lengths: 
     def make(folder: Path) -> None:
         with TemporaryDirectory(dir=folder) as scratch:
             inputs = Path(scratch, "latency.npz")
-            make_latency_inputs(cases, trial.ingested.inputs, trial.ingested.source, inputs)
+            make_latency_inputs(job.cases, trial.ingested.inputs, trial.ingested.source, inputs)
             bundles = [Path(scratch, str(copy)) for copy in range(split.instances)]
             for bundle in bundles:
                 write_bundle(bundle, job, artifact_files(model).values(), None, inputs, runtime.engine)
             curve = measure_curve(bundles, JOB_TIMEOUT_S, memory_limit_mib=trial.memory_limit_mib)
         if not isinstance(curve, ServiceCurve):
             raise PackError(curve.failure or curve.status)
+        if is_disturbed(curve):
+            raise NotKept(curve)
         (folder / "curve.json").write_bytes(TypeAdapter(ServiceCurve).dump_json(curve))
 
     key = cache_key(copies=split.instances, job=identify_job(job, model, trial))
     try:
         folder = trial.cache.get_or_make("curve", key, make)
+    except NotKept as passing:
+        disturbed: ServiceCurve = passing.result
+        return disturbed
     except PackError as error:
         log.info("%s: no curve on %d x %d threads: %s", outcome.candidate.id, split.instances, split.threads, error)
         return None

@@ -19,7 +19,15 @@ from packc.driver.pruned import add_siblings, drop_slower
 from packc.driver.timing import time_long, time_shortly
 from packc.plan import Rejection
 from packc.samples import count_saved
-from packc.search import LEAST_FINALISTS, TimeLimit, choose_finalists, choose_pilot, find_beaten, needs_more
+from packc.search import (
+    LEAST_FINALISTS,
+    TimeLimit,
+    choose_finalists,
+    choose_pilot,
+    find_beaten,
+    list_recalled,
+    needs_more,
+)
 from packc.select import Outcome, classify, find_baseline
 
 log = logging.getLogger(__name__)
@@ -67,7 +75,7 @@ def search_candidates(candidates: Sequence[Candidate], trial: Trial, *, exhausti
             steps.append(f"which of {len(kept)} candidates to time for long was decided by the calls of their checks")
         else:
             with log_duration(f"short timing of {len(kept)} candidates"):
-                search = _update(search, time_shortly(kept, trial))
+                search = recall_spared(_update(search, time_shortly(kept, trial)), trial, limit)
     search = _time_finalists(search, trial, limit, exhaustive=exhaustive)
     outcomes, dropped = drop_slower(search.outcomes)
     cut = (*limit.tell_untried(search.skipped), *steps, *search.cut)
@@ -106,6 +114,16 @@ def _find_pilot(known: Sequence[Outcome], trial: Trial) -> tuple[int, ...]:
     return choose_pilot(trial.metric, count_saved(trial.ingested.inputs), typical.p50_ms / typical.case.batch)
 
 
+def recall_spared(search: Search, trial: Trial, limit: TimeLimit) -> Search:
+    """With those checked, while there is time, that were not tried for the sake of a rival which did not hold."""
+    recalled = list_recalled(search.skipped, search.outcomes, trial.local_spec)
+    if not recalled:
+        return search
+    more = check_candidates([spared.candidate for spared in recalled], trial, limit, search.outcomes)
+    skipped = [rejection for rejection in search.skipped if rejection not in recalled]
+    return Search([*search.outcomes, *more.outcomes], [*skipped, *more.skipped])
+
+
 def time_outpaced(outcomes: Sequence[Outcome], wanted: Collection[str], trial: Trial) -> list[Outcome]:
     """All of `outcomes`, the `wanted` of those that only had a short timing now timed for long."""
     outpaced = [outcome for outcome in list_outpaced(outcomes, trial) if outcome.candidate.id in wanted]
@@ -113,18 +131,24 @@ def time_outpaced(outcomes: Sequence[Outcome], wanted: Collection[str], trial: T
 
 
 def _time_finalists(search: Search, trial: Trial, limit: TimeLimit, *, exhaustive: bool) -> Search:
-    """Times the finalists, and the next ones while none of them keeps every promise."""
+    """Times the finalists, those recalled for one of them that failed, and the next ones while none keeps every
+    promise."""
     kept = list_outpaced(search.outcomes, trial)
     finalists = kept if exhaustive else choose_finalists(kept, trial.local_spec)
     finalists = [o for o in kept if o in finalists or o is find_baseline(search.outcomes)]
     while finalists:
         with log_duration(f"timing {len(finalists)} of {len(kept)} candidates"):
             search = _update(search, time_long(add_siblings(finalists, list_outpaced(search.outcomes, trial)), trial))
+        known = len(search.outcomes)
+        search = recall_spared(search, trial, limit)
+        recalled = list_outpaced(search.outcomes[known:], trial)
         finalists = needs_more(search.outcomes, trial.local_spec)
         if finalists and limit.is_over:
             names = ", ".join(outcome.candidate.id for outcome in finalists)
             cut = f"no candidate keeps every promise, and the next ones ({names}) were not timed"
             return replace(search, cut=(cut,))
+        if not limit.is_over:
+            finalists += [outcome for outcome in recalled if outcome not in finalists]
     return search
 
 

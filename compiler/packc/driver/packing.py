@@ -10,6 +10,7 @@ from packc.driver.endings import BuildOptions
 from packc.driver.evaluate import Trial
 from packc.driver.inputs import BuildInputs, list_versions
 from packc.driver.verdict import Findings
+from packc.errors import DataError, MissingError, PackError, UsageError
 from packc.package.golden import make_golden
 from packc.package.pipelines.choice import ChosenPipeline
 from packc.package.write import write_package
@@ -17,6 +18,11 @@ from packc.runtimes import find_runtime
 from packc.samples import iter_samples
 from packc.search import TimeLimit
 from packc.select import Outcome
+from packc.server.client import RequestFailed
+from packc.server.libraries import LibraryMissing
+from packc.server.load import ServerFailed
+from packc.server.process import ServerStopped
+from packc.server.replay import GoldenMismatch
 from packc.server.verify import Evaluation
 from packc.serving import ServingPlan
 
@@ -44,8 +50,25 @@ class Packing:
         return Evaluation(ingested.source, inputs.evaluation, ingested.inputs, ingested.answers, inputs.metric)
 
 
+class PackingFailed(PackError):
+    """A candidate cannot be packaged; others may be."""
+
+
+ONE_FAILED = (GoldenMismatch, LibraryMissing, PackingFailed, RequestFailed, ServerFailed, ServerStopped)
+"""What costs one candidate, or one way of serving it. Any other error concerns the whole target."""
+
+
 def pack_candidate(packing: Packing, chosen: Outcome, plan: ServingPlan, staging: Path) -> None:
-    """Fills the empty `staging` with the candidate's package."""
+    """Fills the empty `staging` with the candidate's package. Raises PackingFailed where the candidate is at fault."""
+    try:
+        _fill_package(packing, chosen, plan, staging)
+    except (DataError, MissingError, UsageError):
+        raise  # the user's samples, the installation or the disk are at fault, not the candidate
+    except PackError as error:
+        raise PackingFailed(str(error), hint=error.hint) from error
+
+
+def _fill_package(packing: Packing, chosen: Outcome, plan: ServingPlan, staging: Path) -> None:
     inputs, ingested = packing.inputs, packing.trial.ingested
     assert chosen.model is not None, "only a candidate with an artifact is chosen"
     assert chosen.answers is not None, "only a candidate whose answers were judged is chosen"

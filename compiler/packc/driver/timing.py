@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from pydantic import TypeAdapter
 
-from packc.cache import cache_key
+from packc.cache import NotKept, cache_key
 from packc.candidate import OptionValue
 from packc.driver.evaluate import JOB_TIMEOUT_S, Trial, identify_job
 from packc.jobs.bundle import write_bundle
@@ -22,14 +22,6 @@ from packc.runtimes import find_runtime
 from packc.select import Outcome
 
 ROUNDS = 3
-
-
-class _NotKept(Exception):
-    """Carries the results of a run past the cache: a candidate failed in it, or other work disturbed it."""
-
-    def __init__(self, results: dict[str, Measurement | JobResult]) -> None:
-        super().__init__("these figures are not kept")
-        self.results = results
 
 
 def time_shortly(outcomes: Sequence[Outcome], trial: Trial) -> list[Outcome]:
@@ -62,8 +54,8 @@ def _run(
 ) -> dict[str, Measurement | JobResult]:
     """Times the candidates in interleaved rounds; the figures of one such run stay together in the cache.
 
-    A run in which one failed or was noisy is not kept: what caused it may be gone the next time. A short one cannot
-    tell whether it was noisy, so it is never kept either.
+    A run in which one failed or was noisy at any shape is not kept: what caused it may be gone the next time. A short
+    one cannot tell whether it was noisy, so it is never kept either.
     """
     adapter = TypeAdapter(dict[str, Measurement | JobResult])
     models = {outcome.candidate.id: _artifact(outcome) for outcome in outcomes}
@@ -75,16 +67,21 @@ def _run(
                 files, engine = artifact_files(models[name]).values(), find_runtime(job.runtime).engine
                 write_bundle(bundles[name], job, files, None, trial.latency_inputs, engine)
             results = measure_bundles(bundles, rounds, JOB_TIMEOUT_S, memory_limit_mib=trial.memory_limit_mib)
-        if is_short or any(isinstance(r, JobResult) or r.latencies[0].noisy for r in results.values()):
-            raise _NotKept(results)
+        if is_short or not all(_is_quiet(result) for result in results.values()):
+            raise NotKept(results)
         (folder / "results.json").write_bytes(adapter.dump_json(results))
 
     key = cache_key(rounds=rounds, jobs={name: identify_job(job, models[name], trial) for name, job in jobs.items()})
     try:
         folder = trial.cache.get_or_make("timing", key, make)
-    except _NotKept as passed:
-        return passed.results
+    except NotKept as passing:
+        results: dict[str, Measurement | JobResult] = passing.result
+        return results
     return adapter.validate_json((folder / "results.json").read_bytes())
+
+
+def _is_quiet(result: Measurement | JobResult) -> bool:
+    return isinstance(result, Measurement) and not any(latency.noisy for latency in result.latencies)
 
 
 def _artifact(outcome: Outcome) -> Path:

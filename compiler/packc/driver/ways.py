@@ -12,16 +12,14 @@ from tempfile import TemporaryDirectory
 
 from packc.data.workload import list_request_lengths
 from packc.driver.curves import find_curve
-from packc.driver.packing import Packing, pack_candidate
+from packc.driver.packing import ONE_FAILED, Packing, pack_candidate
 from packc.package.pipelines.batches import cut_batches
 from packc.package.pipelines.choice import ChosenPipeline
 from packc.promises import format_figure
 from packc.runtimes import find_runtime
 from packc.select import Outcome, classify, goal_figure
-from packc.server.client import RequestFailed
-from packc.server.load import ServerFailed, Traffic
+from packc.server.load import Traffic
 from packc.server.probe import probe_package
-from packc.server.process import ServerStopped
 from packc.serving.choices import Split, describe_queue, list_batches, list_plans, list_splits
 from packc.serving.limit import KeptLoad, find_kept_load, guess_kept_load
 from packc.serving.plan import Front, Lengths, ServingPlan, describe_plan
@@ -158,7 +156,7 @@ class WayFinder:
         try:
             with self._open(self._outcomes[way.candidate], way.plan) as probe:
                 figures = probe(self._load)
-        except (RequestFailed, ServerFailed, ServerStopped) as error:
+        except ONE_FAILED as error:
             return " ".join(str(error).split())
         log.info(
             "%s as %s: %s",

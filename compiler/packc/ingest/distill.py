@@ -35,6 +35,7 @@ class Distilled:
 def distill_student(info: SourceInfo, section: DistillSection, texts: RawSamples, cache: Cache) -> Distilled:
     """Trains a student of `section.layers` layers on `texts` in a child process and exports it.
 
+    One whose training the time cut short is not found again: on a quieter machine it would have learned more.
     Raises SourceError when the model's layers cannot be told apart or the student cannot be exported; DataError when
     the texts do not fit the model.
     """
@@ -55,7 +56,7 @@ def distill_student(info: SourceInfo, section: DistillSection, texts: RawSamples
     def make(staging: Path) -> None:
         run_worker(Request(info, staging, True, None, texts, texts, tuple(search_path()), plan))
 
-    entry = cache.get_or_make(CACHE_KIND, key, make)
+    entry = cache.get_or_make(CACHE_KIND, key, make, lambda folder: not read_training(folder).is_cut)
     training = replace(read_training(entry), data=texts.origin)
     log.info("%s", describe_training(training))
     return Distilled(read_source(entry, small), training)

@@ -12,7 +12,8 @@ from pathlib import Path
 from packc.jobs.bundle import read_job
 from packc.jobs.job import JobResult
 from packc.jobs.local import run_bundle
-from packc.measure.statistics import percentile_ms
+from packc.measure.jobs import AGAIN
+from packc.measure.statistics import NOISE_LIMIT, percentile_ms, relative_spread
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,24 @@ class ServiceCurve:
     copies: int
     threads: int
     points: tuple[CurvePoint, ...]
+    again: CurvePoint | None = None
+    """The first point, measured once more after the last; None where it was not."""
+
+
+def is_disturbed(curve: ServiceCurve) -> bool:
+    """Whether other work shows in the times: the first point differs at the end, or more work took clearly less time.
+
+    What disturbs all of a curve alike is not seen.
+    """
+    if curve.again and relative_spread((curve.points[0].p50_ms, curve.again.p50_ms)) > NOISE_LIMIT:
+        return True
+    return any(
+        more.batch >= less.batch
+        and (more.sequence or 0) >= (less.sequence or 0)
+        and less.p50_ms > more.p50_ms * (1 + NOISE_LIMIT)
+        for less in curve.points
+        for more in curve.points
+    )
 
 
 def measure_curve(
@@ -60,6 +79,8 @@ def measure_curve(
     job = read_job(bundles[0])
     times = {case.name: tuple(t for r in results for c in r.times if c.case == case.name for t in c.times_ms)
              for case in job.cases}  # fmt: skip
-    points = tuple(CurvePoint(case.batch, case.sequence, times[case.name]) for case in job.cases)
+    found = {case.name: CurvePoint(case.batch, case.sequence, times[case.name]) for case in job.cases}
+    again = found.pop(AGAIN, None)
+    points = tuple(found.values())
     log.info("curve: %d x %d threads, %d shapes", len(bundles), job.threads, len(points))
-    return ServiceCurve(len(bundles), job.threads, points)
+    return ServiceCurve(len(bundles), job.threads, points, again)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from packc.candidate import Candidate, OptionValue
@@ -23,6 +24,10 @@ LARGEST_EFFORT = Effort(warmup=1, min_calls=5, min_seconds=0.0, max_seconds=0.5)
 
 CURVE_EFFORT = Effort(warmup=1, min_calls=5, min_seconds=0.1, max_seconds=0.3)
 """For one of the many shapes of a curve."""
+
+
+AGAIN = "again"
+"""Name of a curve's last case."""
 
 
 def check_job(
@@ -75,7 +80,11 @@ def timing_job(
 def curve_job(
     candidate: Candidate, model: Path, options: Mapping[str, OptionValue], threads: int, cases: tuple[ShapeCase, ...]
 ) -> Job:
-    """A job that times every case briefly: at most 0.3 s each, three calls at least."""
+    """A job that times every case briefly and the first again at the end: at most 0.3 s each, three calls at least.
+
+    When the first takes another time then, the machine was disturbed in between.
+    """
+    cases = (*cases, replace(cases[0], name=AGAIN))
     return _make_timing(candidate, model, options, threads, cases, (CURVE_EFFORT,) * len(cases))
 
 

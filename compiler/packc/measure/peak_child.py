@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from packc.measure.statistics import NOISE_LIMIT, relative_spread
+
 Call = Callable[[], object]
 Maker = Callable[[int, int, int, int], Call]
 
@@ -24,7 +26,7 @@ READ_MIB = (4, 16, 64, 256)
 SECONDS = 0.12
 """For each product and each buffer in a pass."""
 PASSES = 2
-"""So that a disturbance of a second spoils no rate."""
+"""So that a disturbance of a second spoils no rate, and a longer one shows."""
 COLUMNS = 4096
 
 
@@ -154,17 +156,20 @@ MAKERS: dict[str, tuple[tuple[str, Maker], ...]] = {
 
 def find_peaks(precisions: list[str], threads: int) -> dict[str, Any]:
     """The fields of packc.measure.peak.Peaks."""
-    gemm: dict[str, tuple[float, str]] = {}
-    reads: dict[float, float] = {}
+    gemm: dict[str, list[tuple[float, str]]] = {}
+    reads: dict[float, list[float]] = {}
     for _ in range(PASSES):
         for precision in precisions:
-            for library, rate in find_rates(precision, threads):
-                gemm[precision] = max(gemm.get(precision, (0.0, "")), (rate, library))
+            if rates := [(rate, library) for library, rate in find_rates(precision, threads)]:
+                gemm.setdefault(precision, []).append(max(rates))
         for mib, rate in find_reads():
-            reads[mib] = max(reads.get(mib, 0.0), rate)
+            reads.setdefault(mib, []).append(rate)
+    best = {precision: max(found) for precision, found in gemm.items()}
+    readings = [*([rate for rate, _ in found] for found in gemm.values()), *reads.values()]
     return {
-        "gemm": [{"precision": p, "gflop_per_s": rate, "library": library} for p, (rate, library) in gemm.items()],
-        "reads": [{"mib": mib, "gb_per_s": rate} for mib, rate in reads.items()],
+        "gemm": [{"precision": p, "gflop_per_s": rate, "library": library} for p, (rate, library) in best.items()],
+        "reads": [{"mib": mib, "gb_per_s": max(found)} for mib, found in reads.items()],
+        "is_steady": all(relative_spread(found) <= NOISE_LIMIT for found in readings),
         "threads": threads,
         "source": "measured here",
     }

@@ -187,8 +187,8 @@ def _site_packages(folder: Path, interpreter: Interpreter) -> Path:
     return folder / "venv" / "lib" / f"python{interpreter.version}" / "site-packages"
 
 
-def run_installer(command: list[str], what: str) -> None:
-    """Runs a step of the installation. Raises MissingError with the end of what it said when it fails."""
+def run_installer(command: list[str], what: str, lack: str = "the Triton server is not installed") -> None:
+    """Runs a step of an installation. Raises MissingError with `lack` and the end of what it said when it fails."""
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
     done = subprocess.run(
         command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
@@ -196,7 +196,7 @@ def run_installer(command: list[str], what: str) -> None:
     if done.returncode:
         reason = (done.stderr.strip() or done.stdout.strip()).splitlines()[-8:]
         raise MissingError(
-            f"the Triton server is not installed: could not {what}\n" + "\n".join(f"  {line}" for line in reason),
+            f"{lack}: could not {what}\n" + "\n".join(f"  {line}" for line in reason),
             hint="check the network, pip's index and the free space below the cache folder, then run it again",
         )
 

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from packc.cache import Cache, cache_key
-from packc.errors import PackError
+from packc.errors import MissingError, PackError
 from packc.package.lint.repository import read_repository
 from packc.server.environment import Server
 from packc.server.install import LIBRARIES, run_installer
@@ -31,10 +31,14 @@ INDEX_FLAGS = "TORCH_FLAGS"
 """Environment variable: where pip finds torch, if not where it looks by itself; the Makefile's of that name."""
 
 
+class LibraryMissing(MissingError):
+    """The server is here, and a library that one package needs cannot be had: other packages may do without."""
+
+
 def add_libraries(server: Server, repository: Path, cache: Cache | None = None) -> Server:
     """`server`, with what the models in `repository` require where its Python looks; installed where it is missing.
 
-    Raises MissingError when a library cannot be had.
+    Raises LibraryMissing when a library cannot be had.
     """
     needed = find_requirements(repository) if server.origin == "own" else ()
     if not needed:
@@ -66,5 +70,9 @@ def _install(folder: Path, python: Path, requirements: Sequence[str]) -> None:
     started = time.monotonic()
     pip = [str(python), "-m", "pip", "install", "--quiet", "--no-input", "--only-binary", ":all:"]
     flags = shlex.split(os.environ.get(INDEX_FLAGS, ""))
-    run_installer([*pip, "--target", str(folder), *flags, *requirements], f"install {' '.join(requirements)}")
+    what, lack = " ".join(requirements), f"the Triton server lacks {', '.join(requirements)}"
+    try:
+        run_installer([*pip, "--target", str(folder), *flags, *requirements], f"install {what}", lack)
+    except MissingError as error:
+        raise LibraryMissing(str(error), hint=error.hint) from error
     log.info("installed (%.0f s)", time.monotonic() - started)

@@ -22,7 +22,9 @@ Cut = Callable[[Sequence[int]], Sequence[Sequence[int]]]
 """Lengths of the requests in a batch -> their positions, call by call."""
 
 REQUESTS = 1000
-"""Simulated for one prediction, a tenth of them before it counts."""
+"""Simulated for one prediction at least, a tenth of them before it counts."""
+TURNS = 3
+"""That count at least, of as many requests as may be answered at one moment; one turn before them does not."""
 FIT_STEPS = 14
 
 
@@ -175,7 +177,10 @@ class _Run:
         """Latencies of the requests that count, and the time in which they were answered."""
         for _ in range(1 if self.load.rate_per_s else self.load.clients):
             self._send(0.0)
-        while len(self.ended) <= REQUESTS:
+        at_once = self._count_at_once()
+        start = max(REQUESTS // 10, at_once)
+        end = max(REQUESTS, start + TURNS * at_once)
+        while len(self.ended) <= end:
             now, _, what = heapq.heappop(self.events)
             if isinstance(what, _Request):
                 self.queue.append(what)
@@ -184,8 +189,13 @@ class _Run:
             elif what is not None:
                 self._answer(what, now)
             self._dispatch(now)
-        start = REQUESTS // 10
         return [latency for _, latency in self.ended[start + 1 :]], self.ended[-1][0] - self.ended[start][0]
+
+    def _count_at_once(self) -> int:
+        """The most requests that are answered at one moment: each client's, or a full batch of every instance."""
+        if not self.load.rate_per_s:
+            return self.load.clients
+        return self.batching.instances * max(1, self.batching.most // self.load.batch)
 
     def _schedule(self, at_ms: float, what: _Request | list[_Request] | None) -> None:
         self.scheduled += 1  # so that events of one moment keep their order

@@ -84,6 +84,37 @@ def test_an_answer_does_not_depend_on_who_else_asks(lengths: str, multiple: int,
         np.testing.assert_allclose(answer, expected(source, text)[0], atol=1e-6)
 
 
+PICKY_ENGINE = """
+CALLS = []
+
+def load(path, options, threads):
+    return None
+
+def run(session, feed):
+    ids = feed["input_ids"]
+    CALLS.append(len(ids))
+    if (ids == 8).any():
+        raise ValueError("no dogs")
+    return {"sentence_embedding": ids[:, 1:2].astype("float32")}
+"""
+
+
+def test_an_engine_that_fails_fails_the_request_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert VOCABULARY.index("dog") == 8
+    model = build(make_text_source(tmp_path), lengths="pad")
+    write_models((model,), tmp_path / "repository")
+    (tmp_path / "repository/tiny/1/engine.py").write_text(PICKY_ENGINE)
+    with load_model(tmp_path / "repository/tiny/1/model.py", model.config) as call:
+        sys.modules["engine"].CALLS.clear()
+        red, pair, dog, cat = call(
+            *({"text": strings(*texts)} for texts in (["red"], ["green", "red"], ["dog"], ["cat"]))
+        )
+        assert sys.modules["engine"].CALLS == [5, 1, 2, 1, 1]
+    assert dog.error == "ValueError: no dogs"
+    answers = [answered["embedding"].ravel().tolist() for answered in (red, pair, cat)]
+    assert answers == [[VOCABULARY.index(word) for word in words] for words in (["red"], ["green", "red"], ["cat"])]
+
+
 ENGINE = """
 CALLS = []
 

@@ -49,7 +49,7 @@ class TritonPythonModel:
         self._warm_up(int(config["max_batch_size"]), WARMUP_S / instances)
 
     def execute(self, requests):
-        """One response a request; text that cannot be read fails its own request alone."""
+        """One response a request; what cannot be read or computed fails its own request alone."""
         responses = [None] * len(requests)
         read = []
         for position, request in enumerate(requests):
@@ -59,20 +59,29 @@ class TritonPythonModel:
             except UnicodeDecodeError as error:
                 responses[position] = _refuse(f"text is not valid UTF-8: {error}")
         rest = iter(self._tokenizer.encode_batch_fast([text for _, texts in read for text in texts]))
-        tokens, kept = [], []
+        kept = {}
         for position, texts in read:
             encodings = [next(rest) for _ in texts]
             if all(map(len, encodings)):
-                tokens += [{name: getattr(item, FIELDS[name]) for name, _ in INPUTS} for item in encodings]
-                kept.append((position, len(texts)))
+                kept[position] = [{name: getattr(item, FIELDS[name]) for name, _ in INPUTS} for item in encodings]
             else:
                 responses[position] = _refuse("text has no tokens")
-        if kept:
-            answers, start = self._answer(tokens), 0
-            for position, count in kept:
-                responses[position] = self._respond(answers[start : start + count])
-                start += count
+        for position, response in zip(kept, self._respond_all(list(kept.values())), strict=True):
+            responses[position] = response
         return responses
+
+    def _respond_all(self, asked):
+        """One response for each list of texts; where the engine fails, each is asked alone, and fails alone."""
+        if not asked:
+            return []
+        try:
+            answers = self._answer([text for texts in asked for text in texts])
+        except Exception as error:  # each engine has exceptions of its own
+            if len(asked) == 1:
+                return [pb_utils.InferenceResponse(error=pb_utils.TritonError(f"{type(error).__name__}: {error}"))]
+            return [response for texts in asked for response in self._respond_all([texts])]
+        ends = np.cumsum([len(texts) for texts in asked])
+        return [self._respond(part) for part in np.split(answers, ends[:-1])]
 
     def _answer(self, tokens):
         """The answers to `tokens` (one mapping a text), in the same order."""
