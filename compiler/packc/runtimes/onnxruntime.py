@@ -208,6 +208,12 @@ class OnnxRuntime:
         config.parameters["intra_op_thread_count"].string_value = str(threads)
         config.parameters["inter_op_thread_count"].string_value = "1"
 
+    def calibrates(self, step: PassStep) -> bool:
+        return False
+
+    def compiler_versions(self) -> Mapping[str, str]:
+        return {}
+
     def versions(self) -> Mapping[str, str]:
         try:
             return {self.library: version(self.library)}

@@ -133,6 +133,12 @@ class OpenVino:
         }.items():
             config.parameters[name].string_value = value
 
+    def calibrates(self, step: PassStep) -> bool:
+        return step.options.get("quantize") == "full"
+
+    def compiler_versions(self) -> Mapping[str, str]:
+        return {}
+
     def versions(self) -> Mapping[str, str]:
         try:
             return {package: version(package) for package in ("openvino", "nncf")}

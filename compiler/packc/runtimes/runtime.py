@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from packc.candidate import Candidate, OptionValue, Rejection
+from packc.candidate import Candidate, OptionValue, PassStep, Rejection
 from packc.ingest.source import SourceInfo
 from packc.target import Target
 from packc.tensors import Precision
@@ -72,6 +72,12 @@ class Runtime(Protocol):
     def configure_triton(self, config: Any, options: Mapping[str, OptionValue], threads: int) -> None:
         """Sets backend and parameters of a ModelConfig (tritonclient's protobuf) for instances of `threads` threads,
         with the `options` that `job_options` gave."""
+
+    def calibrates(self, step: PassStep) -> bool:
+        """Whether its compiler reads calibration samples for this `build` step."""
+
+    def compiler_versions(self) -> Mapping[str, str]:
+        """Tool -> version of what makes its artifacts here, beside the packages of `versions`."""
 
     def versions(self) -> Mapping[str, str]:
         """Package -> version of what runs the models here; empty when it is not installed."""
