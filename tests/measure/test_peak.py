@@ -20,11 +20,11 @@ ANSWER = {
 def test_peaks_are_measured_once_a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
-    def run(module: str, request: bytes, environment: dict[str, str]) -> bytes:
+    def run(module: str, request: bytes, what: str, environment: dict[str, str]) -> bytes:
         calls.append((module, json.loads(request), environment["OPENBLAS_NUM_THREADS"]))
         return json.dumps(ANSWER).encode()
 
-    monkeypatch.setattr(peak, "run_child", run)
+    monkeypatch.setattr(peak, "ask_child", run)
     cache = Cache(tmp_path)
     for _ in range(2):
         peaks = measure_peaks(("fp32", "int8"), 2, "here", cache)

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from packc.child import die_with_parent
+
 Call = Callable[[], object]
 Maker = Callable[[int, int, int, int], Call]
 
@@ -176,4 +178,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    die_with_parent()
     main()

@@ -9,9 +9,9 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from packc.cache import Cache, cache_key
+from packc.child import ask_child
 from packc.ingest.fingerprint import fingerprint_files, hash_file
 from packc.measure import work_child
-from packc.measure.child import run_child
 from packc.tensors import ShapeCase
 
 
@@ -43,7 +43,7 @@ def count_work(graph: Path, cases: Sequence[ShapeCase], latency_inputs: Path, ca
 
     def make(folder: Path) -> None:
         request = TypeAdapter(WorkRequest).dump_json(WorkRequest(graph, latency_inputs, len(cases)))
-        answer = run_child("packc.measure.work_child", request)
+        answer = ask_child("packc.measure.work_child", request, "counting the model's work")
         (folder / "work.json").write_bytes(adapter.dump_json(adapter.validate_json(answer)))
 
     beside = [file for file in graph.parent.rglob("*") if file.is_file()]

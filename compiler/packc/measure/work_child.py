@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from packc.child import die_with_parent
 from packc.samples import Sample, iter_samples
 
 Shape = tuple[int, ...]
@@ -111,4 +112,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    die_with_parent()
     main()

@@ -11,13 +11,13 @@ from pydantic import TypeAdapter
 from packc import __version__
 from packc.cache import Cache, cache_key
 from packc.candidate import PassStep
+from packc.child import run_child
 from packc.errors import PackError
 from packc.host import list_instructions
 from packc.ingest.fingerprint import fingerprint_files
 from packc.ingest.ingest import content_of, find_tool_versions
 from packc.ingest.source import Geometry, SourceInfo
 from packc.ingest.torch_module import search_path
-from packc.passes.child import run_child
 from packc.runtimes.runtime import Runtime
 
 TIME_LIMIT_S = 1800.0
