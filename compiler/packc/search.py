@@ -12,12 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from packc.candidate import Candidate, PassStep
+from packc.goals import SAME
 from packc.plan import Rejection
 from packc.promises import format_figure
 from packc.quality.gate import quality_bound
 from packc.quality.score import QualityScore
 from packc.roofline import Floor, Roofline
-from packc.select import SAME, Outcome, classify, find_misses, goal_figure
+from packc.select import Outcome, classify, find_misses, goal_figure
 from packc.spec.model import ERROR_METRICS, Goal, MetricName, QualitySection, TargetSpec
 from packc.tensors import ShapeCase
 

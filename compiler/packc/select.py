@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from packc.candidate import Candidate
-from packc.goals import SUPERLATIVES, describe_figure, find_figure, find_spread, is_within_noise
+from packc.goals import SAME, SUPERLATIVES, describe_figure, find_figure, find_spread, is_within_noise
 from packc.measure.measurement import Latency, Measurement
 from packc.measure.statistics import needed_calls
 from packc.promises import describe_bound, describe_score, format_figure, list_promises, list_speed_promises
@@ -24,8 +24,6 @@ Status = Literal["kept", "outpaced", "budget_missed", "quality_missed", "failed"
 Missed = Literal["budget", "quality", "failed"] | None
 STATUSES: tuple[Status, ...] = get_args(Status)
 
-SAME = 1.02
-"""Figures within 2 % of the best are equal as far as measuring can tell; the better answers decide."""
 NEAREST = 3
 
 

@@ -42,7 +42,6 @@ GAINS: Mapping[Precision, str] = {
 transformers 0.94 to 1.5 x the time, least for one image through ViT-B; bf16 takes them 0.90 to 1.9 x, least for eight
 images or 16 long texts at once, and ResNet-50 1.3 to 2.6 x."""
 
-BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 NOT_HERE: Mapping[Precision, str] = {
     "fp16": "PyTorch computes fp16 on CPUs without packed weights",
     "tf32": "PyTorch has no tf32 on CPUs",
@@ -86,9 +85,9 @@ class AotInductor:
         offered = tuple(
             Candidate(recipe.id, self.name, recipe.precision, (), make_step(recipe))
             for recipe in RECIPES
-            if recipe.precision in precisions and (recipe.precision != "bf16" or has_bf16(target))
+            if recipe.precision in precisions and (recipe.precision != "bf16" or target.multiplies_bf16)
         )
-        reasons = NOT_HERE if has_bf16(target) else {"bf16": NO_BF16, **NOT_HERE}
+        reasons = NOT_HERE if target.multiplies_bf16 else {"bf16": NO_BF16, **NOT_HERE}
         return offered, tuple(Rejection(f"{self.name}-{p}", reasons[p]) for p in precisions if p in reasons)
 
     def on_request(self, info: SourceInfo, target: Target) -> Mapping[str, str]:
@@ -168,11 +167,6 @@ def describe_compiler(command: tuple[str, ...]) -> str:
     except (OSError, subprocess.SubprocessError):
         return ""
     return told.partition("\n")[0].strip()
-
-
-def has_bf16(target: Target) -> bool:
-    """Whether PyTorch's products in bf16 are computed by hardware there."""
-    return bool(BF16_FLAGS.intersection(target.isa))
 
 
 def make_step(recipe: Recipe) -> PassStep:

@@ -8,8 +8,25 @@ from typing import Any, Literal, Protocol
 
 from packc.candidate import Candidate, OptionValue, PassStep, Rejection
 from packc.ingest.source import SourceInfo
+from packc.spec.model import Task
 from packc.target import Target
 from packc.tensors import Precision
+
+TEXT_TASKS: tuple[Task, ...] = (
+    "sentence-similarity",
+    "feature-extraction",
+    "text-classification",
+    "text-ranking",
+    "token-classification",
+    "question-answering",
+    "fill-mask",
+)
+"""All whose models read texts, whatever they answer."""
+
+
+def is_transformer(info: SourceInfo) -> bool:
+    """Whether a model is one, as far as its source tells: its layers are known, or it reads texts."""
+    return info.geometry is not None or info.task in TEXT_TASKS
 
 
 def refuse_kind(runtime: str, target: Target) -> Rejection:
