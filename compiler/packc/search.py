@@ -124,10 +124,11 @@ def _find_faster(
 ) -> Rejection | None:
     """A rival that was measured to be better than the candidate is estimated ever to be.
 
-    None while that is open, and where the floors are disproved because something was faster than its own.
+    None while that is open, where the model may be computed with fewer multiplications than were counted, and where the
+    floors are disproved because something was faster than its own.
     """
     goal = spec.optimize.goal
-    floors = roofline.find_floors(candidate) if roofline else None
+    floors = roofline.find_floors(candidate) if roofline and roofline.is_least else None
     if roofline is None or floors is None or goal == "size" or not rivals or _is_disproved(roofline, known):
         return None
     best = min(rivals, key=lambda outcome: goal_figure(outcome, goal))
