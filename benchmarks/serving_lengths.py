@@ -142,7 +142,7 @@ def pad_to_fixed_length(folder: Path, model: str) -> None:
 
 def load(folder: Path, model: str, requests: Sequence[Sample], clients: int, cache: Cache) -> LoadResult:
     """Figures of one round on a fresh server."""
-    with start_server(require_server(cache), folder / "model_repository") as server:
+    with start_server(require_server(cache), folder / "model_repository", cache=cache) as server:
         return run_load(server.http_url, model, requests, Traffic(clients), min_seconds=4.0, max_seconds=12.0)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from packc.host import count_cores, probe_host
+from packc.host import count_cores, list_instructions, probe_host
 
 X86 = "processor : 0\nmodel name : AMD EPYC 9V74\nflags : fpu avx2 fma avx512f avx512_vnni avx512_bf16 sse\n"
 ARM = "processor : 0\nBogoMIPS : 243.75\nFeatures : fp asimd aes asimdhp asimddp sve i8mm bf16\n"
@@ -46,6 +46,15 @@ def test_arm_features(tmp_path: Path) -> None:
     host = probe_host(make_root(tmp_path, {"proc/cpuinfo": ARM}))
     assert host.isa == ("asimd", "asimdhp", "asimddp", "sve", "i8mm", "bf16")
     assert host.native == ("fp32", "bf16", "fp16", "int8")
+
+
+def test_what_compilers_use_is_told_from_what_kernels_say(tmp_path: Path) -> None:
+    flags = "fpu vme sse2 ssse3 sse4_1 lahf_lm bmi2 avx512_vbmi2 gfni sha_ni smap hypervisor xsave apic tsc_adjust"
+    told = list_instructions(make_root(tmp_path / "x86", {"proc/cpuinfo": f"flags : {flags}\n"}))
+    assert told == ("avx512_vbmi2", "bmi2", "gfni", "lahf_lm", "sha_ni", "sse2", "sse4_1", "ssse3")
+    arm = make_root(tmp_path / "arm", {"proc/cpuinfo": "Features : fp asimd sve2\n"})
+    assert list_instructions(arm) == ("asimd", "fp", "sve2")
+    assert list_instructions(tmp_path / "none") == ()
 
 
 def test_a_system_that_tells_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

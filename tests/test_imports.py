@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -70,6 +71,25 @@ def test_every_module_can_be_imported_with_the_core_alone() -> None:
     modules = list_modules()
     assert len(modules) > 50
     assert import_all(modules) == {}
+
+
+def find_reporting(tree: ast.Module) -> list[int]:
+    """Lines that import openvino while nothing before them has hidden its telemetry."""
+    lines: dict[str, list[int]] = {"import": [], "hide": []}
+    for node in ast.walk(tree):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        if any(name.partition(".")[0] in ("openvino", "nncf") for name in names):
+            lines["import"].append(node.lineno)
+        if isinstance(node, ast.Assign) and ast.unparse(node) == "sys.modules['openvino_telemetry'] = None":
+            lines["hide"].append(node.lineno)
+    return sorted(line for line in lines["import"] if not any(hidden < line for hidden in lines["hide"]))
+
+
+def test_openvino_sends_nothing() -> None:
+    reporting = {path.name: find_reporting(ast.parse(path.read_text())) for path in PACKAGE.rglob("*.py")}
+    assert {name: lines for name, lines in reporting.items() if lines} == {}
+    assert find_reporting(ast.parse("import sys\nfrom openvino import opset13")) == [2]
 
 
 def test_the_check_can_fail() -> None:

@@ -155,6 +155,14 @@ def test_an_open_race_is_run() -> None:
     assert find_beaten(fused, [fast], SPEC, None) is None
 
 
+@pytest.mark.parametrize(("share", "is_beaten"), [(0.25, True), (0.26, False)])
+def test_what_may_be_done_in_fewer_multiplications_rules_nothing_out(share: float, is_beaten: bool) -> None:
+    fused, fast = Candidate("fp32-fused", "stub", "fp32", ()), replace(shortly("int8", 7.0), candidate=INT8)
+    windows = replace(roofline(1e9), work=(Work(1e9, 0.0, window_flops=share * 1e9),))
+    assert (find_beaten(fused, [fast], SPEC, windows) is not None) is is_beaten
+    assert windows.estimate_ms(fused) == 10.0, "it orders all the same"
+
+
 def test_a_floor_that_something_passed_rules_nothing_out() -> None:
     fused = Candidate("fp32-fused", "stub", "fp32", ())
     impossible = replace(shortly("int8", 4.0), candidate=INT8)

@@ -40,5 +40,12 @@ def test_x86_without_vnni_saturates_int8_sums(isa: tuple[IsaFlag, ...], saturate
     assert device(isa=isa).saturates_int8 is saturates
 
 
+@pytest.mark.parametrize(
+    ("isa", "multiplies"), [(("avx512_bf16",), True), (("amx_tile", "amx_bf16"), True), (("asimd", "bf16"), False)]
+)
+def test_x86_flags_tell_whether_libraries_compute_in_bf16(isa: tuple[IsaFlag, ...], multiplies: bool) -> None:
+    assert device(isa=isa).multiplies_bf16 is multiplies
+
+
 def test_flags_are_listed_once() -> None:
     assert len(set(ISA_FLAGS)) == len(ISA_FLAGS)

@@ -13,6 +13,9 @@ SUPERLATIVES: dict[Goal, str] = {
     "cost": "cheapest",
 }
 
+SAME = 1.02
+"""Figures within 2 % of each other are equal as far as measuring can tell."""
+
 
 def find_figure(measurement: Measurement, goal: Goal) -> float:
     """What the goal makes small. Cost is core-milliseconds a sample at the typical shape."""

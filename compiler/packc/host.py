@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from pathlib import Path
 
 from packc.target import ISA_FLAGS, Target, derive_native
 
 _UNLIMITED_BYTES = 1 << 60
 """cgroup v1 says "no memory limit" with a number near 2^63."""
+
+_FOR_COMPILERS = re.compile(
+    "3dnow|abm|adx|aes|amx|apx|avx|bmi|cmov|cx16|f16c|fma|gfni|lahf_lm|mmx|movbe|movdir|pclmulqdq|pni|popcnt|rdpid|sha|"
+    "sm[34]|sse|ssse3|tbm|vaes|vpclmulqdq|xop"
+)
+"""How the flags of x86 CPUs begin that compilers use; others tell of kernels, power and virtual machines."""
 
 
 def probe_host(root: Path = Path("/")) -> Target:
@@ -19,7 +26,7 @@ def probe_host(root: Path = Path("/")) -> Target:
     cgroup's limit. What the system does not tell is left out; `root` is where /proc and /sys are looked for.
     """
     cpuinfo = _read(root / "proc/cpuinfo")
-    flags = set((_field(cpuinfo, "flags") or _field(cpuinfo, "Features") or "").split())
+    flags = {*_field(cpuinfo, "flags").split(), *_field(cpuinfo, "Features").split()}
     isa = tuple(flag for flag in ISA_FLAGS if flag in flags)
     memory_bytes = _count_memory_bytes(root)
     return Target(
@@ -40,6 +47,16 @@ def probe_host(root: Path = Path("/")) -> Target:
         sources={},
         is_here=True,
     )
+
+
+def list_instructions(root: Path = Path("/")) -> tuple[str, ...]:
+    """The flags of this CPU that a program compiled for it may depend on, as /proc/cpuinfo spells them, sorted.
+
+    A CPU that has them all runs the program. Empty where the system does not tell.
+    """
+    cpuinfo = _read(root / "proc/cpuinfo")
+    x86 = (flag for flag in _field(cpuinfo, "flags").split() if _FOR_COMPILERS.match(flag))
+    return tuple(sorted({*x86, *_field(cpuinfo, "Features").split()}))
 
 
 def count_cores(root: Path = Path("/")) -> int:
@@ -65,7 +82,7 @@ def _find_cpu_quota(root: Path) -> float | None:
 
 def _count_memory_bytes(root: Path) -> int | None:
     limits = []
-    if total := (_field(_read(root / "proc/meminfo"), "MemTotal") or "").split():
+    if total := _field(_read(root / "proc/meminfo"), "MemTotal").split():
         limits.append(int(total[0]) * 1024)
     elif hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
@@ -90,13 +107,13 @@ def _list_cgroups(root: Path, controller: str) -> list[Path]:
     return folders
 
 
-def _field(text: str, name: str) -> str | None:
-    """Value of the first `name : value` line."""
+def _field(text: str, name: str) -> str:
+    """Value of the first `name : value` line; empty where there is none."""
     for line in text.splitlines():
         key, found, value = line.partition(":")
         if found and key.strip() == name:
             return value.strip()
-    return None
+    return ""
 
 
 def _read(path: Path) -> str:

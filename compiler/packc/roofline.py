@@ -22,6 +22,10 @@ CHANGES_WORK = ("prune_structure",)
 IN_INT8 = ("quantize_weights",)
 """Passes after which products are computed in int8, however few bits the weights are stored in."""
 
+WINDOW_SHARE = 0.25
+"""Of the flops, that convolutions with windows may have where a count is taken for the least: done in a quarter of the
+multiplications, they would leave four fifths of it, which is what packc.search trusts in a floor."""
+
 WEIGHT_BYTES: Mapping[Precision, float] = {
     "fp32": 4.0, "tf32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0, "int8": 1.0, "int4": 0.5,
 }  # fmt: skip
@@ -49,6 +53,11 @@ class Roofline:
     work: tuple[Work, ...]
     """Of each case."""
     peaks: Peaks
+
+    @property
+    def is_least(self) -> bool:
+        """Whether no way to compute the model takes far fewer multiplications than were counted."""
+        return all(work.window_flops <= WINDOW_SHARE * work.flops for work in self.work)
 
     def find_floors(self, candidate: Candidate) -> tuple[Floor, ...] | None:
         """The candidate's at each case; None where nobody knows its precision's rate, or it computes something else."""

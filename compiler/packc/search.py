@@ -12,12 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from packc.candidate import Candidate, PassStep
+from packc.goals import SAME
 from packc.plan import Rejection
 from packc.promises import format_figure
 from packc.quality.gate import quality_bound
 from packc.quality.score import QualityScore
 from packc.roofline import Floor, Roofline
-from packc.select import SAME, Outcome, classify, find_misses, goal_figure
+from packc.select import Outcome, classify, find_misses, goal_figure
 from packc.spec.model import ERROR_METRICS, Goal, MetricName, QualitySection, TargetSpec
 from packc.tensors import ShapeCase
 
@@ -137,10 +138,11 @@ def _find_faster(
 ) -> Rejection | None:
     """A rival that was measured to be better than the candidate is estimated ever to be.
 
-    None while that is open, and where the floors are disproved because something was faster than its own.
+    None while that is open, where the model may be computed with fewer multiplications than were counted, and where the
+    floors are disproved because something was faster than its own.
     """
     goal = spec.optimize.goal
-    floors = roofline.find_floors(candidate) if roofline else None
+    floors = roofline.find_floors(candidate) if roofline and roofline.is_least else None
     if roofline is None or floors is None or goal == "size" or not rivals or _is_disproved(roofline, known):
         return None
     best = min(rivals, key=lambda outcome: goal_figure(outcome, goal))

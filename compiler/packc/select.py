@@ -5,27 +5,36 @@ Pure functions.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
 from packc.candidate import Candidate
-from packc.goals import SUPERLATIVES, describe_figure, find_figure, find_spread, is_within_noise
-from packc.measure.measurement import Latency, Measurement
-from packc.measure.statistics import needed_calls
-from packc.promises import describe_bound, describe_score, format_figure, list_promises, list_speed_promises
-from packc.quality.gate import judge_score, needed_samples
+from packc.goals import SAME, find_figure
+from packc.measure.measurement import Measurement
+from packc.promises import describe_bound, describe_score, list_promises, list_speed_promises
+from packc.quality.gate import judge_score
 from packc.quality.score import QualityScore
-from packc.spec.model import ERROR_METRICS, BudgetSection, Goal, TargetSpec
+from packc.reasons import (
+    Timed,
+    describe_before,
+    describe_budget,
+    describe_choice,
+    describe_gain,
+    describe_missed_budget,
+    describe_missed_quality,
+    describe_served_budget,
+    describe_served_quality,
+    list_doubts,
+    list_served_doubts,
+)
+from packc.spec.model import ERROR_METRICS, Goal, TargetSpec
 
 Status = Literal["kept", "outpaced", "budget_missed", "quality_missed", "failed"]
 Missed = Literal["budget", "quality", "failed"] | None
 STATUSES: tuple[Status, ...] = get_args(Status)
 
-SAME = 1.02
-"""Figures within 2 % of the best are equal as far as measuring can tell; the better answers decide."""
 NEAREST = 3
 
 
@@ -172,37 +181,19 @@ def judge_served(
     """
     if verdict.chosen is None or not verdict.met:
         return verdict
-    clients = spec.workload.concurrency
-    load = f"{spec.workload.rate_per_s:g} requests/s" if spec.workload.rate_per_s else _count(clients, "client")
     promises = list_speed_promises(latency_ms, throughput_per_s, spec.budget)
     misses = [Miss(verdict.chosen, p.key, p.measured, p.bound) for p in promises if not p.is_kept]
-    reasons = [
-        f"budget met: {p.text} (served, {load})"
-        if p.is_kept
-        else f"budget missed: {p.miss_text} ({verdict.chosen} served, {load})"
-        for p in promises
-    ]
     missed: Missed = "budget" if misses else None
+    reasons = describe_served_budget(verdict.chosen, promises, spec.workload)
     if quality is not None:
+        reasons.append(describe_served_quality(verdict.chosen, quality, spec.quality))
         judgement = judge_score(quality, spec.quality)
-        text = f"{describe_score(quality)}, bound {describe_bound(quality.metric, spec.quality)}"
-        who = "served" if judgement.kept else f"{verdict.chosen} served"
-        reasons.append(f"quality {'kept' if judgement.kept else 'missed'}: {text} ({who})")
         if not judgement.kept:
             misses.insert(0, Miss(verdict.chosen, "quality", judgement.measured, judgement.bound))
             missed = "quality"
-    if noisy:
-        reasons.append("latency drifted while the server was measured, as when other work shares the machine")
-    if spec.budget.latency_ms and requests < needed_calls(spec.budget.percentile):
-        reasons.append(f"p{spec.budget.percentile:g} as served rests on {_count(requests, 'request')} only")
-    before = tuple(re.sub("^(budget met|quality kept): ", "without the server: ", reason) for reason in verdict.reasons)
-    if misses:
-        before = tuple(re.sub("keeps? every promise", r"\g<0> without the server", reason) for reason in before)
+    reasons += list_served_doubts(requests, noisy, spec.budget)
+    before = describe_before(verdict.reasons, is_missed=bool(misses))
     return replace(verdict, met=not misses, reasons=(*reasons, *before), misses=tuple(misses), missed=missed)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _choose(
@@ -218,17 +209,18 @@ def _choose(
     ranked = sorted(kept, key=lambda outcome: goal_figure(outcome, goal))
     equal = [o for o in ranked if goal_figure(o, goal) <= goal_figure(ranked[0], goal) * SAME]
     best = max(equal, key=_goodness)
-    measurement = _measured(best)
+    chosen, score, exported = _timed(best), _score(best), _find_compared(best, outcomes)
     is_partial = any(classify(outcome, spec) == "outpaced" for outcome in outcomes)
+    choice = describe_choice(chosen, [_timed(outcome) for outcome in ranked], goal, scope, is_partial)
     return Verdict(
         met=True,
         chosen=best.candidate.id,
         reasons=(
-            *_describe_budget(measurement, spec.budget),
-            f"quality kept: {describe_score(_score(best))}, bound {describe_bound(_score(best).metric, spec.quality)}",
-            f"{why}: {_goal_text(best, goal)}" if why else _describe_choice(best, ranked, goal, scope, is_partial),
-            *_describe_gain(best, outcomes, goal),
-            *_list_doubts(measurement.latencies[0], spec.budget),
+            *describe_budget(chosen.measurement, spec.budget),
+            f"quality kept: {describe_score(score)}, bound {describe_bound(score.metric, spec.quality)}",
+            f"{why}: {chosen.text(goal)}" if why else choice,
+            *(describe_gain(chosen, _timed(exported), goal) if exported else ()),
+            *list_doubts(chosen.measurement.latencies[0], spec.budget),
             *caveats,
         ),
         misses=(),
@@ -236,29 +228,24 @@ def _choose(
     )
 
 
+def _find_compared(best: Outcome, outcomes: Sequence[Outcome]) -> Outcome | None:
+    """The model as exported, where another one was chosen and it was timed in turns with that."""
+    exported = find_baseline(outcomes)
+    if exported is None or exported is best or exported.measurement is None or exported.is_rough:
+        return None
+    return exported
+
+
 def _miss_budget(missed: Sequence[Outcome], outpaced: int, spec: TargetSpec, remarks: tuple[str, ...]) -> Verdict:
     """`outpaced`: how many more keep the quality bound, and were behind in a short timing."""
     nearest = sorted(missed, key=lambda o: max(miss.ratio for miss in find_misses(o, spec)))[:NEAREST]
-    count = len(missed) + outpaced
-    keep = "1 candidate keeps" if count == 1 else f"{count} candidates keep"
-    none = f"none of the {len(missed)} that were timed for long" if outpaced else "none"
-    reasons = [f"budget missed: {keep} the quality bound, {none} the budget"]
-    for outcome in nearest:
-        broken = [p.miss_text for p in list_promises(_measured(outcome), spec.budget) if not p.is_kept]
-        reasons.append(f"nearest: {outcome.candidate.id}: {'; '.join(broken)}")
+    reasons = describe_missed_budget([_timed(outcome) for outcome in nearest], len(missed), outpaced, spec.budget)
     return Verdict(False, None, (*reasons, *remarks), _misses_of(nearest, spec), "budget")
 
 
 def _miss_quality(missed: Sequence[Outcome], spec: TargetSpec, remarks: tuple[str, ...]) -> Verdict:
     nearest = sorted(missed, key=lambda o: -judge_score(_score(o), spec.quality).margin)[:NEAREST]
-    best = _score(nearest[0])
-    reasons = [f"quality missed: no candidate reaches {best.metric} {describe_bound(best.metric, spec.quality)}"]
-    for outcome in nearest:
-        off = -judge_score(_score(outcome), spec.quality).margin
-        reasons.append(f"nearest: {outcome.candidate.id}: {describe_score(_score(outcome))}, off by {off:.2g}")
-    needed = needed_samples(best, spec.quality)
-    if needed is not None:
-        reasons.append(f"{best.samples} evaluation samples cannot prove the bound: a flawless candidate needs {needed}")
+    reasons = describe_missed_quality([(o.candidate.id, _score(o)) for o in nearest], spec.quality)
     return Verdict(False, None, (*reasons, *remarks), _misses_of(nearest, spec), "quality")
 
 
@@ -266,76 +253,18 @@ def _misses_of(outcomes: Sequence[Outcome], spec: TargetSpec) -> tuple[Miss, ...
     return tuple(miss for outcome in outcomes for miss in find_misses(outcome, spec))
 
 
-def _describe_budget(measurement: Measurement, budget: BudgetSection) -> list[str]:
-    case = measurement.latencies[0].case
-    tokens = "" if case.sequence is None else f", {case.sequence} tokens"
-    shape = f" (batch {case.batch}{tokens}, {measurement.threads} thread{'s' if measurement.threads != 1 else ''})"
-    reasons = [
-        f"budget met: {promise.text}{shape if promise.key == 'latency_ms' else ''}"
-        for promise in list_promises(measurement, budget)
-    ]
-    return reasons or ["no budget was set"]
-
-
-def _describe_choice(best: Outcome, ranked: Sequence[Outcome], goal: Goal, scope: str, is_partial: bool) -> str:
-    """`is_partial`: others, which were behind in a short timing, may keep every promise too."""
-    text = _goal_text(best, goal)
-    if len(ranked) == 1:
-        timed = "timed for long " if is_partial else ""
-        return f"the only candidate {timed}{scope.replace('keep', 'keeps')}: {text}"
-    if best is not ranked[0]:
-        rival = f"{ranked[0].candidate.id} ({_goal_text(ranked[0], goal)})"
-        return f"{text}: as good as {rival} within 2 %, with the better answers"
-    first = f"{SUPERLATIVES[goal]} of {len(ranked)} {scope}"
-    near = [o for o in ranked[1:] if is_within_noise(_measured(best), _measured(o), goal)]
-    if not near:
-        return f"{first}: {text}, then {ranked[1].candidate.id} ({_goal_text(ranked[1], goal)})"
-    names = ", ".join(f"{outcome.candidate.id} ({_goal_text(outcome, goal)})" for outcome in near)
-    spread = max(find_spread(_measured(outcome), goal) for outcome in (best, *near))
-    return f"{first}, but within noise of {names}: {text}, and the rounds differ by up to {100 * spread:.0f} %"
-
-
-def _describe_gain(best: Outcome, outcomes: Sequence[Outcome], goal: Goal) -> list[str]:
-    """How much faster, and where size is the goal how much smaller, than the model as exported, timed in turns with it.
-
-    Nothing where it was not timed.
-    """
-    exported = find_baseline(outcomes)
-    if exported is None or exported is best or exported.measurement is None or exported.is_rough:
-        return []
-    before, after = _measured(exported), _measured(best)
-    before_ms, after_ms = before.latencies[0].p50_ms, after.latencies[0].p50_ms
-    figures = f"p50 {format_figure(after_ms)} ms against {format_figure(before_ms)} ms"
-    is_close = is_within_noise(before, after, "latency")
-    gain = "within noise of" if is_close else f"{before_ms / after_ms:.1f} x"
-    gains = [f"{gain} the speed of {exported.candidate.id}, the model as exported: {figures}"]
-    if goal == "size":
-        share = f"{after.size_mib / before.size_mib:.2f} of the size of {exported.candidate.id}, the model as exported"
-        gains.insert(0, f"{share}: {describe_figure(after, goal)} against {describe_figure(before, goal)}")
-    return gains
-
-
-def _list_doubts(latency: Latency, budget: BudgetSection) -> list[str]:
-    doubts = []
-    if latency.noisy:
-        doubts.append("timing was noisy: the medians of its rounds differ by more than 10 %")
-    if budget.latency_ms and latency.samples < needed_calls(budget.percentile):
-        doubts.append(f"p{budget.percentile:g} rests on {latency.samples} calls only")
-    return doubts
-
-
 def goal_figure(outcome: Outcome, goal: Goal) -> float:
     """What the goal makes small."""
     return find_figure(_measured(outcome), goal)
 
 
-def _goal_text(outcome: Outcome, goal: Goal) -> str:
-    return describe_figure(_measured(outcome), goal)
-
-
 def _goodness(outcome: Outcome) -> float:
     score = _score(outcome)
     return -score.value if score.metric in ERROR_METRICS else score.value
+
+
+def _timed(outcome: Outcome) -> Timed:
+    return Timed(outcome.candidate.id, _measured(outcome))
 
 
 def _measured(outcome: Outcome) -> Measurement:

@@ -40,6 +40,7 @@ _NATIVE_BY_FLAG: tuple[tuple[Precision, frozenset[str]], ...] = (
     ("int8", frozenset({"avx2", "avx512_vnni", "asimddp", "i8mm"})),
 )
 
+_X86_BF16 = frozenset({"avx512_bf16", "amx_bf16"})
 _SUMS_IN_16_BITS = frozenset({"avx2", "avx512f"})
 _SUMS_IN_32_BITS = frozenset({"avx_vnni", "avx512_vnni", "amx_int8"})
 
@@ -76,6 +77,11 @@ class Target:
     """Figure -> where it comes from; empty for `host`."""
     is_here: bool
     """Whether this machine is the device, so that what is measured here is true of it."""
+
+    @property
+    def multiplies_bf16(self) -> bool:
+        """Whether it is an x86 CPU with products in bf16, for which libraries that pack uses have kernels."""
+        return bool(_X86_BF16.intersection(self.isa))
 
     @property
     def saturates_int8(self) -> bool:

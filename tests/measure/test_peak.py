@@ -20,11 +20,11 @@ ANSWER = {
 def test_peaks_are_measured_once_a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
-    def run(module: str, request: bytes, environment: dict[str, str]) -> bytes:
+    def run(module: str, request: bytes, what: str, environment: dict[str, str]) -> bytes:
         calls.append((module, json.loads(request), environment["OPENBLAS_NUM_THREADS"]))
         return json.dumps(ANSWER).encode()
 
-    monkeypatch.setattr(peak, "run_child", run)
+    monkeypatch.setattr(peak, "ask_child", run)
     cache = Cache(tmp_path)
     for _ in range(2):
         peaks = measure_peaks(("fp32", "int8"), 2, "here", cache)
@@ -38,6 +38,6 @@ def test_peaks_are_measured_once_a_machine(tmp_path: Path, monkeypatch: pytest.M
 
 def test_what_varies_is_measured_again_the_next_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = [{**ANSWER, "is_steady": steady} for steady in (False, True, True)]
-    monkeypatch.setattr(peak, "run_child", lambda *_: json.dumps(answers.pop(0)).encode())
+    monkeypatch.setattr(peak, "ask_child", lambda *_: json.dumps(answers.pop(0)).encode())
     assert [measure_peaks(("fp32",), 2, "here", Cache(tmp_path)).is_steady for _ in range(3)] == [False, True, True]
     assert len(answers) == 1, "the steady ones were kept"

@@ -15,13 +15,29 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peak_child, "SECONDS", 0.001)
 
 
-def test_the_best_library_of_each_precision_is_named() -> None:
+def test_the_best_library_of_each_precision_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nap(seconds: float) -> peak_child.Maker:
+        return lambda *_: lambda: time.sleep(seconds)
+
+    monkeypatch.setitem(peak_child.MAKERS, "int8", (("slow", nap(0.02)), ("fast", nap(0.001)), ("idle", nap(0.01))))
     peaks = find_peaks(["fp32", "int8"], 1)
     assert [rate["precision"] for rate in peaks["gemm"]] == ["fp32", "int8"]
-    assert peaks["gemm"][1]["library"] == "onnxruntime"
+    assert peaks["gemm"][1]["library"] == "fast"
     assert all(rate["gflop_per_s"] > 0 for rate in peaks["gemm"])
     assert [read["mib"] for read in peaks["reads"]] == [1.0, 2.0]
     assert (peaks["threads"], peaks["source"]) == (1, "measured here")
+
+
+@pytest.mark.parametrize(
+    ("library", "make"), [(library, make) for makers in peak_child.MAKERS.values() for library, make in makers]
+)
+def test_every_product_can_be_made(library: str, make: peak_child.Maker) -> None:
+    pytest.importorskip(library)
+    try:
+        call = make(4, 8, 16, 1)
+    except RuntimeError as error:
+        pytest.skip(f"not on this CPU: {error}")
+    call()
 
 
 def test_what_no_library_can_do_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

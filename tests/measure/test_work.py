@@ -23,12 +23,12 @@ def test_each_case_has_its_work_and_is_counted_once(tmp_path: Path, monkeypatch:
     typical, largest = count_work(graph, CASES, latency, cache)
     assert typical == Work(2.0 * 8 * 4, 32.0)
     assert largest == Work(16 * typical.flops, typical.weights)
-    monkeypatch.setattr(work, "run_child", None)
+    monkeypatch.setattr(work, "ask_child", None)
     assert count_work(graph, CASES, latency, cache) == (typical, largest)
 
 
 def test_a_graph_that_cannot_be_counted_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_text("no graph")
     save_samples(tmp_path / "latency.npz", [{"features": np.zeros((1, 8), np.float32)}])
-    with pytest.raises(PackError, match="work_child"):
+    with pytest.raises(PackError, match="counting the model's work ended with status 1: "):
         count_work(tmp_path / "model.onnx", CASES[:1], tmp_path / "latency.npz", Cache(tmp_path / "cache"))

@@ -53,14 +53,23 @@ def test_every_multiplication_counts_as_two(
     tmp_path: Path, node: Any, weights: dict[str, tuple[int, ...]], x: tuple[int, ...], flops: float
 ) -> None:
     graph = save_graph(tmp_path / "model.onnx", [node], weights, ("batch", *x[1:]), len(x))
-    assert count_graph(graph, {"x": np.zeros(x, np.float32)}) == (flops, np.prod(weights["w"]))
+    windows = flops if len(weights["w"]) == 4 else 0.0
+    assert count_graph(graph, {"x": np.zeros(x, np.float32)}) == (flops, np.prod(weights["w"]), windows)
+
+
+def test_only_windows_larger_than_a_point_may_take_fewer(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Conv", ["x", "w"], ["inner"]), helper.make_node("Conv", ["inner", "v"], ["y"])]
+    graph = save_graph(tmp_path / "model.onnx", nodes, {"w": (6, 2, 3, 3), "v": (4, 6, 1, 1)}, ("b", 2, 10, 10), 4)
+    windows = 2 * 6 * 64 * 2 * 9
+    flops, _, window_flops = count_graph(graph, {"x": np.zeros((1, 2, 10, 10), np.float32)})
+    assert (flops, window_flops) == (windows + 2 * 4 * 64 * 6, windows)
 
 
 def test_attention_is_two_products(tmp_path: Path) -> None:
     """[batch 2, heads 3, length 5, width 4]: scores 2*3*5*5*4 multiplications, and as many for the values."""
     node = helper.make_node("Attention", ["x", "x", "x"], ["y"])
     graph = save_graph(tmp_path / "model.onnx", [node], {}, ("batch", 3, "length", 4), 4)
-    assert count_graph(graph, {"x": np.zeros((2, 3, 5, 4), np.float32)}) == (2 * 2 * 2 * 3 * 5 * 5 * 4, 0.0)
+    assert count_graph(graph, {"x": np.zeros((2, 3, 5, 4), np.float32)}) == (2 * 2 * 2 * 3 * 5 * 5 * 4, 0.0, 0.0)
 
 
 def test_a_weight_may_come_through_other_nodes_and_is_read_once(tmp_path: Path) -> None:
@@ -70,31 +79,31 @@ def test_a_weight_may_come_through_other_nodes_and_is_read_once(tmp_path: Path) 
         helper.make_node("MatMul", ["middle", "turned"], ["y"]),
     ]
     graph = save_graph(tmp_path / "model.onnx", nodes, {"w": (8, 8)}, ("batch", 8), 2)
-    assert count_graph(graph, {"x": np.zeros((1, 8), np.float32)}) == (2 * 2 * 64, 64)
+    assert count_graph(graph, {"x": np.zeros((1, 8), np.float32)}) == (2 * 2 * 64, 64, 0.0)
 
 
 def test_products_of_activations_read_no_weights(tmp_path: Path) -> None:
     node = helper.make_node("MatMul", ["x", "x"], ["y"])
     assert count_graph(
         save_graph(tmp_path / "model.onnx", [node], {}, ("n", "n"), 2), {"x": np.zeros((4, 4), np.float32)}
-    ) == (128, 0.0)
+    ) == (128, 0.0, 0.0)
 
 
 def test_shapes_that_depend_on_values_are_those_of_the_call(tmp_path: Path) -> None:
     nodes = [helper.make_node("NonZero", ["x"], ["places"]), helper.make_node("Cast", ["places"], ["f"], to=1)]
     nodes += [helper.make_node("Transpose", ["f"], ["turned"]), helper.make_node("MatMul", ["turned", "w"], ["y"])]
     graph = save_graph(tmp_path / "model.onnx", nodes, {"w": (2, 4)}, ("n", "n"), 2)
-    assert count_graph(graph, {"x": np.eye(3, dtype=np.float32)}) == (2 * 3 * 2 * 4, 8)
+    assert count_graph(graph, {"x": np.eye(3, dtype=np.float32)}) == (2 * 3 * 2 * 4, 8, 0.0)
 
 
 def test_weights_may_lie_beside_the_graph(tmp_path: Path) -> None:
     graph = make_tiny_onnx(tmp_path / "model.onnx", external_data=True)
-    assert count_graph(graph, {"features": np.zeros((2, 8), np.float32)}) == (2 * 2 * 8 * 4, 32)
+    assert count_graph(graph, {"features": np.zeros((2, 8), np.float32)}) == (2 * 2 * 8 * 4, 32, 0.0)
 
 
 def test_a_graph_without_products_has_no_work(tmp_path: Path) -> None:
     graph = save_graph(tmp_path / "model.onnx", [helper.make_node("Relu", ["x"], ["y"])], {}, ("n", 4), 2)
-    assert count_graph(graph, {"x": np.zeros((1, 4), np.float32)}) == (0.0, 0.0)
+    assert count_graph(graph, {"x": np.zeros((1, 4), np.float32)}) == (0.0, 0.0, 0.0)
 
 
 def test_a_request_has_an_answer_a_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,4 +115,7 @@ def test_a_request_has_an_answer_a_case(tmp_path: Path, monkeypatch: pytest.Monk
     answer = io.StringIO()
     monkeypatch.setattr(sys, "stdout", answer)
     main()
-    assert json.loads(answer.getvalue()) == [{"flops": 64.0, "weights": 32.0}, {"flops": 128.0, "weights": 32.0}]
+    assert json.loads(answer.getvalue()) == [
+        {"flops": 64.0, "weights": 32.0, "window_flops": 0.0},
+        {"flops": 128.0, "weights": 32.0, "window_flops": 0.0},
+    ]

@@ -8,8 +8,8 @@ import pytest
 from pydantic import TypeAdapter
 
 from graphs import Array, parse_graph, random_weights
+from packc.child import FAILURE_FILE
 from packc.passes import sensitivity_worker
-from packc.passes.child import FAILURE_FILE
 from packc.passes.graph_pass import PassError
 from packc.passes.measure_sensitivity import SensitivityRequest
 from packc.passes.model_file import save_model

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from packc.candidate import PassStep
-from packc.host import probe_host
 from packc.ingest.inspect import inspect_source
 from packc.runtimes.aotinductor import find_compiler
 from packc.runtimes.compile import CompileRequest
@@ -43,7 +42,7 @@ def scorer_request(tmp_path_factory: pytest.TempPathFactory) -> CompileRequest:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         info = inspect_source(ModelSection(name="scorer", source="pack_test_scorer:make"))
-    step = PassStep("torch", {"precision": "bf16", "isa": probe_host().isa})
+    step = PassStep("torch", {"precision": "bf16"})
     out = folder / "out"
     out.mkdir()
     return CompileRequest("", Path(), step, None, Path(), out, info, (str(folder),))

@@ -9,7 +9,7 @@ import pytest
 from packc.candidate import PassStep
 from packc.ingest.source import Geometry
 from packc.runtimes import aotinductor
-from packc.runtimes.aotinductor import AotInductor, find_compiler, find_torch
+from packc.runtimes.aotinductor import AotInductor, describe_compiler, find_compiler, find_torch
 from sources import device, source_info
 
 TEXT = source_info("sentence-similarity", Geometry(layers=6, heads=12, hidden=384, ffn=1536))
@@ -19,7 +19,7 @@ AMX = device(native=("fp32", "bf16", "int8"), isa=("avx512f", "amx_bf16"))
 @pytest.fixture(autouse=True)
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aotinductor, "version", lambda package: "2.13.0+cpu")
-    monkeypatch.setattr(aotinductor, "find_compiler", lambda: "/usr/bin/g++")
+    monkeypatch.setattr(aotinductor, "find_compiler", lambda: ("/usr/bin/g++",))
 
 
 def test_bf16_is_for_cpus_that_compute_in_it() -> None:
@@ -28,7 +28,7 @@ def test_bf16_is_for_cpus_that_compute_in_it() -> None:
         ("torch-fp32", "fp32", ()),
         ("torch-bf16", "bf16", ()),
     ]
-    assert str(offered[1].build) == "torch[isa=avx512f+amx_bf16,precision=bf16]"
+    assert str(offered[1].build) == "torch[precision=bf16]"
     assert [rejection.what for rejection in refused] == ["torch-int8"]
     arm = device(native=("fp32", "bf16"), isa=("asimd", "bf16"))
     offered, refused = AotInductor().candidates(TEXT, arm, arm.native)
@@ -56,6 +56,7 @@ def test_what_cannot_be_compiled_here_is_refused(info: object, target: object, r
 
 def test_without_torch_or_a_compiler_the_plan_says_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aotinductor, "find_compiler", lambda: None)
+    monkeypatch.delenv("CXX", raising=False)
     _, refused = AotInductor().candidates(TEXT, AMX, ("bf16",))
     assert "install g++ or clang++" in refused[0].reason
 
@@ -75,9 +76,27 @@ def test_the_compiler_that_cxx_names_comes_first(tmp_path: Path, monkeypatch: py
     for name in ("clang++", "mine"):
         (tmp_path / name).write_text("#!/bin/sh\n")
         (tmp_path / name).chmod(0o755)
-    assert find_compiler() == str(tmp_path / "clang++")
+    assert find_compiler() == (str(tmp_path / "clang++"),)
     monkeypatch.setenv("CXX", "mine")
-    assert find_compiler() == str(tmp_path / "mine")
+    assert find_compiler() == (str(tmp_path / "mine"),)
+    monkeypatch.setenv("CXX", "mine clang++ -m64")
+    assert find_compiler() == (str(tmp_path / "mine"), "clang++", "-m64")
+
+
+def test_a_compiler_that_cxx_names_in_vain_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aotinductor, "find_compiler", find_compiler)
+    monkeypatch.setenv("CXX", "no-such-cache g++")
+    _, refused = AotInductor().candidates(TEXT, AMX, ("fp32",))
+    assert refused[0].reason == "CXX names no-such-cache, which is not on PATH"
+
+
+def test_a_compiler_is_known_by_what_it_says_of_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "mine"
+    program.write_text("#!/bin/sh\necho mine $1 1.2\necho and a licence\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(aotinductor, "find_compiler", lambda: (str(program),))
+    assert AotInductor().compiler_versions() == {"c++": "mine --version 1.2"}
+    assert describe_compiler((str(tmp_path / "gone"),)) == ""
 
 
 def test_any_build_of_the_version_will_do() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import zipfile
 from dataclasses import replace
@@ -15,11 +16,12 @@ import torch
 
 from packc.candidate import PassStep
 from packc.errors import PackError
+from packc.host import list_instructions
 from packc.ingest.inspect import inspect_source
 from packc.ingest.load_source import load_source
 from packc.runtimes import aotinductor_compile
 from packc.runtimes import aotinductor_engine as engine
-from packc.runtimes.aotinductor_compile import cast_module, compile_model
+from packc.runtimes.aotinductor_compile import cast_module, compile_model, write_compiler
 from packc.runtimes.compile import CompileRequest
 from packc.spec.model import ModelSection
 
@@ -58,6 +60,18 @@ def test_it_says_what_it_needs_and_keeps_nothing_of_the_build(scorer_package: Pa
     assert json.loads(facts["pack.outputs"]) == ["scores", "best"]
     assert str(scorer_package.parent).encode() not in library
     assert [path.name for path in scorer_package.parent.iterdir()] == ["model.pt2"]
+
+
+def test_a_cpu_has_to_have_all_that_the_compiler_could_use(scorer_package: Path) -> None:
+    assert engine.read_facts(str(scorer_package)).isa == set(list_instructions())
+
+
+def test_a_compiler_of_several_words_becomes_one(tmp_path: Path) -> None:
+    assert write_compiler(tmp_path, ["/usr/bin/g++"]) == Path("/usr/bin/g++")
+    program = write_compiler(tmp_path, ["/bin/echo", "a b", "clang++"])
+    told = subprocess.run([program, "-c", "x y"], capture_output=True, text=True, check=True).stdout
+    assert (program.name, told) == ("clang++", "a b clang++ -c x y\n")
+    assert write_compiler(tmp_path, ["/bin/echo", "g++-12"]).name == "g++"
 
 
 def test_threads_are_no_constant_of_the_code(scorer_package: Path) -> None:

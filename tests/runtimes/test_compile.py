@@ -23,6 +23,13 @@ class Shouter(OnnxRuntime):
 
     compiler = "shouter"  # type: ignore[assignment]
     model_filename = "model.txt"
+    larynx = "1"
+
+    def calibrates(self, step: PassStep) -> bool:
+        return "times" in step.options
+
+    def compiler_versions(self) -> Mapping[str, str]:
+        return {"larynx": self.larynx}
 
     def versions(self) -> Mapping[str, str]:
         return {"shouter": "1"}
@@ -83,6 +90,29 @@ def test_graph_options_and_calibration_make_another_one(
     graph.write_text("another text")
     compile_artifact(Shouter(), STEP, graph, INFO, calibration, cache)
     assert len(runs) == 4
+
+
+def test_samples_are_given_and_counted_where_they_are_read(
+    tmp_path: Path, graph: Path, calibration: Path, runs: list[CompileRequest]
+) -> None:
+    cache = Cache(tmp_path / "cache")
+    compile_artifact(Shouter(), PassStep("shout"), graph, INFO, calibration, cache)
+    calibration.write_bytes(b"other samples")
+    compile_artifact(Shouter(), PassStep("shout"), graph, INFO, calibration, cache)
+    compile_artifact(Shouter(), STEP, graph, INFO, calibration, cache)
+    assert [request.calibration for request in runs] == [None, calibration]
+
+
+def test_another_cpu_or_tool_makes_another_one(
+    tmp_path: Path, graph: Path, calibration: Path, runs: list[CompileRequest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, runtime = Cache(tmp_path / "cache"), Shouter()
+    compile_artifact(runtime, STEP, graph, INFO, calibration, cache)
+    monkeypatch.setattr(compile_module, "list_instructions", lambda: ("avx2", "sse2"))
+    compile_artifact(runtime, STEP, graph, INFO, calibration, cache)
+    runtime.larynx = "2"
+    compile_artifact(runtime, STEP, graph, INFO, calibration, cache)
+    assert len(runs) == 3
 
 
 def test_a_compiler_of_sources_is_told_the_source_and_its_tools(

@@ -8,8 +8,8 @@ import pytest
 from pydantic import TypeAdapter
 
 from packc.candidate import PassStep
+from packc.child import FAILURE_FILE
 from packc.errors import PackError
-from packc.passes.child import FAILURE_FILE
 from packc.runtimes.compile import CompileRequest
 from packc.runtimes.compile_worker import main
 

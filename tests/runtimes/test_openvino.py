@@ -95,3 +95,9 @@ def test_what_is_timed_is_what_is_served() -> None:
         assert (written["INFERENCE_NUM_THREADS"], written["INFERENCE_PRECISION_HINT"]) == ("3", hint)
         assert written["ENABLE_BATCH_PADDING"] == "YES"
         assert ("HINT_BF16" in written) == (hint == "bf16")
+
+
+def test_samples_are_read_by_steps_that_quantize_activations() -> None:
+    offered, _ = OpenVino().candidates(TEXT, device(), ("fp32", "int8"))
+    reading = [c.id for c in offered if c.build is not None and OpenVino().calibrates(c.build)]
+    assert reading == ["openvino-int8", "openvino-int8-ffn"]

@@ -16,6 +16,7 @@ pytest.importorskip("openvino")
 pytest.importorskip("nncf")
 
 from packc.passes.linear_layers import find_linear_layers
+from packc.runtimes import openvino_compile
 from packc.runtimes import openvino_engine as engine
 from packc.runtimes.openvino_compile import BATCH, compile_model, find_ffn_down, find_layers, join_samples
 
@@ -109,6 +110,16 @@ def test_quantization_without_samples_is_an_error(tmp_path: Path, weights: dict[
     empty = make_context(tmp_path).calibration
     with pytest.raises(PackError, match="there are no calibration samples"):
         compile_model(CompileRequest("", tmp_path / "model.onnx", step, None, empty, tmp_path))
+
+
+def test_attention_is_looked_at_in_the_precision_that_it_will_run_in(
+    tmp_path: Path, weights: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(openvino_compile, "_check_attention", lambda path, geometry, precision: asked.append(precision))
+    build(tmp_path, weights, precision="bf16")
+    assert asked == ["bf16"]
+    assert openvino_compile.HINTS == engine.HINTS
 
 
 @pytest.mark.parametrize("scale", ["", "halved = Div(plain, two)"])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from packc.cache import Cache
 from packc.errors import MissingError
+from packc.package.docker import TORCH_INDEX
 from packc.server import libraries
 from packc.server.environment import Origin, Server
 from packc.server.install import LIBRARIES
@@ -64,17 +66,33 @@ def test_a_server_of_the_users_own_is_left_alone(tmp_path: Path, commands: list[
     assert commands == []
 
 
-@pytest.mark.parametrize("text", ["evil", "torch", "torch==2.13.0 evil", "torch @ https://evil/x.whl", "--pre"])
-def test_nothing_but_a_version_of_torch_is_ever_installed(tmp_path: Path, text: str) -> None:
-    assert find_requirements(write_repository(tmp_path, text)) == ()
+@pytest.mark.parametrize(
+    "text", ["evil", "torch", "torch==2.13.0 evil", "torch @ https://evil/x.whl", "--pre", "torch==2.12.0.dev1"]
+)
+def test_nothing_but_a_release_of_torch_is_ever_installed(tmp_path: Path, text: str) -> None:
+    with pytest.raises(MissingError, match=f"the model m0 requires {re.escape(repr(text))}, and pack installs nothing"):
+        find_requirements(write_repository(tmp_path, text))
 
 
-def test_a_failed_installation_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(command: list[str], what: str, lack: str) -> None:
-        raise MissingError(f"{lack}: could not {what}")
+def test_builds_for_cpus_come_first_unless_the_user_says_where_torch_is(
+    tmp_path: Path, commands: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TORCH_FLAGS")
+    add_libraries(make_server(tmp_path), write_repository(tmp_path / "torch", "torch==2.13.0"), Cache(tmp_path))
+    assert commands[0][-5:-1] == ["--extra-index-url", TORCH_INDEX, "--retries", "1"]
 
-    monkeypatch.setattr(libraries, "run_installer", fail)
-    cache = Cache(tmp_path / "cache")
-    with pytest.raises(LibraryMissing, match=r"the Triton server lacks torch==2\.13\.0: could not install torch==2"):
-        add_libraries(make_server(tmp_path), write_repository(tmp_path / "torch", "torch==2.13.0"), cache)
+
+def test_a_failed_installation_leaves_nothing(tmp_path: Path) -> None:
+    server, cache = make_server(tmp_path), Cache(tmp_path / "cache")
+    pip = tmp_path / "venv" / "bin" / "python"
+    pip.unlink()
+    pip.write_text("#!/bin/sh\necho no space left >&2; exit 1\n")
+    pip.chmod(0o755)
+    with pytest.raises(LibraryMissing) as failure:
+        add_libraries(server, write_repository(tmp_path / "torch", "torch==2.13.0"), cache)
+    assert str(failure.value) == (
+        f"torch==2.13.0, which {tmp_path / 'torch'} needs, is not installed: could not install torch==2.13.0\n"
+        "  no space left"
+    )
+    assert "TORCH_FLAGS" in (failure.value.hint or "")
     assert cache.entries() == []

@@ -24,7 +24,7 @@ def test_one_server_answers_several_short_loads(tmp_path: Path, monkeypatch: pyt
     events: list[Any] = []
 
     @contextmanager
-    def start_server(server: object, repository: Path) -> Iterator[RunningServer]:
+    def start_server(server: object, repository: Path, cache: object) -> Iterator[RunningServer]:
         events.append(repository.name)
         yield RunningServer("http://here:1", "", "", 0, tmp_path)
         events.append("stopped")

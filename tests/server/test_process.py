@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from packc.cache import Cache
 from packc.errors import UsageError
+from packc.server import process
 from packc.server.environment import Server
 from packc.server.process import Ports, ServerStopped, start_server
 
@@ -44,6 +46,13 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(folder))
     return folder
+
+
+def test_libraries_of_models_go_into_the_given_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server, cache, given = make_server(tmp_path), Cache(tmp_path / "cache"), list[object]()
+    monkeypatch.setattr(process, "add_libraries", lambda *arguments: given.extend(arguments) or server)
+    with start_server(server, tmp_path, cache=cache):
+        assert given == [server, tmp_path, cache]
 
 
 def test_starts_strict_and_local_and_cleans_up(tmp_path: Path, scratch: Path) -> None:

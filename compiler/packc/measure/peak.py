@@ -12,13 +12,14 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from packc.cache import Cache, NotKept, cache_key
+from packc.child import ask_child
 from packc.ingest.fingerprint import hash_file
 from packc.measure import peak_child
-from packc.measure.child import run_child
 from packc.tensors import Precision
 
 log = logging.getLogger(__name__)
 
+WHAT = "measuring what this machine can do"
 LIBRARIES = ("numpy", "onnxruntime", "openvino")
 
 
@@ -72,7 +73,7 @@ def measure_peaks(precisions: Sequence[Precision], threads: int, device: str, ca
 
     def make(folder: Path) -> None:
         limits = {name: str(threads) for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-        answer = run_child("packc.measure.peak_child", TypeAdapter(PeakRequest).dump_json(request), limits)
+        answer = ask_child("packc.measure.peak_child", TypeAdapter(PeakRequest).dump_json(request), WHAT, limits)
         peaks = adapter.validate_json(answer)
         if not peaks.is_steady:
             raise NotKept(peaks)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from packc.child import die_with_parent
 from packc.measure.statistics import NOISE_LIMIT, relative_spread
 
 Call = Callable[[], object]
@@ -109,17 +110,15 @@ def _make_openvino_bf16(rows: int, inner: int, columns: int, threads: int) -> Ca
 
 
 def _make_request(rows: int, inner: int, columns: int, threads: int, precision: str) -> Call:
-    import openvino
-    from openvino import opset13
-
+    openvino = _import_openvino()
+    opset13 = openvino.opset13
     left = opset13.parameter([rows, inner], np.float32)
     product = opset13.matmul(left, opset13.constant(_floats(inner, columns)), False, False)
     return _compile_request(openvino.Model([product], [left]), _floats(rows, inner), threads, precision)
 
 
 def _compile_request(model: Any, inputs: npt.NDArray[Any], threads: int, precision: str) -> Call:
-    import openvino
-
+    openvino = _import_openvino()
     options = {
         "INFERENCE_NUM_THREADS": threads,
         "INFERENCE_PRECISION_HINT": precision,
@@ -132,15 +131,22 @@ def _compile_request(model: Any, inputs: npt.NDArray[Any], threads: int, precisi
 
 def _make_openvino_int8(rows: int, inner: int, columns: int, threads: int) -> Call:
     """A product as NNCF leaves it: activations quantized to 8 bits before, weights scaled after."""
-    import openvino
-    from openvino import opset13
-
+    openvino = _import_openvino()
+    opset13 = openvino.opset13
     left = opset13.parameter([rows, inner], np.float32)
     low, high = opset13.constant(np.float32(0.0)), opset13.constant(np.float32(1.0))
     weights = np.random.default_rng(0).integers(-63, 63, (inner, columns)).astype(np.int8)
     scaled = opset13.multiply(opset13.convert(opset13.constant(weights), "f32"), opset13.constant(np.float32(0.01)))
     product = opset13.matmul(opset13.fake_quantize(left, low, high, low, high, 256), scaled, False, False)
     return _compile_request(openvino.Model([product], [left]), _floats(rows, inner), threads, "f32")
+
+
+def _import_openvino() -> Any:
+    """openvino, which else reports that it was imported."""
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    import openvino
+
+    return openvino
 
 
 def _floats(*shape: int) -> npt.NDArray[np.float32]:
@@ -181,4 +187,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    die_with_parent()
     main()

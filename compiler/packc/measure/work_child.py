@@ -1,8 +1,7 @@
 """Counts the work of an ONNX graph: `python -m packc.measure.work_child` reads a WorkRequest and writes its answer.
 
-Counted are matrix products, convolutions and attention; other operators are left out, so that the count is the least
-that has to be done. Shapes are those of a real call: what a graph computes from its inputs' values, inference of shapes
-cannot tell.
+Counted are matrix products, convolutions and attention; other operators are left out. Shapes are those of a real call:
+what a graph computes from its inputs' values, inference of shapes cannot tell.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from packc.child import die_with_parent
 from packc.samples import Sample, iter_samples
 
 Shape = tuple[int, ...]
@@ -22,8 +22,8 @@ LOG_ERRORS_ONLY = 3
 EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
-def count_graph(model: Path, sample: Sample) -> tuple[float, float]:
-    """(flops, weights) of one call with this input."""
+def count_graph(model: Path, sample: Sample) -> tuple[float, float, float]:
+    """(flops, weights, window_flops) of one call with this input; packc.measure.work.Work says what they are."""
     import onnx
 
     graph = onnx.load(model, load_external_data=False)
@@ -32,11 +32,14 @@ def count_graph(model: Path, sample: Sample) -> tuple[float, float]:
     shapes = read_shapes(
         graph, {name for node in nodes for name in [*node.input, node.output[0]] if name}, model, sample
     )
-    flops, weights = 0.0, dict[str, int]()
+    flops, window_flops, weights = 0.0, 0.0, dict[str, int]()
     for node in nodes:
-        flops += COUNTED[node.op_type](node, [shapes[name] for name in node.input if name], shapes)
+        counted = COUNTED[node.op_type](node, [shapes[name] for name in node.input if name], shapes)
+        flops += counted
+        if node.op_type in CONVOLUTIONS and math.prod(shapes[node.input[1]][2:]) > 1:
+            window_flops += counted
         weights |= {name: math.prod(shapes[name]) for name in node.input[:2] if name in constants}
-    return flops, float(sum(weights.values()))
+    return flops, float(sum(weights.values())), window_flops
 
 
 def find_constants(graph: Any) -> set[str]:
@@ -103,12 +106,17 @@ COUNTED = {
 }
 
 
+CONVOLUTIONS = ("Conv", "ConvTranspose")
+
+
 def main() -> None:
     request = json.load(sys.stdin)
     samples = iter_samples(Path(request["samples"]), range(request["cases"]))
     answers = [count_graph(Path(request["model"]), sample) for sample in samples]
-    json.dump([{"flops": flops, "weights": weights} for flops, weights in answers], sys.stdout)
+    names = ("flops", "weights", "window_flops")
+    json.dump([dict(zip(names, answer, strict=True)) for answer in answers], sys.stdout)
 
 
 if __name__ == "__main__":
+    die_with_parent()
     main()

@@ -12,11 +12,11 @@ from tempfile import TemporaryDirectory
 from packc import __version__
 from packc.cache import Cache, cache_key
 from packc.candidate import PassStep
+from packc.child import run_child
 from packc.errors import PackError
 from packc.ingest.fingerprint import fingerprint_files
 from packc.ingest.source import SourceModel
 from packc.passes import find_pass
-from packc.passes.child import run_child
 from packc.passes.graph_pass import PassReport
 from packc.passes.model_file import MODEL_FILE
 from packc.passes.request import Request, read_reports, write_reports, write_request
@@ -74,7 +74,7 @@ def lower_graph(
             )
             file = Path(scratch, "request.json")
             write_request(file, request)
-            if failure := run_child("packc.passes.worker", file, "the graph passes", time_limit_s):
+            if failure := run_child("packc.passes.worker", file, "the lowering", time_limit_s):
                 raise LoweringError(failure)
             earlier = read_reports(begun) if begun else ()
             if shared is not None:

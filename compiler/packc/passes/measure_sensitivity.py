@@ -11,8 +11,8 @@ from pydantic import TypeAdapter
 
 from packc.cache import Cache, cache_key
 from packc.candidate import OptionValue
+from packc.child import run_child
 from packc.ingest.fingerprint import fingerprint_files, hash_file
-from packc.passes.child import run_child
 from packc.passes.lower import LoweringError, identify_passes
 from packc.passes.sensitivity import Sensitivity
 
@@ -65,7 +65,7 @@ def measure_sensitivity(
             file = Path(scratch, "request.json")
             request = SensitivityRequest(model, answer, calibration, options, threads, folder / RESULT_FILE)
             file.write_bytes(TypeAdapter(SensitivityRequest).dump_json(request))
-            what = "the sensitivity measurements"
+            what = "the measurement of sensitivities"
             if failure := run_child("packc.passes.sensitivity_worker", file, what, TIME_LIMIT_S):
                 raise LoweringError(failure)
 

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import TypeAdapter
 
-from packc.passes.child import answer_request, die_with_parent
+from packc.child import answer_request, die_with_parent
 from packc.passes.graph_pass import PassError
 from packc.passes.layer_roles import find_roles
 from packc.passes.linear_layers import LinearLayer, find_linear_layers, split_gemms

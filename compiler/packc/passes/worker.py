@@ -13,8 +13,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from packc.candidate import PassStep
+from packc.child import answer_request, die_with_parent
 from packc.passes import find_pass
-from packc.passes.child import answer_request, die_with_parent
 from packc.passes.graph_pass import PassContext, PassError, PassReport
 from packc.passes.model_file import MODEL_FILE, load_model, save_model
 from packc.passes.request import Request, read_request, write_reports

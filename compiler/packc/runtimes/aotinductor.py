@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -39,7 +42,6 @@ GAINS: Mapping[Precision, str] = {
 transformers 0.94 to 1.5 x the time, least for one image through ViT-B; bf16 takes them 0.90 to 1.9 x, least for eight
 images or 16 long texts at once, and ResNet-50 1.3 to 2.6 x."""
 
-BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 NOT_HERE: Mapping[Precision, str] = {
     "fp16": "PyTorch computes fp16 on CPUs without packed weights",
     "tf32": "PyTorch has no tf32 on CPUs",
@@ -81,11 +83,11 @@ class AotInductor:
         if reason := find_obstacle(info, target):
             return (), (Rejection(self.name, reason),)
         offered = tuple(
-            Candidate(recipe.id, self.name, recipe.precision, (), make_step(recipe, target))
+            Candidate(recipe.id, self.name, recipe.precision, (), make_step(recipe))
             for recipe in RECIPES
-            if recipe.precision in precisions and (recipe.precision != "bf16" or has_bf16(target))
+            if recipe.precision in precisions and (recipe.precision != "bf16" or target.multiplies_bf16)
         )
-        reasons = NOT_HERE if has_bf16(target) else {"bf16": NO_BF16, **NOT_HERE}
+        reasons = NOT_HERE if target.multiplies_bf16 else {"bf16": NO_BF16, **NOT_HERE}
         return offered, tuple(Rejection(f"{self.name}-{p}", reasons[p]) for p in precisions if p in reasons)
 
     def on_request(self, info: SourceInfo, target: Target) -> Mapping[str, str]:
@@ -107,6 +109,13 @@ class AotInductor:
         }.items():
             config.parameters[name].string_value = value
 
+    def calibrates(self, step: PassStep) -> bool:
+        return False
+
+    def compiler_versions(self) -> Mapping[str, str]:
+        command = find_compiler()
+        return {"c++": describe_compiler(command)} if command else {}
+
     def versions(self) -> Mapping[str, str]:
         installed = find_torch()
         return {"torch": installed} if installed else {}
@@ -122,7 +131,10 @@ def find_obstacle(info: SourceInfo, target: Target) -> str | None:
         return f"AOTInductor compiles for the CPU that it runs on: build on {target.name} itself"
     if find_torch() is None:
         return INSTALL
-    return None if find_compiler() else NO_COMPILER
+    if find_compiler():
+        return None
+    named = name_compiler()
+    return f"CXX names {named[0]}, which is not on PATH" if named else NO_COMPILER
 
 
 def find_torch() -> str | None:
@@ -133,17 +145,30 @@ def find_torch() -> str | None:
         return None
 
 
-def find_compiler() -> str | None:
-    """The C++ compiler that CXX names, else the first of COMPILERS on PATH; None where there is none."""
-    named = os.environ.get("CXX")
-    return next((found for name in ((named,) if named else COMPILERS) if (found := shutil.which(name))), None)
+def find_compiler() -> tuple[str, ...] | None:
+    """The command of the C++ compiler that CXX names ("ccache g++"), else of the first of COMPILERS on PATH; None where
+    there is none."""
+    for name, *options in [named] if (named := name_compiler()) else [(name,) for name in COMPILERS]:
+        if found := shutil.which(name):
+            return (found, *options)
+    return None
 
 
-def has_bf16(target: Target) -> bool:
-    """Whether PyTorch's products in bf16 are computed by hardware there."""
-    return bool(BF16_FLAGS.intersection(target.isa))
+def name_compiler() -> tuple[str, ...]:
+    """The words of CXX, as a shell would split them; empty where it is not set."""
+    return tuple(shlex.split(os.environ.get("CXX", "")))
 
 
-def make_step(recipe: Recipe, target: Target) -> PassStep:
-    """The compiler's step. It names the CPU's flags because the artifact is for a CPU that has them all."""
-    return PassStep(COMPILE, {"precision": recipe.precision, "isa": target.isa})
+@cache
+def describe_compiler(command: tuple[str, ...]) -> str:
+    """The first line of what it says of its version; empty where it does not start."""
+    try:
+        told = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=30, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return told.partition("\n")[0].strip()
+
+
+def make_step(recipe: Recipe) -> PassStep:
+    """The compiler's step, which is for the CPU that it runs on."""
+    return PassStep(COMPILE, {"precision": recipe.precision})

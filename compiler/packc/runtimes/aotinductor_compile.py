@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from packc.errors import PackError
+from packc.host import list_instructions, probe_host
 from packc.ingest.export import shorten_message, trace_module
 from packc.ingest.load_source import load_source
 from packc.ingest.reference import TorchReference
 from packc.runtimes.aotinductor import find_compiler
 
 if TYPE_CHECKING:
-    from packc.candidate import OptionValue
     from packc.runtimes.compile import CompileRequest
 
 MODEL_FILE = "model.pt2"
@@ -25,8 +28,8 @@ def compile_model(request: CompileRequest) -> tuple[str, ...]:
     """Writes model.pt2, with the names of its tensors and what it needs to run in its metadata. The step's options:
 
     precision    "fp32", or "bf16": weights and sums in bf16, while inputs and outputs keep their types
-    isa          flags of the CPU that it is compiled for, which must be this one
 
+    The compiler uses all that this CPU has, so its instructions are what the package needs.
     Raises PackError when the module cannot be traced or compiled, SourceError when it cannot be loaded.
     """
     if request.info is None:
@@ -34,14 +37,14 @@ def compile_model(request: CompileRequest) -> tuple[str, ...]:
     options = request.step.options
     with TemporaryDirectory(prefix="pack-torch-") as scratch:  # its name ends up in error messages of the code
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = scratch
-        if compiler := find_compiler():
-            os.environ["CXX"] = compiler
+        if command := find_compiler():
+            os.environ["CXX"] = str(write_compiler(Path(scratch), command))
         import torch
 
         reference, remarks = _load(request)
         precision = str(options["precision"])
         reference = replace(reference, module=cast_module(reference.module, precision))
-        isa = list(_as_tuple(options["isa"]))
+        isa = list_instructions()
         version = torch.__version__.partition("+")[0]
         try:
             with torch.no_grad():
@@ -56,10 +59,22 @@ def compile_model(request: CompileRequest) -> tuple[str, ...]:
                 f"AOTInductor failed: {type(error).__name__}: {shorten_message(str(error))}",
                 hint="leave torch out of [optimize] runtimes for this model",
             ) from error
-    return (*remarks, f"torch: runs in torch {version} alone, on CPUs with {', '.join(isa) or 'the same flags'}")
+    return (*remarks, f"torch: runs in torch {version} alone, on CPUs with all instructions of {probe_host().name}")
 
 
-def make_settings(reference: TorchReference, precision: str, version: str, isa: list[str]) -> dict[str, Any]:
+def write_compiler(folder: Path, command: Sequence[str]) -> Path:
+    """A program that runs the compiler's `command`: Inductor takes CXX for one word. It is called g++ or clang++, since
+    Inductor tells the two apart by their names."""
+    if len(command) == 1:
+        return Path(command[0])
+    name = "clang++" if any("clang" in Path(word).name for word in command) else "g++"
+    program = folder / name
+    program.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
+    program.chmod(0o755)
+    return program
+
+
+def make_settings(reference: TorchReference, precision: str, version: str, isa: Sequence[str]) -> dict[str, Any]:
     """Of the compiler: threads left open, the names that the engine needs, and weights packed where that pays.
 
     Frozen weights go to oneDNN's kernels, which bf16 needs. In fp32 MKL's are faster: all-MiniLM-L6-v2 takes 0.85, 0.70
@@ -115,7 +130,3 @@ def _load(request: CompileRequest) -> tuple[TorchReference, tuple[str, ...]]:
             raise
     remark = "torch: the model's class has no fused attention; it runs as separate operators"
     return load_source(request.info, request.search_path, "eager"), (remark,)
-
-
-def _as_tuple(value: OptionValue) -> tuple[str, ...]:
-    return value if isinstance(value, tuple) else (str(value),)

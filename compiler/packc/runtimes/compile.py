@@ -11,12 +11,13 @@ from pydantic import TypeAdapter
 from packc import __version__
 from packc.cache import Cache, cache_key
 from packc.candidate import PassStep
+from packc.child import run_child
 from packc.errors import PackError
+from packc.host import list_instructions
 from packc.ingest.fingerprint import fingerprint_files
 from packc.ingest.ingest import content_of, find_tool_versions
 from packc.ingest.source import Geometry, SourceInfo
 from packc.ingest.torch_module import search_path
-from packc.passes.child import run_child
 from packc.runtimes.runtime import Runtime
 
 TIME_LIMIT_S = 1800.0
@@ -37,8 +38,8 @@ class CompileRequest:
     """The lowered ONNX graph, external data beside it."""
     step: PassStep
     geometry: Geometry | None
-    calibration: Path
-    """Samples file (packc.samples) with inputs only."""
+    calibration: Path | None
+    """Samples file (packc.samples) with inputs only, for steps that calibrate."""
     out: Path
     info: SourceInfo | None = None
     """The source that the graph was exported from, for compilers that work on it."""
@@ -65,11 +66,13 @@ def compile_artifact(
 ) -> Compiled:
     """The artifact that `runtime`'s compiler makes of the graph at `model`, or of its source `info`, as `step` says.
 
+    What a compiler makes and remarks may be for this CPU, so that each kind of CPU has artifacts of its own.
     Raises CompileError when the compiler fails or crashes, or `time_limit_s` passes.
     """
     assert runtime.compiler is not None, "only runtimes with a compiler offer candidates with a build step"
     compiler, geometry = runtime.compiler, info.geometry
     source = info if runtime.reads == "source" else None
+    samples = calibration if runtime.calibrates(step) else None
     places = tuple(search_path()) if source else ()
 
     def make(folder: Path) -> None:
@@ -77,7 +80,7 @@ def compile_artifact(
             out = Path(scratch, "artifact")
             out.mkdir()
             file = Path(scratch, "request.json")
-            request = CompileRequest(compiler, model, step, geometry, calibration, out, source, places)
+            request = CompileRequest(compiler, model, step, geometry, samples, out, source, places)
             file.write_bytes(TypeAdapter(CompileRequest).dump_json(request))
             if failure := run_child("packc.runtimes.compile_worker", file, "the compiler", time_limit_s):
                 raise CompileError(failure)
@@ -90,9 +93,10 @@ def compile_artifact(
         main=model.name,
         step=str(step),
         geometry=geometry,
-        calibration=fingerprint_files([calibration], calibration.parent),
+        calibration=fingerprint_files([samples], samples.parent) if samples else None,
+        cpu=list_instructions(),
         source=[content_of(source), find_tool_versions(source)] if source else None,
-        versions={"packc": __version__, **runtime.versions()},
+        versions={"packc": __version__, **runtime.versions(), **runtime.compiler_versions()},
         code=fingerprint_files(own.glob("*.py"), own),
     )
     entry = cache.get_or_make(CACHE_KIND, key, make)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from packc.passes.child import answer_request, die_with_parent
+from packc.child import answer_request, die_with_parent
 from packc.runtimes.compile import REMARKS_FILE, CompileRequest
 
 

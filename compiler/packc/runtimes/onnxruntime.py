@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from packc.candidate import Candidate, OptionValue, PassStep, Rejection
 from packc.ingest.source import SourceInfo
-from packc.runtimes.runtime import refuse_kind
+from packc.runtimes.runtime import is_transformer, refuse_kind
 from packc.spec.model import Task
 from packc.target import Target
 from packc.tensors import Precision
@@ -28,16 +28,7 @@ SMOOTH = PassStep("smooth_outliers")
 QUANTIZERS = ("quantize_dynamic", "quantize_static")
 """Passes whose products are of 8-bit activations."""
 
-TEXT_TASKS: tuple[Task, ...] = (
-    "sentence-similarity",
-    "feature-extraction",
-    "text-classification",
-    "text-ranking",
-    "token-classification",
-    "question-answering",
-    "fill-mask",
-)
-SENTENCE_TASKS = TEXT_TASKS[:3]
+SENTENCE_TASKS: tuple[Task, ...] = ("sentence-similarity", "feature-extraction", "text-classification")
 """One answer a text, however long: padding can be left out."""
 IMAGE_TASKS: tuple[Task, ...] = (
     "image-classification",
@@ -66,10 +57,6 @@ def _is_any(info: SourceInfo) -> bool:
     return True
 
 
-def _is_transformer(info: SourceInfo) -> bool:
-    return info.geometry is not None or info.task in TEXT_TASKS
-
-
 def _has_geometry(info: SourceInfo) -> bool:
     return info.geometry is not None
 
@@ -80,7 +67,7 @@ def _is_sentence_encoder(info: SourceInfo) -> bool:
 
 def _is_other(info: SourceInfo) -> bool:
     """A convolutional network, or tensors of which nothing is known."""
-    return not _is_transformer(info)
+    return not is_transformer(info)
 
 
 def _is_unknown(info: SourceInfo) -> bool:
@@ -89,10 +76,10 @@ def _is_unknown(info: SourceInfo) -> bool:
 
 RECIPES = (
     Recipe("onnxruntime-fp32", "fp32", _is_any, ()),
-    Recipe("onnxruntime-fp32-fused", "fp32", _is_transformer, FUSED),
+    Recipe("onnxruntime-fp32-fused", "fp32", is_transformer, FUSED),
     Recipe("onnxruntime-fp32-packed", "fp32", _is_sentence_encoder, PACKED),
-    Recipe("onnxruntime-int8-dynamic", "int8", _is_transformer, (*FUSED, PassStep("quantize_dynamic"))),
-    Recipe("onnxruntime-int8-dynamic-smooth", "int8", _is_transformer, (*FUSED, SMOOTH, PassStep("quantize_dynamic"))),
+    Recipe("onnxruntime-int8-dynamic", "int8", is_transformer, (*FUSED, PassStep("quantize_dynamic"))),
+    Recipe("onnxruntime-int8-dynamic-smooth", "int8", is_transformer, (*FUSED, SMOOTH, PassStep("quantize_dynamic"))),
     Recipe(
         "onnxruntime-int8-dynamic-smooth-packed",
         "int8",
@@ -102,7 +89,7 @@ RECIPES = (
     Recipe(
         "onnxruntime-int8-dynamic-smooth-u8",
         "int8",
-        _is_transformer,
+        is_transformer,
         (*FUSED, SMOOTH, PassStep("quantize_dynamic")),
         saturating={"unsigned": True},
         is_for_saturating=True,
@@ -114,8 +101,8 @@ RECIPES = (
         (*FUSED, SMOOTH, PassStep("quantize_dynamic", {"exclude": "ffn_down"})),
         saturating={"unsigned": True},
     ),
-    Recipe("onnxruntime-int8-weights", "int8", _is_transformer, (*FUSED, PassStep("quantize_weights", {"bits": 8}))),
-    Recipe("onnxruntime-int4-weights", "int4", _is_transformer, (*FUSED, PassStep("quantize_weights", {"bits": 4}))),
+    Recipe("onnxruntime-int8-weights", "int8", is_transformer, (*FUSED, PassStep("quantize_weights", {"bits": 8}))),
+    Recipe("onnxruntime-int4-weights", "int4", is_transformer, (*FUSED, PassStep("quantize_weights", {"bits": 4}))),
     Recipe("onnxruntime-int8-static", "int8", _is_other, (*CLEAN, PassStep("quantize_static"))),
     Recipe("onnxruntime-int8-dynamic", "int8", _is_unknown, (*CLEAN, PassStep("quantize_dynamic"))),
 )
@@ -207,6 +194,12 @@ class OnnxRuntime:
         config.default_model_filename = self.model_filename
         config.parameters["intra_op_thread_count"].string_value = str(threads)
         config.parameters["inter_op_thread_count"].string_value = "1"
+
+    def calibrates(self, step: PassStep) -> bool:
+        return False
+
+    def compiler_versions(self) -> Mapping[str, str]:
+        return {}
 
     def versions(self) -> Mapping[str, str]:
         try:

@@ -10,8 +10,7 @@ from typing import Any, Literal
 
 from packc.candidate import Candidate, OptionValue, PassStep, Rejection
 from packc.ingest.source import SourceInfo
-from packc.runtimes.onnxruntime import TEXT_TASKS
-from packc.runtimes.runtime import refuse_kind
+from packc.runtimes.runtime import is_transformer, refuse_kind
 from packc.target import Target
 from packc.tensors import Precision
 
@@ -35,24 +34,20 @@ def _is_any(info: SourceInfo) -> bool:
     return True
 
 
-def _is_transformer(info: SourceInfo) -> bool:
-    return info.geometry is not None or info.task in TEXT_TASKS
-
-
 def _has_geometry(info: SourceInfo) -> bool:
     return info.geometry is not None
 
 
 def _is_other(info: SourceInfo) -> bool:
     """A convolutional network, or tensors of which nothing is known."""
-    return not _is_transformer(info)
+    return not is_transformer(info)
 
 
 RECIPES = (
     Recipe("openvino-fp32", "fp32", _is_any, {}),
     Recipe("openvino-bf16", "bf16", _is_any, {}),
-    Recipe("openvino-int8-weights", "int8", _is_transformer, {"quantize": "weights"}),
-    Recipe("openvino-int8", "int8", _is_transformer, {"quantize": "full", "transformer": True}),
+    Recipe("openvino-int8-weights", "int8", is_transformer, {"quantize": "weights"}),
+    Recipe("openvino-int8", "int8", is_transformer, {"quantize": "full", "transformer": True}),
     Recipe(
         "openvino-int8-ffn", "int8", _has_geometry, {"quantize": "full", "transformer": True, "exclude": "ffn_down"}
     ),
@@ -73,7 +68,6 @@ NO_GAIN = (
 )
 """all-MiniLM-L6-v2 on two shared cores with AVX2, in openvino-fp32's time: 1.0 to 1.1 x at 1 x 20, 1 x 32, 1 x 128 and
 16 x 128 tokens, without the second projections 0.9 to 1.0 (OpenVINO 2026.4); ONNX Runtime's int8 took 0.3 to 0.6 x."""
-BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 NO_BF16 = "OpenVINO's CPU plugin computes in bf16 on x86 CPUs with AVX512-BF16 or AMX-BF16 alone"
 INSTALL = "openvino and nncf are not installed: pip install 'packc[cpu]' brings them"
 
@@ -102,13 +96,13 @@ class OpenVino:
             Candidate(recipe.id, self.name, recipe.precision, AS_EXPORTED, make_step(recipe, target))
             for recipe in RECIPES
             if recipe.precision in precisions and recipe.fits(info)
-            if recipe.precision != "bf16" or has_bf16(target)
+            if recipe.precision != "bf16" or target.multiplies_bf16
         )
-        reasons = NOT_HERE if has_bf16(target) else {"bf16": NO_BF16, **NOT_HERE}
+        reasons = NOT_HERE if target.multiplies_bf16 else {"bf16": NO_BF16, **NOT_HERE}
         return offered, tuple(Rejection(f"{self.name}-{p}", reasons[p]) for p in precisions if p in reasons)
 
     def on_request(self, info: SourceInfo, target: Target) -> Mapping[str, str]:
-        if not (target.saturates_int8 and _is_transformer(info)):
+        if not (target.saturates_int8 and is_transformer(info)):
             return {}
         return {recipe.id: NO_GAIN for recipe in RECIPES if recipe.options.get("quantize") == "full"}
 
@@ -133,6 +127,12 @@ class OpenVino:
         }.items():
             config.parameters[name].string_value = value
 
+    def calibrates(self, step: PassStep) -> bool:
+        return step.options.get("quantize") == "full"
+
+    def compiler_versions(self) -> Mapping[str, str]:
+        return {}
+
     def versions(self) -> Mapping[str, str]:
         try:
             return {package: version(package) for package in ("openvino", "nncf")}
@@ -140,13 +140,8 @@ class OpenVino:
             return {}
 
 
-def has_bf16(target: Target) -> bool:
-    """Whether OpenVINO computes in bf16 there."""
-    return bool(BF16_FLAGS.intersection(target.isa))
-
-
 def make_step(recipe: Recipe, target: Target) -> PassStep:
     """The compiler's step: what is not quantized is bf16 where the target has it and fp32 was not asked for."""
-    precision = "bf16" if has_bf16(target) and recipe.precision != "fp32" else "fp32"
+    precision = "bf16" if target.multiplies_bf16 and recipe.precision != "fp32" else "fp32"
     fix = {"overflow_fix": True} if target.saturates_int8 and recipe.options.get("quantize") == "full" else {}
     return PassStep(CONVERT, {"precision": precision, **recipe.options, **fix})

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from packc.runtimes.compile import CompileRequest
 
 MODEL_FILE = "model.xml"
+HINTS = {"fp32": "f32", "bf16": "bf16"}
 BATCH = 16
 """Calibration samples in one call, at most."""
 
@@ -26,6 +27,7 @@ BATCH = 16
 def compile_model(request: CompileRequest) -> tuple[str, ...]:
     """Writes model.xml and model.bin. The step's options:
 
+    precision       "fp32" or "bf16": what is not quantized will run in
     quantize        "" (none), "weights" (int8 weights, activations as they are) or "full" (NNCF post-training)
     transformer     whether NNCF treats attention and LayerNorm as a transformer's, and smooths activations
     exclude         "ffn_down" keeps the second projections of feed-forward blocks as they are; names of ONNX nodes
@@ -48,16 +50,16 @@ def compile_model(request: CompileRequest) -> tuple[str, ...]:
             raise PackError(f"quantize={other}: there are only quantize=weights and quantize=full")
     path = str(request.out / MODEL_FILE)
     ov.save_model(made, path, compress_to_fp16=False)
-    return _check_attention(path, request.geometry)
+    return _check_attention(path, request.geometry, str(options["precision"]))
 
 
-def _check_attention(path: str, geometry: Geometry | None) -> tuple[str, ...]:
-    """A remark where OpenVINO, compiling for this CPU, leaves attention in separate operators."""
+def _check_attention(path: str, geometry: Geometry | None, precision: str) -> tuple[str, ...]:
+    """A remark where OpenVINO, compiling for this CPU in `precision`, leaves attention in separate operators."""
     import openvino as ov
 
     if geometry is None:
         return ()
-    compiled = ov.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = ov.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": HINTS[precision]})
     layers = [str(node.get_rt_info()["layerType"].astype(str)) for node in compiled.get_runtime_model().get_ops()]
     separate = layers.count("Softmax")
     if not separate:
@@ -78,7 +80,7 @@ def _quantize(model: Any, request: CompileRequest) -> Any:
 
     logging.getLogger("nncf").setLevel(logging.ERROR)
     options = request.step.options
-    found = iter_samples(request.calibration)
+    found = iter_samples(request.calibration) if request.calibration else iter(())
     samples = list(join_samples(found) if is_batched(model) else found)
     if not samples:
         raise PackError("quantize=full: there are no calibration samples")

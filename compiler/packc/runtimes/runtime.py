@@ -6,10 +6,27 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from packc.candidate import Candidate, OptionValue, Rejection
+from packc.candidate import Candidate, OptionValue, PassStep, Rejection
 from packc.ingest.source import SourceInfo
+from packc.spec.model import Task
 from packc.target import Target
 from packc.tensors import Precision
+
+TEXT_TASKS: tuple[Task, ...] = (
+    "sentence-similarity",
+    "feature-extraction",
+    "text-classification",
+    "text-ranking",
+    "token-classification",
+    "question-answering",
+    "fill-mask",
+)
+"""All whose models read texts, whatever they answer."""
+
+
+def is_transformer(info: SourceInfo) -> bool:
+    """Whether a model is one, as far as its source tells: its layers are known, or it reads texts."""
+    return info.geometry is not None or info.task in TEXT_TASKS
 
 
 def refuse_kind(runtime: str, target: Target) -> Rejection:
@@ -72,6 +89,12 @@ class Runtime(Protocol):
     def configure_triton(self, config: Any, options: Mapping[str, OptionValue], threads: int) -> None:
         """Sets backend and parameters of a ModelConfig (tritonclient's protobuf) for instances of `threads` threads,
         with the `options` that `job_options` gave."""
+
+    def calibrates(self, step: PassStep) -> bool:
+        """Whether its compiler reads calibration samples for this `build` step."""
+
+    def compiler_versions(self) -> Mapping[str, str]:
+        """Tool -> version of what makes its artifacts here, beside the packages of `versions`."""
 
     def versions(self) -> Mapping[str, str]:
         """Package -> version of what runs the models here; empty when it is not installed."""

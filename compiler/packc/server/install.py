@@ -33,6 +33,8 @@ OLDEST_PYTHON, NEWEST_PYTHON = (3, 10), (3, 13)
 """Minor versions for which the wheel has a stub and the other packages still have wheels."""
 OLDEST_GLIBC = (2, 35)
 
+INSTALL_HINT = "check the network, pip's index and the free space below the cache folder, then run it again"
+
 LIBRARIES = "PACK_SERVER_LIBRARIES"
 """Environment variable of the server: a folder of further Python packages for its models."""
 
@@ -187,8 +189,9 @@ def _site_packages(folder: Path, interpreter: Interpreter) -> Path:
     return folder / "venv" / "lib" / f"python{interpreter.version}" / "site-packages"
 
 
-def run_installer(command: list[str], what: str, lack: str = "the Triton server is not installed") -> None:
-    """Runs a step of an installation. Raises MissingError with `lack` and the end of what it said when it fails."""
+def run_installer(command: list[str], what: str, lacking: str = "the Triton server", hint: str = INSTALL_HINT) -> None:
+    """Runs a step of an installation. Raises MissingError when it could not do `what`: that `lacking` is not installed,
+    and the end of what the step said."""
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
     done = subprocess.run(
         command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
@@ -196,8 +199,8 @@ def run_installer(command: list[str], what: str, lack: str = "the Triton server 
     if done.returncode:
         reason = (done.stderr.strip() or done.stdout.strip()).splitlines()[-8:]
         raise MissingError(
-            f"{lack}: could not {what}\n" + "\n".join(f"  {line}" for line in reason),
-            hint="check the network, pip's index and the free space below the cache folder, then run it again",
+            f"{lacking} is not installed: could not {what}\n" + "\n".join(f"  {line}" for line in reason),
+            hint=hint,
         )
 
 

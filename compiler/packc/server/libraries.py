@@ -18,9 +18,10 @@ from pathlib import Path
 
 from packc.cache import Cache, cache_key
 from packc.errors import MissingError, PackError
+from packc.package.docker import TORCH_INDEX
 from packc.package.lint.repository import read_repository
 from packc.server.environment import Server
-from packc.server.install import LIBRARIES, run_installer
+from packc.server.install import INSTALL_HINT, LIBRARIES, run_installer
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,10 @@ PARAMETER = "requirement"
 KNOWN = re.compile(r"torch==\d+(\.\d+)*")
 CACHE_KIND = "libraries"
 INDEX_FLAGS = "TORCH_FLAGS"
-"""Environment variable: where pip finds torch, if not where it looks by itself; the Makefile's of that name."""
+"""Environment variable: where pip finds torch, if not at CPU_BUILDS; the Makefile's of that name."""
+CPU_BUILDS = ("--extra-index-url", TORCH_INDEX, "--retries", "1")
+"""Beside where pip looks by itself: of one version, a "+cpu" comes before PyPI's, which brings gigabytes of CUDA. An
+index that cannot be reached is left out after the second try."""
 
 
 class LibraryMissing(MissingError):
@@ -46,15 +50,22 @@ def add_libraries(server: Server, repository: Path, cache: Cache | None = None) 
     python = find_python(server)
     key = cache_key(requirements=needed, python=str(python.resolve()))
     cache = cache or Cache()
-    folder = cache.get_or_make(CACHE_KIND, key, lambda staging: _install(staging, python, needed))
+    folder = cache.get_or_make(CACHE_KIND, key, lambda staging: _install(staging, python, needed, repository))
     return replace(server, variables={**server.variables, LIBRARIES: str(folder)})
 
 
 def find_requirements(repository: Path) -> tuple[str, ...]:
-    """What the models of the repository require, of what is KNOWN; sorted."""
+    """What the models of the repository require, sorted. Raises MissingError for what is not KNOWN."""
     models, _ = read_repository(repository)
-    found = {model.parameter(PARAMETER) for model in models.values()}
-    return tuple(sorted(text for text in found if KNOWN.fullmatch(text)))
+    found = {name: text for name, model in models.items() if (text := model.parameter(PARAMETER))}
+    for name, text in found.items():
+        if not KNOWN.fullmatch(text):
+            raise MissingError(
+                f"{repository}: the model {name} requires {text!r}, and pack installs nothing but releases of torch, "
+                "as torch==2.13.0",
+                hint=f"install a release of torch and build again, or serve with a Triton that has {text}",
+            )
+    return tuple(sorted(set(found.values())))
 
 
 def find_python(server: Server) -> Path:
@@ -65,14 +76,19 @@ def find_python(server: Server) -> Path:
     raise PackError(f"{server.executable}: its environment has no python", hint="pack doctor --install server")
 
 
-def _install(folder: Path, python: Path, requirements: Sequence[str]) -> None:
-    log.info("installing %s for the Triton server, once", ", ".join(requirements))
+def _install(folder: Path, python: Path, requirements: Sequence[str], repository: Path) -> None:
+    names = ", ".join(requirements)
+    log.info("installing %s for the Triton server, once", names)
     started = time.monotonic()
     pip = [str(python), "-m", "pip", "install", "--quiet", "--no-input", "--only-binary", ":all:"]
-    flags = shlex.split(os.environ.get(INDEX_FLAGS, ""))
-    what, lack = " ".join(requirements), f"the Triton server lacks {', '.join(requirements)}"
+    flags = shlex.split(os.environ.get(INDEX_FLAGS, "")) or CPU_BUILDS
     try:
-        run_installer([*pip, "--target", str(folder), *flags, *requirements], f"install {what}", lack)
+        run_installer(
+            [*pip, "--target", str(folder), *flags, *requirements],
+            f"install {' '.join(requirements)}",
+            f"{names}, which {repository} needs,",
+            f'{INSTALL_HINT}; {INDEX_FLAGS}="--index-url URL" names another index of torch',
+        )
     except MissingError as error:
         raise LibraryMissing(str(error), hint=error.hint) from error
     log.info("installed (%.0f s)", time.monotonic() - started)

@@ -34,7 +34,7 @@ def probe_package(
     Answers are not looked at. Raises ServerStopped when the package does not load, ServerFailed when requests fail.
     """
     requests = batch_requests(load_requests(load_golden(package / "golden"), evaluation, traffic_data), batch)
-    with start_server(require_server(cache), package / "model_repository") as running:
+    with start_server(require_server(cache), package / "model_repository", cache=cache) as running:
 
         def probe(traffic: Traffic) -> LoadResult:
             return run_load(

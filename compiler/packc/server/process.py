@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
+from packc.cache import Cache
 from packc.errors import PackError, UsageError
 from packc.server.environment import Server
 from packc.server.libraries import add_libraries
@@ -88,10 +89,12 @@ def start_server(
     response_cache: bool = False,
     graceful: bool = False,
     ready_timeout_s: float = 180.0,
+    cache: Cache | None = None,
 ) -> Iterator[RunningServer]:
     """A tritonserver on 127.0.0.1 with every model of `repository` loaded (none in "explicit" control), until exit.
 
-    The repository is not written to. Libraries that its models require and pack's own server lacks are installed first.
+    The repository is not written to. Libraries that its models require and pack's own server lacks are installed first,
+    into `cache` (pack's own where None).
     `response_cache` gives models that ask for one a cache; without, they answer
     anew each time. `graceful` lets requests in flight finish at exit, which takes Triton seconds; explicit control is
     always graceful, since only Triton itself can tell the /tmp/folder* of files that were pushed to it from others'.
@@ -99,7 +102,7 @@ def start_server(
     when a model does not load or the server is not ready within `ready_timeout_s`.
     """
     _check_ports([port for port in (ports.http, ports.grpc, ports.metrics) if port])
-    server = add_libraries(server, repository)
+    server = add_libraries(server, repository, cache)
     scratch, alive = _make_scratch()
     process: subprocess.Popen[bytes] | None = None
     try:

@@ -152,7 +152,7 @@ def _serve(repository: Path, urls: Sequence[str], cache: Cache | None) -> Iterat
             check_url(url)
         yield urls
         return
-    with start_server(require_server(cache), repository) as running:
+    with start_server(require_server(cache), repository, cache=cache) as running:
         yield (running.http_url, running.grpc_url)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
+from packc.goals import SAME
 from packc.ingest.source import SourceModel
 from packc.serving.plan import Front, ServingPlan, limit_instances
 from packc.serving.queue import Batching, Cut, LoadFigures
@@ -19,8 +20,6 @@ DELAY_SHARES = (0.02, 0.05, 0.1)
 """Of the latency budget, for waiting for a fuller batch."""
 DELAYS_US = (250, 1000)
 """Where there is no budget."""
-SAME = 1.02
-"""Figures within 2 % of the best are equal as far as measuring can tell."""
 
 
 @dataclass(frozen=True, slots=True)

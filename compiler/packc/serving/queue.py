@@ -83,11 +83,6 @@ class ServiceTimes:
         self.jitter: tuple[float, ...] = tuple(ratios)
         """Single calls as multiples of their shape's median, ascending."""
 
-    @property
-    def largest_batch(self) -> int:
-        """Beyond it nothing was measured."""
-        return self._batches[-1]
-
     def call_ms(self, batch: int, length: float) -> float:
         """Median time of one call; beyond the measured shapes, the line of the outermost two goes on."""
         if (batch, length) not in self._known:

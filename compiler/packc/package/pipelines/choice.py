@@ -14,8 +14,13 @@ from packc.spec.model import Pipeline, Task
 
 ChosenPipeline = Literal["text", "image", "none"]
 
-TEXT_TASKS: tuple[Task, ...] = ("sentence-similarity", "feature-extraction", "text-classification", "text-ranking")
-IMAGE_TASKS: tuple[Task, ...] = ("image-classification", "image-feature-extraction")
+TASKS_OF_TEXTS: tuple[Task, ...] = (
+    "sentence-similarity",
+    "feature-extraction",
+    "text-classification",
+    "text-ranking",
+)
+TASKS_OF_IMAGES: tuple[Task, ...] = ("image-classification", "image-feature-extraction")
 """Tasks with one answer a sample. Answers for each token (spans, tags, masks) stay tensors: turning them into text
 needs the characters' offsets and choices that belong to the application."""
 
@@ -28,9 +33,9 @@ def choose_pipeline(wanted: Pipeline, info: SourceInfo) -> ChosenPipeline:
     if wanted == "none":
         return "none"
     problems: dict[ChosenPipeline, str | None] = {
-        "text": _explain(info, TEXT_TASKS, isinstance(info.preprocessing, TextPreprocessing), "tokenizer.json"),
+        "text": _explain(info, TASKS_OF_TEXTS, isinstance(info.preprocessing, TextPreprocessing), "tokenizer.json"),
         "image": _explain(
-            info, IMAGE_TASKS, isinstance(info.preprocessing, ImagePreprocessing), "preprocessor_config.json"
+            info, TASKS_OF_IMAGES, isinstance(info.preprocessing, ImagePreprocessing), "preprocessor_config.json"
         ),
     }
     if wanted == "auto":

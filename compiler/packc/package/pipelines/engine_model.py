@@ -1,7 +1,8 @@
 """The compiled graph in one of Triton's Python processes, for runtimes whose models no native backend serves.
 
 The requests of one batch share calls of the engine where their shapes allow. Copied into packages as model.py, beside
-the engine that measured the candidate in its job, so it imports nothing of packc.
+the engine that measured the candidate in its job, so it imports nothing of packc, and repeats the way of grouping that
+pack's own backends (packc/server/backends) have: each of these files stands alone where it is copied to.
 """
 
 from __future__ import annotations
