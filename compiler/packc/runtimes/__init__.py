@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from packc.errors import PackError
 from packc.runtimes.onnxruntime import OnnxRuntime
+from packc.runtimes.onnxruntime_cuda import OnnxRuntimeCuda
 from packc.runtimes.openvino import OpenVino
 from packc.runtimes.runtime import Runtime
 
-RUNTIMES: tuple[Runtime, ...] = (OnnxRuntime(), OpenVino())
+RUNTIMES: tuple[Runtime, ...] = (OnnxRuntime(), OpenVino(), OnnxRuntimeCuda())
 
 
 def find_runtime(name: str) -> Runtime:
