@@ -78,6 +78,11 @@ class Target:
     """Whether this machine is the device, so that what is measured here is true of it."""
 
     @property
+    def session_threads(self) -> int:
+        """CPU threads of a session that has the device alone: all cores of a CPU, one that feeds another device."""
+        return self.units if self.kind == "cpu" else 1
+
+    @property
     def saturates_int8(self) -> bool:
         """Whether sums of two 8-bit products may be cut off at 16 bits: x86 CPUs before VNNI, and only with 8-bit
         weights. Exact there are 7-bit ones."""

@@ -30,7 +30,7 @@ from packc.package.manifest_file import hash_files, read_manifest, write_manifes
 from packc.package.publish import publish, staging_dir
 from packc.plan import Plan
 from packc.report.html import write_html
-from packc.runtimes import find_runtime
+from packc.runtimes import STAND_INS, find_runtime
 from packc.search import TimeLimit
 from packc.select import Verdict, select
 
@@ -98,12 +98,14 @@ def publish_jobs(inputs: BuildInputs, plan: Plan, trial: Trial, final: Path) -> 
         verdict = select(outcomes, inputs.spec, inputs.evaluation.is_generated)
         return publish_miss(verdict, record_findings(findings, "built", verdict), final)
     how = ", without the int8 saturation of this machine, which the target does not have" if trial.exact_int8 else ""
+    if any(outcome.candidate.runtime in STAND_INS for outcome in kept):
+        how = " by the kernels of this machine's CPU, which compute tf32 as fp32"
     reasons = (
         f"not measured: {inputs.target.name} is not this machine; quality was judged here{how}",
         f"run each of the {len(kept)} job bundles in job/ on the device: python3 run.py --rounds {ROUNDS}",
     )
     manifest = record_findings(findings, "built", _unjudged(*reasons))
-    threads, percentile = inputs.target.units, inputs.spec.budget.percentile
+    threads, percentile = inputs.target.session_threads, inputs.spec.budget.percentile
     place = _spare_package(final)
     with staging_dir(place) as staging:
         for outcome in kept:

@@ -120,10 +120,11 @@ def make_trial(inputs: BuildInputs, ingested: Ingested, cache: Cache, *, verify:
         labels=inputs.evaluation.labels,
         cases=cases,
         latency_inputs=cache.get_or_make("latency", key, make) / "latency.npz",
-        threads=machine.units,
+        threads=machine.session_threads,
         device=f"{platform.node()}: {machine.name}",
         cache=cache,
         memory_limit_mib=find_memory_limit_mib(),
         verify=verify,
-        exact_int8=machine.saturates_int8 and not inputs.target.saturates_int8,
+        is_here=inputs.target.is_here,
+        exact_int8=inputs.target.kind == "cpu" and machine.saturates_int8 and not inputs.target.saturates_int8,
     )

@@ -76,11 +76,8 @@ RECIPES = (
 )
 """In the order of a plan, the baseline first: the graph as it was exported, kernel by kernel, without tf32."""
 
-NO_RECIPE: Mapping[Precision, str] = {
-    "fp8": "ONNX Runtime's CUDA provider has no fp8 kernels for whole encoders",
-    "int8": "ONNX Runtime's CUDA provider computes Q/DQ graphs in floats between conversions: no faster than fp16",
-    "int4": "ONNX Runtime's CUDA provider unpacks int4 weights into fp16: smaller, not faster for encoders",
-}
+NO_RECIPE: tuple[Precision, ...] = ("fp8", "int8", "int4")
+
 PROVIDER_OPTIONS = {"tf32": "use_tf32", "nhwc": "prefer_nhwc"}
 """Options of sessions -> those of the provider in a configuration."""
 GRAPH_PARAMETER = "pack_cuda_graph"
@@ -107,8 +104,8 @@ class OnnxRuntimeCuda:
             for recipe in RECIPES
             if recipe.precision in precisions and recipe.fits(info)
         )
-        missing = [p for p in precisions if p in NO_RECIPE]
-        return offered, tuple(Rejection(f"{self.name}-{p}", NO_RECIPE[p]) for p in missing)
+        why = "pack has no recipe for it with ONNX Runtime's CUDA provider"
+        return offered, tuple(Rejection(f"{self.name}-{p}", why) for p in precisions if p in NO_RECIPE)
 
     def job_options(self, candidate: Candidate, threads: int) -> Mapping[str, OptionValue]:
         return candidate.session
