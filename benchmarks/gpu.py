@@ -15,12 +15,14 @@ from __future__ import annotations
 import argparse
 import datetime
 import importlib.util
+import os
 import re
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -32,8 +34,9 @@ from support.gpu_models import GPU_MODELS, Arrays, Encoder, GpuModel
 
 from packc.candidate import PassStep
 from packc.ingest.export import export_module
-from packc.passes.request import Request
-from packc.passes.worker import run_request
+from packc.passes.child import run_child
+from packc.passes.model_file import MODEL_FILE
+from packc.passes.request import Request, read_reports, write_request
 from packc.runtimes.onnxruntime_cuda import OnnxRuntimeCuda
 from packc.target_profiles import find_target
 from packc.tensors import Precision
@@ -43,6 +46,7 @@ BASELINE = "onnxruntime-cuda-fp32"
 PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "bf16", "fp16")
 LEAST_CALLS, LEAST_S = 20, 0.15
 WARMUP = 10
+LOWERING_LIMIT_S = 300.0
 PLAIN_FP16 = (PassStep("cast_fp16"),)
 """The exported graph in fp16 and nothing else: what ONNX Runtime makes of it by itself."""
 
@@ -119,21 +123,29 @@ def lower_candidates(model: GpuModel, encoder: Encoder, folder: Path) -> dict[st
     offered, _ = OnnxRuntimeCuda().candidates(model.describe(), find_target("nvidia-h200-sxm", folder), PRECISIONS)
     ways = {candidate.id: (candidate.passes, dict(candidate.session)) for candidate in offered}
     ways["ONNX Runtime CUDA, fp16, as exported"] = (PLAIN_FP16, {})
-    graphs = {}
-    for index, (name, (steps, options)) in enumerate(ways.items()):
-        started = time.perf_counter()
-        out = folder / str(index)
-        out.mkdir()
-        try:
-            if steps:
-                request = Request(folder / "exported.onnx", steps, model.geometry, folder, out, (len(steps),))
-                run_request(request)
-            path = out / str(len(steps)) / "model.onnx" if steps else folder / "exported.onnx"
-            graphs[name] = (path, options)
-        except Exception as error:
-            log(f"left out: {name}: {type(error).__name__}: {error}")
-        log(f"{name}: lowered in {time.perf_counter() - started:.1f} s")
+    started = time.perf_counter()
+    with ThreadPoolExecutor(max(1, min(8, (os.cpu_count() or 1) // 2))) as pool:
+        made = pool.map(lambda way: lower(folder, folder / f"way{way[0]}", way[1], model), enumerate(ways.values()))
+        graphs = {name: (graph, ways[name][1]) for name, graph in zip(ways, made, strict=True) if graph is not None}
+    log(f"{model.name}: lowered in {time.perf_counter() - started:.0f} s")
     return graphs
+
+
+def lower(folder: Path, out: Path, way: tuple[tuple[PassStep, ...], dict[str, Any]], model: GpuModel) -> Path | None:
+    """The exported graph in `folder` after the passes of `way`, in a child process; None, with a word, on failure."""
+    exported, (steps, _) = folder / "exported.onnx", way
+    if not steps:
+        return exported
+    out.mkdir()
+    file = out / "request.json"
+    write_request(file, Request(exported, steps, model.geometry, folder, out, (len(steps),)))
+    if failure := run_child("packc.passes.worker", file, "the graph passes", LOWERING_LIMIT_S):
+        log(f"left out: {', '.join(map(str, steps))}: {failure}")
+        return None
+    for report in read_reports(out / str(len(steps))):
+        for warning in report.warnings:
+            log(f"{out.name}: {warning}")
+    return out / str(len(steps)) / MODEL_FILE
 
 
 def load_engine() -> ModuleType:
