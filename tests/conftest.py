@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 from pathlib import Path
 
 import pytest
 
 from models import make_digits_classifier, make_tiny_bert, make_tiny_onnx, make_tiny_vit, write_digits_images
+
+# A shell that starts the tests in the background has them ignore SIGINT, and so would all that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

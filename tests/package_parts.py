@@ -40,6 +40,7 @@ class StubRuntime:
     name = library = "onnxruntime"
     engine = Path(onnxruntime_engine.__file__)
     model_filename = "model.onnx"
+    server_requirement = None
 
     def job_options(self, candidate: Candidate, threads: int) -> dict[str, OptionValue]:
         return {"spinning": True}

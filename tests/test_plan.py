@@ -9,9 +9,17 @@ from packc.candidate import Rejection
 from packc.errors import TargetError
 from packc.ingest.source import Geometry, SourceInfo, TextPreprocessing
 from packc.plan import make_plan
+from packc.runtimes import aotinductor
 from packc.runtimes.onnxruntime import OnnxRuntime
 from packc.spec.model import DistillSection, OptimizeSection
 from sources import device, source_info
+
+
+@pytest.fixture(autouse=True)
+def torch_can_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aotinductor, "version", lambda package: "2.13.0")
+    monkeypatch.setattr(aotinductor, "find_compiler", lambda: "/usr/bin/g++")
+
 
 BERT = source_info("sentence-similarity", Geometry(layers=12, heads=12, hidden=768, ffn=3072))
 
@@ -19,9 +27,14 @@ BERT = source_info("sentence-similarity", Geometry(layers=12, heads=12, hidden=7
 def test_a_plan_takes_all_that_the_target_has() -> None:
     plan = make_plan(BERT, device(native=("fp32", "bf16", "int8"), isa=("avx512_bf16",)), OptimizeSection())
     assert {candidate.precision for candidate in plan.candidates} == {"fp32", "bf16", "int8"}
-    assert {candidate.runtime for candidate in plan.candidates} == {"onnxruntime", "openvino"}
+    assert {candidate.runtime for candidate in plan.candidates} == {"onnxruntime", "openvino", "torch"}
     assert plan.candidates[0].id == "onnxruntime-fp32"
-    assert [rejection.what for rejection in plan.rejected] == ["tf32, fp16, fp8, int4", "onnxruntime-bf16"]
+    assert [rejection.what for rejection in plan.rejected] == [
+        "tf32, fp16, fp8, int4",
+        "onnxruntime-bf16",
+        "torch-fp32",
+        "torch-int8",
+    ]
     assert plan.rejected[0].reason == "Box has no hardware for it"
 
 
@@ -34,6 +47,16 @@ def test_the_spec_narrows_the_precisions() -> None:
 def test_the_spec_narrows_the_runtimes() -> None:
     plan = make_plan(BERT, device(), OptimizeSection(runtimes=("openvino",)))
     assert {candidate.runtime for candidate in plan.candidates} == {"openvino"}
+
+
+def test_some_candidates_wait_until_the_spec_names_their_runtime() -> None:
+    unasked = make_plan(BERT, device(), OptimizeSection())
+    assert "torch" not in {candidate.runtime for candidate in unasked.candidates}
+    (why,) = [rejection.reason for rejection in unasked.rejected if rejection.what == "torch-fp32"]
+    assert '[optimize] runtimes = ["torch"] tries it' in why
+    asked = make_plan(BERT, device(), OptimizeSection(runtimes=("torch",)))
+    assert [candidate.id for candidate in asked.candidates] == ["torch-fp32"]
+    assert "torch-fp32" not in {rejection.what for rejection in asked.rejected}
 
 
 def test_a_precision_that_the_target_lacks_is_an_error() -> None:
@@ -60,7 +83,7 @@ def test_only_cpus_have_stored_precisions() -> None:
 def test_a_target_without_a_runtime_has_no_candidates_but_a_reason() -> None:
     plan = make_plan(BERT, device("neuron", native=("bf16",)), OptimizeSection())
     assert plan.candidates == ()
-    assert [rejection.what for rejection in plan.rejected[1:]] == ["onnxruntime", "openvino"]
+    assert [rejection.what for rejection in plan.rejected[1:]] == ["onnxruntime", "openvino", "torch"]
 
 
 def test_an_unsupported_target_says_why() -> None:

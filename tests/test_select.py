@@ -27,12 +27,13 @@ def outcome(
     threads: int = 2,
     noisy: bool = False,
     calls: int = 300,
+    spread: float = 0.0,
 ) -> Outcome:
     """A candidate whose calls take `p50_ms`, every 50th three times that; "fp32" is the model as exported."""
     times_ms = tuple(p50_ms * (3 if i % 50 == 49 else 1) for i in range(calls))
     case = ShapeCase("typical", 1, 32)
     throughput = per_s or 1e3 / p50_ms
-    latency = Latency(case, p50_ms, 3 * p50_ms, p50_ms, throughput, calls, noisy, times_ms)
+    latency = Latency(case, p50_ms, 3 * p50_ms, p50_ms, throughput, calls, noisy, times_ms, spread)
     measurement = Measurement((latency,), 0.1, 300.0, size_mib, threads, "some CPU", ())
     passes = () if name == "fp32" else (PassStep("quantize"),)
     return Outcome(Candidate(name, "stub", "int8", passes), None, measurement, score(low), None, ())
@@ -68,6 +69,28 @@ def test_a_choice_that_was_made_elsewhere_says_why() -> None:
     assert (verdict.met, verdict.chosen) == (True, "fp32")
     assert "better as served than int8: p50 4.8 ms" in verdict.reasons
     assert not any("left" in reason for reason in verdict.reasons)
+
+
+def test_a_winner_within_the_noise_of_others_is_not_called_certain() -> None:
+    close = [outcome("fp32", 2.2, spread=0.05), outcome("quick", 2.0), outcome("near", 2.3, spread=0.2)]
+    verdict = select([*close, outcome("far", 3.0)], BUDGET, False)
+    assert verdict.chosen == "quick"
+    assert verdict.reasons[2:4] == (
+        "fastest of 4 that keep every promise, but within noise of near (p50 2.3 ms): p50 2 ms, "
+        "and the rounds differ by up to 20 %",
+        "1.1 x the speed of fp32, the model as exported: p50 2 ms against 2.2 ms",
+    )
+    verdict = select([outcome("fp32", 2.2, spread=0.15), outcome("quick", 2.0)], BUDGET, False)
+    assert verdict.reasons[3] == "within noise of the speed of fp32, the model as exported: p50 2 ms against 2.2 ms"
+
+
+def test_where_size_is_the_goal_the_gain_is_in_size_too() -> None:
+    spec = target_spec(quality=QualitySection(min=0.9), optimize=goal("size"))
+    verdict = select([outcome("fp32", 4.0, size_mib=80), outcome("int4", 2.0, size_mib=20)], spec, False)
+    assert verdict.reasons[-2:] == (
+        "0.25 of the size of fp32, the model as exported: 20 MiB against 80 MiB",
+        "2.0 x the speed of fp32, the model as exported: p50 2 ms against 4 ms",
+    )
 
 
 def test_within_the_noise_the_better_answers_win() -> None:
@@ -116,6 +139,8 @@ def test_doubts_and_caveats_are_said() -> None:
         "quality was judged on generated inputs only",
     )
     assert select([outcome("only")], target_spec(), False).reasons[0] == "no budget was set"
+    verdict = select([outcome("only"), replace(outcome("behind", 9.0), is_rough=True)], BUDGET, False)
+    assert verdict.reasons[2] == "the only candidate timed for long that keeps every promise: p50 2 ms"
 
 
 def test_a_missed_budget_names_the_three_nearest() -> None:
@@ -128,6 +153,10 @@ def test_a_missed_budget_names_the_three_nearest() -> None:
         outcome("bad", 1.0, 0.5),
         failed("e", "killed by SIGSEGV (Segmentation fault)"),
     ]
+    behind = select([*outcomes, replace(outcome("f"), is_rough=True)], spec, False)
+    assert behind.reasons[0] == (
+        "budget missed: 5 candidates keep the quality bound, none of the 4 that were timed for long the budget"
+    )
     verdict = select(outcomes, spec, False)
     assert (verdict.met, verdict.chosen, verdict.missed) == (False, None, "budget")
     assert verdict.reasons == (

@@ -9,6 +9,7 @@ from packc import __version__
 from packc.errors import MissingError
 from packc.extras import EXTRAS, Library, list_libraries
 from packc.host import probe_host
+from packc.plan import describe_lack
 from packc.server.environment import find_server
 from packc.target import Target, TargetKind
 
@@ -84,5 +85,5 @@ def _say_lack(library: Library) -> str:
     return f"{library.name} {library.wanted}".rstrip() + found
 
 
-_NO_RUNTIME = ("a runtime of pack that builds for it: this version has none",)
-_OTHER_KINDS = tuple(Need(kind, _NO_RUNTIME, ()) for kind in ("cuda", "jetson", "neuron"))
+_OTHERS: tuple[TargetKind, ...] = ("cuda", "jetson", "neuron")
+_OTHER_KINDS = tuple(Need(kind, (describe_lack(kind),), ()) for kind in _OTHERS)

@@ -12,7 +12,7 @@ from packc.runtimes import RUNTIMES
 from packc.runtimes.onnxruntime import prune_candidates
 from packc.runtimes.runtime import Runtime
 from packc.spec.model import OptimizeSection
-from packc.target import Target
+from packc.target import Target, TargetKind
 from packc.tensors import PRECISIONS, Precision
 
 __all__ = ["Plan", "Rejection", "make_plan"]
@@ -38,7 +38,7 @@ def make_plan(
     """Every candidate of every runtime that fits, in the precisions that the spec asks for (default: the target's).
 
     Where size is the goal, a CPU's weights may have 4 bits without being asked for. `[optimize] runtimes` narrows the
-    `runtimes`.
+    `runtimes`, and brings those candidates too that they do not offer unasked.
 
     Raises TargetError when the spec asks for a precision that the target lacks.
     """
@@ -52,7 +52,9 @@ def make_plan(
         if asked is not None and runtime.name not in asked:
             continue
         offered, refused = runtime.candidates(info, target, precisions)
-        candidates += offered
+        held_back = {} if asked else runtime.on_request(info)
+        candidates += [candidate for candidate in offered if candidate.id not in held_back]
+        rejected += [Rejection(c.id, held_back[c.id]) for c in offered if c.id in held_back]
         rejected += refused
     whole = tuple(candidates)
     if optimize.prune is not None:
@@ -62,10 +64,24 @@ def make_plan(
             why = "no ONNX Runtime candidate for it is in the plan" if info.geometry else NO_GEOMETRY
             rejected.append(Rejection("pruned candidates", why))
     if optimize.distill is not None:
-        students, refused = _plan_students(info, optimize.distill.layers, whole)
+        graphs = {runtime.name for runtime in runtimes if runtime.reads == "graph"}
+        trained = [candidate for candidate in whole if candidate.runtime in graphs]
+        students, refused = _plan_students(info, optimize.distill.layers, trained)
         candidates += students
         rejected += refused
     return Plan(tuple(candidates), tuple(rejected))
+
+
+def explain_nothing(target: Target) -> str:
+    """Why a plan for `target` has no candidate, in one sentence."""
+    if target.unsupported is not None:
+        return target.unsupported
+    return "no candidate is left of the plan" if target.kind == "cpu" else describe_lack(target.kind)
+
+
+def describe_lack(kind: TargetKind) -> str:
+    """What keeps every device of a `kind` other than CPUs from being built for."""
+    return f"this version of pack has no runtime that compiles for {kind} devices"
 
 
 def name_student(layers: int) -> str:
@@ -76,7 +92,7 @@ def name_student(layers: int) -> str:
 def _plan_students(
     info: SourceInfo, layers: int, candidates: Sequence[Candidate]
 ) -> tuple[tuple[Candidate, ...], tuple[Rejection, ...]]:
-    """All that is tried on the model, tried on its student of `layers` too; or why there can be no student."""
+    """The `candidates`, tried on the model's student of `layers` too; or why there can be no student."""
     name = name_student(layers)
     if reason := _refuse_student(info, layers):
         return (), (Rejection(name, f"not distilled: {reason}"),)

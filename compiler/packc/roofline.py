@@ -19,6 +19,9 @@ from packc.tensors import Precision, ShapeCase
 CHANGES_WORK = ("prune_structure",)
 """Passes after which a graph computes less than the source's; what it then needs at least is not known."""
 
+IN_INT8 = ("quantize_weights",)
+"""Passes after which products are computed in int8, however few bits the weights are stored in."""
+
 WEIGHT_BYTES: Mapping[Precision, float] = {
     "fp32": 4.0, "tf32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0, "int8": 1.0, "int4": 0.5,
 }  # fmt: skip
@@ -51,27 +54,35 @@ class Roofline:
         """The candidate's at each case; None where nobody knows its precision's rate, or it computes something else."""
         if candidate.source != "model" or any(step.name in CHANGES_WORK for step in candidate.passes):
             return None
-        floors = [find_floor(work, candidate.precision, self.peaks) for work in self.work]
+        products = find_products(candidate)
+        floors = [find_floor(work, products, self.peaks, weights=candidate.precision) for work in self.work]
         known = tuple(floor for floor in floors if floor is not None)
         return known if len(known) == len(floors) else None
 
     def estimate_ms(self, candidate: Candidate) -> float:
         """The least that a call at the typical shape may take, for an order; infinite where nobody knows."""
-        floor = find_floor(self.work[0], candidate.precision, self.peaks)
+        floor = find_floor(self.work[0], find_products(candidate), self.peaks, weights=candidate.precision)
         return float("inf") if floor is None else floor.ms
 
 
-def find_floor(work: Work, precision: Precision, peaks: Peaks) -> Floor | None:
-    """The longer of the time for the work at the best rate and of the time for reading its weights."""
-    gemm = _find_gemm(precision, peaks)
+def find_products(candidate: Candidate) -> Precision:
+    """The precision that products are computed in: another than the weights', where those alone are quantized."""
+    if candidate.build is not None and candidate.build.options.get("quantize") == "weights":
+        return "bf16" if candidate.build.options["precision"] == "bf16" else "fp32"
+    return "int8" if any(step.name in IN_INT8 for step in candidate.passes) else candidate.precision
+
+
+def find_floor(work: Work, products: Precision, peaks: Peaks, *, weights: Precision) -> Floor | None:
+    """The longer of the time for the work at the best rate for its `products` and of that for reading its `weights`."""
+    gemm = _find_gemm(products, peaks)
     if gemm is None:
         return None
     compute = Floor(work.flops / gemm.gflop_per_s / 1e6, "compute", gemm.gflop_per_s, gemm.precision)
-    size_bytes = work.weights * WEIGHT_BYTES[precision]
+    size_bytes = work.weights * WEIGHT_BYTES[weights]
     read = _find_read(size_bytes, peaks)
     if read is None:
         return compute
-    memory = Floor(size_bytes / read.gb_per_s / 1e6, "memory", read.gb_per_s, precision)
+    memory = Floor(size_bytes / read.gb_per_s / 1e6, "memory", read.gb_per_s, weights)
     return max(compute, memory, key=lambda floor: floor.ms)
 
 

@@ -55,11 +55,18 @@ class TimeLimit:
     def is_over(self) -> bool:
         return bool(self.max_minutes) and self.now_s() - self._start_s >= self.max_minutes * 60
 
-    def reject(self, candidate: Candidate) -> Rejection:
+    @property
+    def reason(self) -> str:
         """What is said of a candidate that did not get its turn."""
-        return Rejection(
-            candidate.id, f"not tried: the {self.max_minutes:g} minutes of [optimize] max_minutes were over"
-        )
+        return f"not tried: the {self.max_minutes:g} minutes of [optimize] max_minutes were over"
+
+    def reject(self, candidate: Candidate) -> Rejection:
+        return Rejection(candidate.id, self.reason)
+
+    def tell_untried(self, skipped: Sequence[Rejection]) -> tuple[str, ...]:
+        """How many of the `skipped` candidates did not get their turn, in words; empty where all did."""
+        count = sum(rejection.reason == self.reason for rejection in skipped)
+        return (f"{count} candidate{' was' if count == 1 else 's were'} not tried",) if count else ()
 
 
 def order_candidates(candidates: Sequence[Candidate], roofline: Roofline | None) -> tuple[Candidate, ...]:

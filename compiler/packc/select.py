@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from packc.candidate import Candidate
+from packc.goals import SUPERLATIVES, describe_figure, find_figure, find_spread, is_within_noise
 from packc.measure.measurement import Latency, Measurement
 from packc.measure.statistics import needed_calls
 from packc.promises import describe_bound, describe_score, format_figure, list_promises, list_speed_promises
@@ -26,12 +27,6 @@ STATUSES: tuple[Status, ...] = get_args(Status)
 SAME = 1.02
 """Figures within 2 % of the best are equal as far as measuring can tell; the better answers decide."""
 NEAREST = 3
-SUPERLATIVES: dict[Goal, str] = {
-    "latency": "fastest",
-    "throughput": "highest throughput",
-    "size": "smallest",
-    "cost": "cheapest",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +147,7 @@ def select(
         return _choose(of["kept"], outcomes, spec, caveats, scope, why)
     failures = tuple(f"{o.candidate.id} failed: {o.failure or 'it was not measured'}" for o in of["failed"])
     if of["budget_missed"]:
-        return _miss_budget(of["budget_missed"], spec, failures + caveats)
+        return _miss_budget(of["budget_missed"], len(of["outpaced"]), spec, failures + caveats)
     if of["quality_missed"]:
         return _miss_quality(of["quality_missed"], spec, failures + caveats)
     reason = "every candidate failed" if outcomes else "there was no candidate to try"
@@ -224,14 +219,15 @@ def _choose(
     equal = [o for o in ranked if goal_figure(o, goal) <= goal_figure(ranked[0], goal) * SAME]
     best = max(equal, key=_goodness)
     measurement = _measured(best)
+    is_partial = any(classify(outcome, spec) == "outpaced" for outcome in outcomes)
     return Verdict(
         met=True,
         chosen=best.candidate.id,
         reasons=(
             *_describe_budget(measurement, spec.budget),
             f"quality kept: {describe_score(_score(best))}, bound {describe_bound(_score(best).metric, spec.quality)}",
-            f"{why}: {_goal_text(best, goal)}" if why else _describe_choice(best, ranked, goal, scope),
-            *_describe_gain(best, outcomes),
+            f"{why}: {_goal_text(best, goal)}" if why else _describe_choice(best, ranked, goal, scope, is_partial),
+            *_describe_gain(best, outcomes, goal),
             *_list_doubts(measurement.latencies[0], spec.budget),
             *caveats,
         ),
@@ -240,10 +236,13 @@ def _choose(
     )
 
 
-def _miss_budget(missed: Sequence[Outcome], spec: TargetSpec, remarks: tuple[str, ...]) -> Verdict:
+def _miss_budget(missed: Sequence[Outcome], outpaced: int, spec: TargetSpec, remarks: tuple[str, ...]) -> Verdict:
+    """`outpaced`: how many more keep the quality bound, and were behind in a short timing."""
     nearest = sorted(missed, key=lambda o: max(miss.ratio for miss in find_misses(o, spec)))[:NEAREST]
-    count = "1 candidate keeps" if len(missed) == 1 else f"{len(missed)} candidates keep"
-    reasons = [f"budget missed: {count} the quality bound, none the budget"]
+    count = len(missed) + outpaced
+    keep = "1 candidate keeps" if count == 1 else f"{count} candidates keep"
+    none = f"none of the {len(missed)} that were timed for long" if outpaced else "none"
+    reasons = [f"budget missed: {keep} the quality bound, {none} the budget"]
     for outcome in nearest:
         broken = [p.miss_text for p in list_promises(_measured(outcome), spec.budget) if not p.is_kept]
         reasons.append(f"nearest: {outcome.candidate.id}: {'; '.join(broken)}")
@@ -278,25 +277,42 @@ def _describe_budget(measurement: Measurement, budget: BudgetSection) -> list[st
     return reasons or ["no budget was set"]
 
 
-def _describe_choice(best: Outcome, ranked: Sequence[Outcome], goal: Goal, scope: str) -> str:
+def _describe_choice(best: Outcome, ranked: Sequence[Outcome], goal: Goal, scope: str, is_partial: bool) -> str:
+    """`is_partial`: others, which were behind in a short timing, may keep every promise too."""
     text = _goal_text(best, goal)
     if len(ranked) == 1:
-        return f"the only candidate {scope.replace('keep', 'keeps')}: {text}"
+        timed = "timed for long " if is_partial else ""
+        return f"the only candidate {timed}{scope.replace('keep', 'keeps')}: {text}"
     if best is not ranked[0]:
         rival = f"{ranked[0].candidate.id} ({_goal_text(ranked[0], goal)})"
         return f"{text}: as good as {rival} within 2 %, with the better answers"
-    rival = f"{ranked[1].candidate.id} ({_goal_text(ranked[1], goal)})"
-    return f"{SUPERLATIVES[goal]} of {len(ranked)} {scope}: {text}, then {rival}"
+    first = f"{SUPERLATIVES[goal]} of {len(ranked)} {scope}"
+    near = [o for o in ranked[1:] if is_within_noise(_measured(best), _measured(o), goal)]
+    if not near:
+        return f"{first}: {text}, then {ranked[1].candidate.id} ({_goal_text(ranked[1], goal)})"
+    names = ", ".join(f"{outcome.candidate.id} ({_goal_text(outcome, goal)})" for outcome in near)
+    spread = max(find_spread(_measured(outcome), goal) for outcome in (best, *near))
+    return f"{first}, but within noise of {names}: {text}, and the rounds differ by up to {100 * spread:.0f} %"
 
 
-def _describe_gain(best: Outcome, outcomes: Sequence[Outcome]) -> list[str]:
-    """How much faster than the model as exported, timed in turns with it; nothing where that was not timed."""
+def _describe_gain(best: Outcome, outcomes: Sequence[Outcome], goal: Goal) -> list[str]:
+    """How much faster, and where size is the goal how much smaller, than the model as exported, timed in turns with it.
+
+    Nothing where it was not timed.
+    """
     exported = find_baseline(outcomes)
     if exported is None or exported is best or exported.measurement is None or exported.is_rough:
         return []
-    before_ms, after_ms = _measured(exported).latencies[0].p50_ms, _measured(best).latencies[0].p50_ms
+    before, after = _measured(exported), _measured(best)
+    before_ms, after_ms = before.latencies[0].p50_ms, after.latencies[0].p50_ms
     figures = f"p50 {format_figure(after_ms)} ms against {format_figure(before_ms)} ms"
-    return [f"{before_ms / after_ms:.1f} x the speed of {exported.candidate.id}, the model as exported: {figures}"]
+    is_close = is_within_noise(before, after, "latency")
+    gain = "within noise of" if is_close else f"{before_ms / after_ms:.1f} x"
+    gains = [f"{gain} the speed of {exported.candidate.id}, the model as exported: {figures}"]
+    if goal == "size":
+        share = f"{after.size_mib / before.size_mib:.2f} of the size of {exported.candidate.id}, the model as exported"
+        gains.insert(0, f"{share}: {describe_figure(after, goal)} against {describe_figure(before, goal)}")
+    return gains
 
 
 def _list_doubts(latency: Latency, budget: BudgetSection) -> list[str]:
@@ -309,31 +325,12 @@ def _list_doubts(latency: Latency, budget: BudgetSection) -> list[str]:
 
 
 def goal_figure(outcome: Outcome, goal: Goal) -> float:
-    """What the goal makes small. Cost is core-milliseconds a sample at the typical shape."""
-    measurement = _measured(outcome)
-    typical = measurement.latencies[0]
-    match goal:
-        case "latency":
-            return typical.p50_ms
-        case "throughput":
-            return 1 / max(latency.throughput_per_s for latency in measurement.latencies)
-        case "size":
-            return measurement.size_mib
-        case "cost":
-            return typical.p50_ms * measurement.threads / typical.case.batch
+    """What the goal makes small."""
+    return find_figure(_measured(outcome), goal)
 
 
 def _goal_text(outcome: Outcome, goal: Goal) -> str:
-    figure = goal_figure(outcome, goal)
-    match goal:
-        case "latency":
-            return f"p50 {format_figure(figure)} ms"
-        case "throughput":
-            return f"{format_figure(1 / figure)} samples/s"
-        case "size":
-            return f"{format_figure(figure)} MiB"
-        case "cost":
-            return f"{format_figure(figure)} core-ms a sample"
+    return describe_figure(_measured(outcome), goal)
 
 
 def _goodness(outcome: Outcome) -> float:

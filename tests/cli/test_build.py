@@ -108,6 +108,26 @@ def test_a_missed_promise(
     assert capsys.readouterr().out.endswith("\nnothing was published; report: build/tiny/cpu.missed\n")
 
 
+@pytest.mark.parametrize("spread", [0.0, 0.5])
+def test_after_a_miss_the_hint_begins_with_the_noise(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, spread: float
+) -> None:
+    monkeypatch.setattr("packc.measure.rounds.spread_of_rounds", lambda _: spread)
+    world.ways["base"] = Way(ms=2.0 + spread)  # the cache knows quiet figures of others
+    assert build(world, sections=(TIGHT,)) == 3
+    hint = capsys.readouterr().err.split("\nhint: ")[1]
+    assert hint.startswith("timing was noisy, so build again on a quiet machine" if spread else "change the bound")
+    assert hint.endswith("or publish the nearest with --allow-miss\n")
+
+
+def test_minutes_that_were_over_are_told_at_the_end(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.ways |= {"a": Way(), "b": Way()}
+    assert build(world, sections=("[optimize]\nmax_minutes = 0.0001",)) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "the search was cut short, as the 0.0001 minutes of [optimize] max_minutes were over: 2 candidates" in out
+    assert "a, b: not tried: " in out
+
+
 def test_allow_miss(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     assert build(world, "--allow-miss", "--json", sections=(TIGHT,)) == 0
     (cpu,) = read_document(capsys)[0]["targets"]

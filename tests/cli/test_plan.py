@@ -34,7 +34,8 @@ def test_candidates_and_what_is_not_tried(spec: Path, capsys: pytest.CaptureFixt
     assert "elsewhere: nothing is measured here" in out
     edge = out.split("\nedge: ")[1]
     assert "CANDIDATE" not in edge
-    assert "not tried: onnxruntime: this runtime compiles for CPUs" in edge
+    assert "not tried: onnxruntime: compiles for CPUs only, and Jetson" in edge
+    assert "pack build" not in out.split("\nedge: ")[0]
     assert not (spec.parent / "build").exists()
 
 
@@ -44,7 +45,7 @@ def test_json_is_one_document(spec: Path, capsys: pytest.CaptureFixture[str]) ->
     assert list(document) == ["schema", "model", "targets"]
     assert (document["schema"], document["model"]) == (1, "tiny")
     cpu, edge = document["targets"]
-    assert list(cpu) == list(edge) == ["name", "profile", "is_here", "candidates", "rejected"]
+    assert list(cpu) == list(edge) == ["name", "profile", "is_here", "candidates", "build", "rejected"]
     assert (cpu["name"], cpu["profile"], cpu["is_here"]) == ("cpu", "host", True)
     assert cpu["candidates"][0] == {
         "id": "onnxruntime-fp32",
@@ -53,7 +54,25 @@ def test_json_is_one_document(spec: Path, capsys: pytest.CaptureFixture[str]) ->
         "passes": [],
     }
     assert (edge["name"], edge["is_here"], edge["candidates"]) == ("edge", False, [])
+    assert (cpu["build"], edge["build"]["exit_code"]) == (None, 5)
     assert all(rejection["what"] and rejection["reason"] for rejection in edge["rejected"])
+
+
+def test_plan_and_build_agree_about_a_device_that_nothing_compiles_for(
+    spec: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reason = "this version of pack has no runtime that compiles for jetson devices"
+    assert run(["plan", str(spec)]) == 0
+    assert f"pack build ends with exit code 5: it builds nothing: {reason}\n" in capsys.readouterr().out
+    assert run(["build", str(spec), "--target", "edge"]) == 5
+    assert reason in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_cpu_elsewhere_gets_job_bundles(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec.write_text(spec.read_text().replace("jetson-orin-nano-8gb", "cpu-amd-genoa"))
+    assert run(["plan", str(spec)]) == 0
+    edge = capsys.readouterr().out.split("\nedge: ")[1]
+    assert "exit code 5: it judges the answers here and leaves job bundles to be timed on the device\n" in edge
 
 
 @pytest.mark.parametrize(

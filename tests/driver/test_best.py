@@ -18,6 +18,7 @@ from packc.driver.ways import Service
 from packc.errors import PackError
 from packc.measure.measurement import Latency, Measurement
 from packc.quality.score import QualityScore
+from packc.report.view import make_rows
 from packc.search import TimeLimit
 from packc.select import Outcome
 from packc.server.replay import GoldenMismatch
@@ -106,8 +107,14 @@ def test_one_that_was_left_behind_has_its_turn_when_the_best_cannot_be_served(
 
 def test_a_slower_one_is_not_tried(world: World, pair: list[Outcome]) -> None:
     world.served_ms = {"int8": 70.0}
-    assert publish(world, pair, BUDGET).end == "budget_missed"
+    result = publish(world, pair, BUDGET)
+    assert result.end == "budget_missed"
     assert world.served == ["int8"]
+    assert result.manifest.verdict.reasons[-1] == "not served, being slower for one caller: fp32"
+    assert {row.record.id: row.words for row in make_rows(result.manifest)} == {
+        "fp32": "kept, not served",
+        "int8": "over budget",
+    }
 
 
 def test_a_refused_one_is_never_tried(world: World, pair: list[Outcome]) -> None:

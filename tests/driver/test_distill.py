@@ -37,7 +37,7 @@ def stand_in(patch: pytest.MonkeyPatch, error: Exception | None, world: World) -
         asked.append(section)
         if error:
             raise error
-        return Distilled(world.ingest().source, Training(1, 2, 5, 1, 1.0, 0.5, 1.0, texts.origin))
+        return Distilled(world.ingest().source, Training(1, 2, 5, 1, 1.0, 0.5, 1.0, texts.origin, 5))
 
     patch.setattr(distill, "distill_student", make)
     return asked

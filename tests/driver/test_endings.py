@@ -60,18 +60,18 @@ def test_a_miss_stands_beside_the_good_package(world: World, missed: str, end: s
 
 def test_a_plan_says_why_nothing_was_built(world: World) -> None:
     target = find_target("jetson-orin-nano-8gb", world.folder)
-    rejected = (Rejection("onnxruntime", "this runtime compiles for CPUs"),)
+    rejected = (Rejection("onnxruntime", "compiles for CPUs only"),)
     result = publish_plan(world.gather(target=target), Plan((), rejected), world.final)
     assert (result.end, result.manifest.state, result.manifest.verdict.met) == ("planned", "planned", None)
     assert target.name in result.manifest.verdict.reasons[0]
-    assert result.manifest.rejected[0].reason == "this runtime compiles for CPUs"
+    assert result.manifest.rejected[0].reason == "compiles for CPUs only"
     assert sorted(snapshot(world.final)) == ["manifest.json", "report.html"]
 
 
 def test_a_target_that_nothing_compiles_for_says_so_itself(world: World) -> None:
     target = find_target("aws-inf1", world.folder)
     result = publish_plan(world.gather(target=target), Plan((), ()), world.final)
-    assert result.manifest.verdict.reasons == (target.unsupported,)
+    assert result.manifest.verdict.reasons == (f"nothing was built for {target.name}: {target.unsupported}",)
 
 
 @pytest.fixture

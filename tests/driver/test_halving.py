@@ -16,6 +16,7 @@ from packc.driver.halving import log_duration, search_candidates, time_outpaced
 from packc.measure.peak import GemmRate, Peaks
 from packc.measure.work import Work
 from packc.roofline import Roofline
+from packc.search import TimeLimit
 from packc.select import Outcome, classify
 
 SLOW = Way(ms=12.0)
@@ -93,6 +94,26 @@ def test_only_as_many_as_the_time_allows(world: World) -> None:
     search = search_candidates(world.candidates(), world.make_trial("[optimize]\nmax_minutes = 0.0001"))
     assert [outcome.candidate.id for outcome in search.outcomes] == ["base"]
     assert [(rejection.what, "max_minutes" in rejection.reason) for rejection in search.skipped] == [("late", True)]
+    assert search.cut == ("1 candidate was not tried", "mixed precision was not looked into")
+
+
+def test_what_the_time_cut_short_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_field(world)
+    trial = world.make_trial("[budget]\nlatency_ms = 0.001\n[optimize]\nmax_minutes = 1")
+    over = iter([False] * 4)
+    monkeypatch.setattr(TimeLimit, "is_over", property(lambda _: next(over, True)))
+    monkeypatch.setattr("packc.search.may_keep_budget", lambda *_: True)
+    search = search_candidates(world.candidates(), trial)
+    assert len(world.timings) == 1
+    assert search.cut == (
+        "mixed precision was not looked into",
+        "which of 5 candidates to time for long was decided by the calls of their checks",
+        "no candidate keeps every promise, and the next ones (snail) were not timed",
+    )
+
+
+def test_a_search_that_had_its_time_is_whole(world: World) -> None:
+    assert search_candidates(world.candidates(), world.make_trial("[optimize]\nmax_minutes = 9")).cut == ()
 
 
 def test_further_candidates_are_proposed_once_the_answers_are_known(

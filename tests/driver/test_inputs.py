@@ -84,7 +84,7 @@ def test_the_versions_are_of_what_is_installed() -> None:
     versions = list_versions()
     assert versions["packc"] == __version__
     assert versions["numpy"] == np.__version__
-    assert "onnxruntime" in versions
+    assert {"onnxruntime", "openvino"} <= set(versions), "the runtimes are asked, whatever the extras say"
     assert all(versions.values())
 
 
@@ -147,3 +147,6 @@ def test_a_student_is_taught_by_its_own_data_the_traffic_or_the_calibration(
     assert find(quality, traffic).key != find(quality, traffic, distill='{ layers = 1, data = "texts.jsonl" }').key
     with pytest.raises(DataError, match="there are no texts to train a student on"):
         find()
+    write_jsonl(tmp_path / "texts.jsonl", [{"text": "alone"}])
+    with pytest.raises(DataError, match=r"texts\.jsonl has one text, and a student takes 2 at least"):
+        find(quality, distill='{ layers = 1, data = "texts.jsonl" }')

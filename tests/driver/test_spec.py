@@ -12,11 +12,13 @@ import pytest
 from driver_world import HOST, World, write_tensors
 from packc.driver import spec as build_spec_module
 from packc.driver.endings import BuildOptions, TargetResult
-from packc.driver.spec import TargetFailure, build_spec
+from packc.driver.spec import TargetFailure, _lock_data, build_spec
 from packc.driver.target import build_target
 from packc.errors import MissingError, SourceError, TargetError
 from packc.package.manifest_file import read_manifest
+from packc.spec.model import DistillSection, OptimizeSection
 from packc.spec.read import read_spec
+from target_spec import target_spec
 
 TWO = HOST + '\n[targets.edge]\nprofile = "jetson-orin-nano-8gb"\n'
 
@@ -30,6 +32,13 @@ def build(world: World, *sections: str, targets: str = HOST, only: tuple[str, ..
 
 def read_lock(world: World) -> dict[str, Any]:
     return json.loads((world.folder / "build/tiny/pack.lock").read_text())
+
+
+def test_the_lock_names_the_texts_of_a_student(tmp_path: Path) -> None:
+    (tmp_path / "texts.jsonl").write_text("x")
+    distill = DistillSection(layers=1, data=str(tmp_path / "texts.jsonl"))
+    spec = target_spec(optimize=OptimizeSection(distill=distill))
+    assert [(found.role, found.location) for found in _lock_data([spec])] == [("distillation data", distill.data)]
 
 
 def hash_of(path: Path) -> str:

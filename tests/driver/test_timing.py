@@ -41,7 +41,7 @@ def test_a_timing_in_which_one_failed_is_not_kept(world: World, monkeypatch: pyt
 
 
 def test_noisy_figures_are_used_but_not_kept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("packc.measure.rounds.is_noisy", lambda _: True)
+    monkeypatch.setattr("packc.measure.rounds.spread_of_rounds", lambda _: 0.5)
     for _ in range(2):
         measurement = world.search()["base"].measurement
         assert measurement is not None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,8 +48,6 @@ def test_a_student_is_an_exported_source_of_its_own(
 
 
 def test_what_cannot_be_taught_is_said(bert_info: SourceInfo, tmp_path: Path) -> None:
-    from dataclasses import replace
-
     assert bert_info.geometry is not None
     odd = replace(bert_info, geometry=replace(bert_info.geometry, layers=7))
     with pytest.raises(SourceError, match="one list of 7 layers"):
@@ -56,6 +55,8 @@ def test_what_cannot_be_taught_is_said(bert_info: SourceInfo, tmp_path: Path) ->
 
 
 def test_a_training_in_words() -> None:
-    done = Training(3, 6, 300, 1540, 1.306, 0.2149, 90.0, "texts.jsonl")
+    done = Training(3, 6, 300, 1540, 1.306, 0.2149, 90.0, "texts.jsonl", 300)
     expected = "a student of 3 of 6 layers, trained in 300 steps on 1,540 texts: loss 1.31 to 0.21 on texts held out"
     assert describe_training(done) == expected
+    cut = describe_training(replace(done, of_steps=400))
+    assert cut == f"{expected}; distill.max_minutes ended it before its 400 steps"

@@ -58,6 +58,6 @@ def test_source_is_found_where_its_folder_lies_now(tmp_path: Path) -> None:
 
 
 def test_training(tmp_path: Path) -> None:
-    training = Training(3, 6, 300, 540, 1.3, 0.2, 90.0, "texts.jsonl")
+    training = Training(3, 6, 300, 540, 1.3, 0.2, 90.0, "texts.jsonl", 300)
     write_training(tmp_path, training)
     assert read_training(tmp_path) == training

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from models import make_sentences, make_tiny_bert
+from packc.errors import DataError
 from packc.ingest.inspect import inspect_source
 from packc.ingest.load_checkpoint import load_checkpoint
 from packc.ingest.model_inputs import make_inputs
@@ -34,6 +35,7 @@ def train(
     ticks = clock or itertools.repeat(0.0)
     done = train_student(student, teacher, info, read_lessons(info, teacher), plan, lambda: next(ticks))
     assert (done.layers, done.of_layers, done.samples, done.data) == (1, 2, 72, "texts.jsonl")
+    assert (done.of_steps, done.is_cut) == (30, done.steps < 30)
     return student, done.loss_before, done.loss_after, done.steps
 
 
@@ -67,6 +69,20 @@ def test_logits_are_learnt_as_distributions(head: str, tmp_path: Path) -> None:
 def test_training_ends_with_its_time(bert_info: SourceInfo, bert_reference: TorchReference) -> None:
     *_, steps = train(bert_info, bert_reference, clock=itertools.count(0.0, 25.0))
     assert steps == 3
+
+
+def test_a_few_texts_are_judged_on_one_that_is_held_out(bert_info: SourceInfo, bert_reference: TorchReference) -> None:
+    student = make_student(bert_reference, 1, 2)
+    lessons = read_lessons(bert_info, bert_reference, 3)
+    done = train_student(student, bert_reference, bert_info, lessons, PLAN)
+    assert done.samples == 2
+    assert done.loss_before != done.loss_after
+
+
+def test_one_text_teaches_nothing(bert_info: SourceInfo, bert_reference: TorchReference) -> None:
+    student = make_student(bert_reference, 1, 2)
+    with pytest.raises(DataError, match=r"texts\.jsonl has one text, and a student takes 2 at least"):
+        train_student(student, bert_reference, bert_info, read_lessons(bert_info, bert_reference, 1), PLAN)
 
 
 def test_padding_is_of_the_tokenizers_own_and_masked(bert_info: SourceInfo) -> None:

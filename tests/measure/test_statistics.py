@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from packc.measure.statistics import is_noisy, needed_calls, percentile_ms, relative_spread
+from packc.measure.statistics import needed_calls, percentile_ms, relative_spread, spread_of_rounds
 
 
 def test_percentiles_interpolate() -> None:
@@ -18,9 +18,9 @@ def test_spread_is_relative_to_the_middle() -> None:
 
 
 def test_noise_is_between_rounds_not_within_them() -> None:
-    assert not is_noisy([[1.0, 1.0, 9.0], [1.0, 1.0, 8.0], [1.05, 1.05, 1.0]])
-    assert is_noisy([[1.0, 1.0, 1.0], [1.0, 1.0, 1.0], [1.2, 1.2, 1.0]])
-    assert not is_noisy([[1.0, 5.0]])
+    assert spread_of_rounds([[1.0, 1.0, 9.0], [1.0, 1.0, 8.0], [1.05, 1.05, 1.0]]) == pytest.approx(0.05)
+    assert spread_of_rounds([[1.0, 1.0, 1.0], [1.0, 1.0, 1.0], [1.2, 1.2, 1.0]]) == pytest.approx(0.2)
+    assert spread_of_rounds([[1.0, 5.0]]) == 0.0
 
 
 @pytest.mark.parametrize(("percentile", "calls"), [(99, 100), (99.9, 1000), (95, 20), (50, 20)])

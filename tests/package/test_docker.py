@@ -43,3 +43,10 @@ def test_python_packages() -> None:
     assert list_python_packages("text", "onnxruntime") == ("tokenizers", "onnxruntime")
     assert list_python_packages("image", "onnxruntime") == ("pillow",)
     assert list_python_packages("none", None) == ()
+
+
+def test_torch_comes_from_an_index_that_can_be_named(tmp_path: Path) -> None:
+    write_docker(tmp_path, make_target_spec(), ("tokenizers",), "torch==2.13.0")
+    lines = (tmp_path / "Dockerfile").read_text().splitlines()
+    assert 'ARG TORCH_FLAGS="--index-url https://download.pytorch.org/whl/cpu"' in lines
+    assert "RUN pip install --no-cache-dir ${TORCH_FLAGS} torch==2.13.0" in lines

@@ -68,6 +68,20 @@ def test_what_openvinos_native_backend_does_otherwise(tmp_path: Path) -> None:
     assert "verified with a Python-based `openvino` backend" in (tmp_path / "README.md").read_text()
 
 
+def test_what_a_compiled_model_is_bound_to(tmp_path: Path) -> None:
+    config = new_config("tiny", 4)
+    config.backend = "python"
+    for name, value in {"model": "model.pt2", "requirement": "torch==2.13.0"}.items():
+        config.parameters[name].string_value = value
+    golden = GoldenSet("none", (), (), tensors=(make_token_sample([2, 3]),))
+    models = (TritonModel(config),)
+    write_readme(tmp_path / "README.md", make_target_spec(), golden, models, None, ("torch==2.13.0",))
+    text = (tmp_path / "README.md").read_text()
+    assert "compiled by AOTInductor for torch==2.13.0 and for CPUs like the one" in text
+    assert "Its Python model needs torch==2.13.0, installed with pip" in text
+    assert "| the compiled graph, run by its engine in a Python process |" in text
+
+
 @pytest.mark.parametrize(
     ("opset", "sentence"),
     [

@@ -20,7 +20,8 @@ def test_sbom(tmp_path: Path) -> None:
             target="cpu",
             source=source,
             artifact={"model.onnx": source.graph},
-            versions={"onnxruntime": "1.31.1", "huggingface_hub": "1.0"},
+            versions={"onnxruntime": "1.31.1", "huggingface_hub": "1.0", "python": "3.12"},
+            served_by=("onnxruntime",),
         )
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
     document = json.loads((tmp_path / "a.json").read_text())
@@ -31,6 +32,9 @@ def test_sbom(tmp_path: Path) -> None:
     assert model["components"][0]["hashes"] == [
         {"alg": "SHA-256", "content": hashlib.sha256(source.graph.read_bytes()).hexdigest()}
     ]
-    assert [library["purl"] for library in libraries] == ["pkg:pypi/huggingface-hub@1.0", "pkg:pypi/onnxruntime@1.31.1"]
-    refs = {component["bom-ref"] for component in document["components"]}
-    assert set(document["dependencies"][0]["dependsOn"]) == refs
+    assert [(library["purl"], library["scope"]) for library in libraries] == [
+        ("pkg:pypi/huggingface-hub@1.0", "excluded"),
+        ("pkg:pypi/onnxruntime@1.31.1", "required"),
+        ("pkg:generic/python@3.12", "excluded"),
+    ]
+    assert document["dependencies"] == [{"ref": "package", "dependsOn": ["model", "pkg:pypi/onnxruntime@1.31.1"]}]

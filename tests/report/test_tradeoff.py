@@ -9,7 +9,7 @@ import pytest
 import manifests
 from packc.package.manifest import Manifest
 from packc.report.labels import Box
-from packc.report.tradeoff import LEGEND, draw_mark, draw_tradeoff
+from packc.report.tradeoff import LEGEND, _join_keys, draw_mark, draw_tradeoff
 from packc.report.view import make_rows
 
 KEPT = manifests.make_kept_manifest()
@@ -63,6 +63,24 @@ def test_bounds_and_names_are_written_out() -> None:
 def test_a_narrow_or_crowded_plot_uses_the_keys_of_the_table() -> None:
     assert {"A", "B", "C", "D", "served"} <= set(text_boxes(draw_plot(KEPT, 340)))
     assert {"A", "X"} <= set(text_boxes(draw_plot(PLOTS["crowded"])))
+
+
+def test_keys_of_one_place_share_a_label() -> None:
+    order = [chr(ord("A") + i) for i in range(24)]
+    assert _join_keys(["B"], order) == "B"
+    assert _join_keys(["B", "C"], order) == "B, C"
+    assert _join_keys(["B", "M", "N", "O", "S"], order) == "B, M-O, S"
+    assert _join_keys(["served"], order) == "served"
+    refused = next(record for record in KEPT.candidates if record.id == "onnxruntime-int8-static")
+    many = replace(KEPT, candidates=(*KEPT.candidates, *(replace(refused, id=f"like-{i}") for i in range(13))))
+    assert "F-S" in text_boxes(draw_plot(many))
+
+
+def test_what_was_served_is_drawn_though_none_was_chosen() -> None:
+    missed = PLOTS["missed"]
+    served = replace(missed, served=KEPT.served)
+    assert "served" not in text_boxes(draw_plot(missed))
+    assert "served" in text_boxes(draw_plot(served))
 
 
 def test_the_plot_says_in_words_what_it_shows() -> None:

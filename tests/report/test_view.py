@@ -13,7 +13,7 @@ from manifests import (
     make_missed_manifest,
     make_planned_manifest,
 )
-from packc.package.manifest import MissRecord, QualityRecord, StudentRecord, VerdictRecord
+from packc.package.manifest import MissRecord, QualityRecord, RejectedRecord, StudentRecord, VerdictRecord
 from packc.report.view import (
     STANDINGS,
     describe_basis,
@@ -23,8 +23,10 @@ from packc.report.view import (
     describe_outcome,
     describe_quality,
     describe_shape,
+    describe_short,
     find_broken,
     find_chosen,
+    list_left_out,
     make_caveats,
     make_rows,
     worst_end,
@@ -133,7 +135,14 @@ def test_a_limit_that_was_passed_is_doubted() -> None:
 
 def test_a_short_timing_is_told_in_words() -> None:
     row = next(row for row in make_rows(make_halved_manifest()) if row.standing == "outpaced")
-    assert row.why_missing == "p50 about 5.12 ms in a few calls: others were ahead"
+    assert row.why_missing == "others were ahead in a few calls: not timed for long"
+    assert describe_short(row.record) == "p50 about 5.12 ms"
+
+
+def test_what_was_left_out_for_one_reason_stands_together() -> None:
+    rejected = (RejectedRecord("a", "too late"), RejectedRecord("b", "no kernels"), RejectedRecord("c", "too late"))
+    manifest = replace(make_kept_manifest(), rejected=rejected)
+    assert list_left_out(manifest) == (("a, c", "too late"), ("b", "no kernels"))
 
 
 def test_a_student_is_told_of() -> None:
@@ -142,3 +151,6 @@ def test_a_student_is_told_of() -> None:
         "Candidates of the student compute 3 of the model's 6 layers, trained in 92 s (300 steps on 540 texts) to "
         "answer as the model does: on texts held out from that, the loss went from 1.31 to 0.215."
     )
+    cut = replace(student, of_steps=400)
+    expected = "trained in 92 s (300 of 400 steps, then the time was over, on 540 texts)"
+    assert expected in make_caveats(replace(make_kept_manifest(), student=cut))[0]

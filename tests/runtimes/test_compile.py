@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ from packc.candidate import PassStep
 from packc.runtimes import compile as compile_module
 from packc.runtimes.compile import CompileError, CompileRequest, compile_artifact
 from packc.runtimes.onnxruntime import OnnxRuntime
+from sources import source_info
 
 STEP = PassStep("shout", {"times": 2})
+INFO = source_info("feature-extraction", None)
 
 
 class Shouter(OnnxRuntime):
@@ -62,8 +65,8 @@ def test_an_artifact_is_made_once_and_kept(
     tmp_path: Path, graph: Path, calibration: Path, runs: list[CompileRequest]
 ) -> None:
     cache = Cache(tmp_path / "cache")
-    first = compile_artifact(Shouter(), STEP, graph, None, calibration, cache)
-    again = compile_artifact(Shouter(), STEP, graph, None, calibration, cache)
+    first = compile_artifact(Shouter(), STEP, graph, INFO, calibration, cache)
+    again = compile_artifact(Shouter(), STEP, graph, INFO, calibration, cache)
     assert (first, len(runs)) == (again, 1)
     assert (first.model.read_text(), first.remarks) == ("TEXT", ("loud",))
     assert (runs[0].compiler, runs[0].step) == ("shouter", STEP)
@@ -73,13 +76,31 @@ def test_graph_options_and_calibration_make_another_one(
     tmp_path: Path, graph: Path, calibration: Path, runs: list[CompileRequest]
 ) -> None:
     cache = Cache(tmp_path / "cache")
-    compile_artifact(Shouter(), STEP, graph, None, calibration, cache)
-    compile_artifact(Shouter(), PassStep("shout"), graph, None, calibration, cache)
+    compile_artifact(Shouter(), STEP, graph, INFO, calibration, cache)
+    compile_artifact(Shouter(), PassStep("shout"), graph, INFO, calibration, cache)
     calibration.write_bytes(b"other samples")
-    compile_artifact(Shouter(), STEP, graph, None, calibration, cache)
+    compile_artifact(Shouter(), STEP, graph, INFO, calibration, cache)
     graph.write_text("another text")
-    compile_artifact(Shouter(), STEP, graph, None, calibration, cache)
+    compile_artifact(Shouter(), STEP, graph, INFO, calibration, cache)
     assert len(runs) == 4
+
+
+def test_a_compiler_of_sources_is_told_the_source_and_its_tools(
+    tmp_path: Path, graph: Path, calibration: Path, runs: list[CompileRequest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Reader(Shouter):
+        reads = "source"
+
+    cache, tools = Cache(tmp_path / "cache"), {"torch": "1"}
+    monkeypatch.setattr(compile_module, "find_tool_versions", lambda info: dict(tools))
+    compile_artifact(Reader(), STEP, graph, INFO, calibration, cache)
+    compile_artifact(Reader(), STEP, graph, replace(INFO, location="moved"), calibration, cache)
+    assert (runs[0].info, len(runs)) == (INFO, 1)
+    assert runs[0].search_path
+    tools["torch"] = "2"
+    compile_artifact(Reader(), STEP, graph, INFO, calibration, cache)
+    compile_artifact(Shouter(), STEP, graph, INFO, calibration, cache)
+    assert [request.info for request in runs[1:]] == [INFO, None]
 
 
 def test_a_failure_is_one_line_and_leaves_nothing(
@@ -87,5 +108,5 @@ def test_a_failure_is_one_line_and_leaves_nothing(
 ) -> None:
     cache = Cache(tmp_path / "cache")
     with pytest.raises(CompileError, match=r"^the compiler has no kernel$"):
-        compile_artifact(Shouter(), PassStep("shout", {"fail": True}), graph, None, calibration, cache)
+        compile_artifact(Shouter(), PassStep("shout", {"fail": True}), graph, INFO, calibration, cache)
     assert cache.entries() == []

@@ -97,7 +97,7 @@ def test_other_kinds_of_devices_are_refused(kind: TargetKind) -> None:
     offered, refused = OnnxRuntime().candidates(source_info("tensors", None), device(kind), ("fp32",))
     assert offered == ()
     assert [rejection.what for rejection in refused] == ["onnxruntime"]
-    assert f"of the kind {kind}" in refused[0].reason
+    assert f"is a {kind} device" in refused[0].reason
 
 
 def test_every_step_of_every_recipe_exists_with_its_options() -> None:

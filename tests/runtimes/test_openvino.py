@@ -62,7 +62,7 @@ def test_a_text_model_of_unknown_widths_is_quantized_as_a_transformer() -> None:
 
 def test_other_devices_and_precisions_are_refused_with_a_reason() -> None:
     offered, refused = OpenVino().candidates(TEXT, device("cuda"), ("fp32",))
-    assert (offered, [r.reason for r in refused]) == ((), ["this runtime compiles for CPUs, Box is a cuda"])
+    assert (offered, [r.reason for r in refused]) == ((), ["compiles for CPUs only, and Box is a cuda device"])
     _, refused = OpenVino().candidates(TEXT, device(), ("fp32", "fp8"))
     assert [r.what for r in refused] == ["openvino-fp8"]
 

@@ -42,7 +42,7 @@ def fake_packages(commands: list[list[str]]) -> Callable[[list[str], str], None]
 
 def test_installs_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interpreter: Interpreter) -> None:
     commands: list[list[str]] = []
-    monkeypatch.setattr(install, "_run", fake_packages(commands))
+    monkeypatch.setattr(install, "run_installer", fake_packages(commands))
     monkeypatch.setattr(install, "_check_machine", lambda: None)
     cache = Cache(tmp_path)
     assert find_own_server(cache) is None
@@ -74,7 +74,7 @@ def test_a_failed_installation_leaves_nothing(
         if "pip" in command:
             raise MissingError(f"could not {what}")
 
-    monkeypatch.setattr(install, "_run", fail)
+    monkeypatch.setattr(install, "run_installer", fail)
     monkeypatch.setattr(install, "_check_machine", lambda: None)
     cache = Cache(tmp_path)
     with pytest.raises(MissingError, match="could not install nvidia-pytriton"):
@@ -86,14 +86,14 @@ def test_a_failed_installation_leaves_nothing(
 def test_a_failed_step_says_why() -> None:
     program = "import sys; sys.exit('\\n'.join([*(f'line {i}' for i in range(12)), 'no such package']))"
     with pytest.raises(MissingError, match=r"could not install it\n  line 5\n(.*\n)*  no such package$") as caught:
-        install._run([sys.executable, "-c", program], "install it")
+        install.run_installer([sys.executable, "-c", program], "install it")
     assert "network" in (caught.value.hint or "")
 
 
 def test_new_versions_need_a_new_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interpreter: Interpreter
 ) -> None:
-    monkeypatch.setattr(install, "_run", fake_packages([]))
+    monkeypatch.setattr(install, "run_installer", fake_packages([]))
     monkeypatch.setattr(install, "_check_machine", lambda: None)
     cache = Cache(tmp_path)
     install_server(cache)

@@ -104,7 +104,7 @@ def test_with_a_rate_clients_are_not_counted(goal: Goal, instances: int, reason:
 
 
 def test_a_plan_in_words() -> None:
-    assert describe_plan(ServingPlan(1, 2, 0, 0, ())) == "1 instance of 2 threads"
+    assert describe_plan(ServingPlan(1, 2, 0, 0, ())) == "1 instance of 2 threads, no batching"
     plan = ServingPlan(2, 1, 16, 1500, (), front="in_process", preferred_batch_sizes=(4,))
     assert describe_plan(plan) == (
         "2 instances of 1 thread, batches up to 4, up to 1,500 us of waiting, in one process"

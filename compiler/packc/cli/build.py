@@ -13,6 +13,7 @@ from packc.driver.spec import TargetFailure, build_spec
 from packc.errors import BudgetMissed, MissingError, PackError, QualityMissed, UsageError
 from packc.package.manifest_file import MANIFEST
 from packc.report.terminal import print_report
+from packc.report.view import is_timing_noisy
 from packc.spec.read import read_spec
 
 _EXIT_CODES: dict[End, int] = {
@@ -96,7 +97,10 @@ def _explain_miss(result: TargetResult) -> None:
     package = result.folder.with_name(result.target)
     if package.is_dir():
         click.echo(f"the package of an earlier build stays: {_shorten(package)}")
-    print_note("\nhint: change the bound or the workload in the spec, or publish the nearest with --allow-miss")
+    hint = "change the bound or the workload in the spec, or publish the nearest with --allow-miss"
+    if result.end == "budget_missed" and is_timing_noisy(result.manifest):
+        hint = f"timing was noisy, so build again on a quiet machine first; if the budget is missed there too, {hint}"
+    print_note(f"\nhint: {hint}")
 
 
 def _find_exit_code(result: TargetResult | TargetFailure) -> int:

@@ -43,7 +43,8 @@ def _print(health: Health) -> None:
     rows = [(lib.name, lib.version or "-", lib.wanted, f"packc[{lib.extra}]") for lib in health.libraries]
     print_table(("LIBRARY", "INSTALLED", "WANTED", "FROM"), rows)
     for need in health.needs:
-        click.echo(f"\n{need.kind}: {'ready' if need.is_ready else 'needs ' + '; '.join(need.missing)}")
+        lack = f"{'needs' if need.commands else 'not ready:'} {'; '.join(need.missing)}"
+        click.echo(f"\n{need.kind}: {'ready' if need.is_ready else lack}")
         for command in need.commands:
             click.echo(f"  {command}")
 

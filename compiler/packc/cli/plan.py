@@ -1,4 +1,7 @@
-"""`pack plan`: what a build would try for each target, and what it would not and why. Nothing is built or measured."""
+"""`pack plan`: what a build would try for each target, and what it would not and why. Nothing is built or measured.
+
+Exit code 0 whatever a build would end with; where that is certain before, the plan says so.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,10 @@ import click
 
 from packc.cli.console import print_json, print_table
 from packc.driver.inputs import gather_inputs
+from packc.errors import MissingError
 from packc.ingest.inspect import inspect_source
 from packc.package.pipelines.choice import choose_pipeline
-from packc.plan import Plan, make_plan
+from packc.plan import Plan, explain_nothing, make_plan
 from packc.spec.model import TargetSpec
 from packc.spec.read import read_spec
 from packc.spec.resolve import resolve_targets
@@ -22,7 +26,10 @@ from packc.target_profiles import find_target
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def plan(spec: Path, as_json: bool) -> None:
-    """Show the candidates that a build of SPEC would try for each target, without building."""
+    """Show the candidates that a build of SPEC would try for each target, without building.
+
+    Ends with 0 even where `pack build` would end with 5, and says that it would.
+    """
     model = read_spec(spec)
     info = inspect_source(model.model)
     planned: list[tuple[TargetSpec, Target, Plan]] = []
@@ -39,6 +46,8 @@ def plan(spec: Path, as_json: bool) -> None:
     for target, profile, found in planned:
         where = "this machine" if profile.is_here else "elsewhere: nothing is measured here"
         click.echo(f"\n{target.target}: {profile.name} ({where})")
+        if end := _foresee(profile, found):
+            click.echo(f"pack build ends with exit code {MissingError.exit_code}: it {end}")
         if found.candidates:
             rows = [(c.id, c.precision, ", ".join(map(str, c.steps)) or "-") for c in found.candidates]
             print_table(("CANDIDATE", "PRECISION", "PASSES"), rows)
@@ -46,7 +55,17 @@ def plan(spec: Path, as_json: bool) -> None:
             click.echo(f"not tried: {rejection.what}: {rejection.reason}")
 
 
+def _foresee(profile: Target, found: Plan) -> str | None:
+    """What a build will do where the device or its runtime is missing; None where it will measure here."""
+    if not found.candidates:
+        return f"builds nothing: {explain_nothing(profile)}"
+    if not profile.is_here:
+        return "judges the answers here and leaves job bundles to be timed on the device"
+    return None
+
+
 def _describe(target: TargetSpec, profile: Target, found: Plan) -> dict[str, object]:
+    end = _foresee(profile, found)
     return {
         "name": target.target,
         "profile": target.profile,
@@ -55,5 +74,6 @@ def _describe(target: TargetSpec, profile: Target, found: Plan) -> dict[str, obj
             {"id": c.id, "runtime": c.runtime, "precision": c.precision, "passes": [str(step) for step in c.steps]}
             for c in found.candidates
         ],
+        "build": {"does": end, "exit_code": MissingError.exit_code} if end else None,
         "rejected": [{"what": rejection.what, "reason": rejection.reason} for rejection in found.rejected],
     }

@@ -50,14 +50,16 @@ def verify(folder: Path, urls: tuple[str, ...], as_json: bool) -> None:
     if changed:
         raise PackError(f"{package} is not what was built: {changed[0]}", hint="build the package again")
     if missed:
-        raise BudgetMissed(missed)
+        hint = "timing was noisy: verify again while nothing else uses the machine" if served.noisy else None
+        raise BudgetMissed(missed, hint=hint)
 
 
 def _print(manifest: Manifest, served: ServedRecord, changed: tuple[str, ...]) -> None:
     traffic = say_traffic(served.concurrency, served.rate_per_s)
     budget = f" of {manifest.promises.latency_ms:g}" if manifest.promises.latency_ms else ""
     click.echo(f"{manifest.model} for {manifest.target}: verified by {served.server}")
-    click.echo(f"  golden    requests answered, off by {served.golden_max_error:.2g} at most")
+    error = served.golden_max_error
+    click.echo(f"  golden    requests answered, {f'off by {error:.2g} at most' if error else 'off by nothing'}")
     click.echo(f"  latency   p{served.percentile:g} {served.latency_ms:.2f} ms{budget}, p50 {served.p50_ms:.2f} ms")
     click.echo(f"  traffic   {traffic}, batch {served.batch}, {served.samples} requests")
     click.echo(f"  speed     {served.throughput_per_s:.0f} samples/s")

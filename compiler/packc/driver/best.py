@@ -30,6 +30,8 @@ from packc.spec.model import TargetSpec
 
 log = logging.getLogger(__name__)
 
+NO_MORE_PLANS = "no further way of serving was tried"
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
@@ -69,6 +71,9 @@ def publish_best(packing: Packing, final: Path) -> TargetResult:
         chosen = next(outcome for outcome in rivals if outcome.candidate.id == verdict.chosen)
         service = finder.choose(chosen, rivals)
         tried = service.tried
+        if service.is_cut and NO_MORE_PLANS not in packing.findings.cut:
+            cut = (*packing.findings.cut, NO_MORE_PLANS)
+            packing = replace(packing, findings=replace(packing.findings, cut=cut))
         if service.outcome is not chosen:
             verdict, chosen = _prefer(service.outcome, chosen, packing), service.outcome
         with staging_dir(final) as staging:
@@ -157,7 +162,7 @@ def _publish_nearest(
 ) -> TargetResult:
     """Ends a build whose every attempt missed a promise: the verdict is the nearest one's, and names the others."""
     ranked = sorted(attempts, key=lambda attempt: attempt.distance)
-    nearest = _add_kept_load(ranked[0], packing, finder)
+    nearest = _add_unserved(_add_kept_load(ranked[0], packing, finder), attempts, packing)
     ranked[0] = nearest
     if packing.options.allow_miss and not nearest.has_failed:
         with staging_dir(final) as staging:
@@ -187,6 +192,17 @@ def _add_kept_load(attempt: Attempt, packing: Packing, finder: WayFinder) -> Att
     return (
         replace(attempt, verdict=replace(attempt.verdict, reasons=(first, sentence, *others))) if sentence else attempt
     )
+
+
+def _add_unserved(nearest: Attempt, attempts: Sequence[Attempt], packing: Packing) -> Attempt:
+    """With those that keep every promise without a server, and had no turn because faster ones were too slow there."""
+    findings, served = packing.findings, {attempt.outcome.candidate.id for attempt in attempts}
+    left = [o.candidate.id for o in findings.outcomes if classify(o, findings.local_spec) == "kept"]
+    left = [name for name in left if name not in served]
+    if not left:
+        return nearest
+    reasons = (*nearest.verdict.reasons, f"not served, being slower for one caller: {', '.join(left)}")
+    return replace(nearest, verdict=replace(nearest.verdict, reasons=reasons))
 
 
 def _describe_kept_load(attempt: Attempt, packing: Packing, finder: WayFinder) -> str | None:

@@ -28,7 +28,7 @@ from packc.package.artifact import artifact_files
 from packc.package.manifest import Manifest
 from packc.package.manifest_file import hash_files, read_manifest, write_manifest
 from packc.package.publish import publish, staging_dir
-from packc.plan import Plan
+from packc.plan import Plan, explain_nothing
 from packc.report.html import write_html
 from packc.runtimes import STAND_INS, find_runtime
 from packc.search import TimeLimit
@@ -78,10 +78,8 @@ def publish_miss(verdict: Verdict, manifest: Manifest, final: Path) -> TargetRes
 
 def publish_plan(inputs: BuildInputs, plan: Plan, final: Path) -> TargetResult:
     """Leaves the plan for a target that nothing can be built for here."""
-    target = inputs.target
-    lack = "candidate" if target.kind == "cpu" else f"runtime that compiles for {target.kind} devices"
-    reason = target.unsupported or f"nothing was built: this version of pack has no {lack} ({target.name})"
     findings = inputs.make_findings((), plan.rejected)
+    reason = f"nothing was built for {inputs.target.name}: {explain_nothing(inputs.target)}"
     manifest = record_findings(findings, "planned", _unjudged(reason))
     folder = _spare_package(final)
     with staging_dir(folder) as staging:
@@ -90,9 +88,11 @@ def publish_plan(inputs: BuildInputs, plan: Plan, final: Path) -> TargetResult:
 
 def publish_jobs(inputs: BuildInputs, plan: Plan, trial: Trial, final: Path) -> TargetResult:
     """Leaves a job bundle for each candidate whose answers hold, to be measured on the device itself."""
-    search = check_candidates(plan.candidates, trial, TimeLimit(trial.spec.optimize.max_minutes))
+    limit = TimeLimit(trial.spec.optimize.max_minutes)
+    search = check_candidates(plan.candidates, trial, limit)
     outcomes = [replace(outcome, measurement=None) for outcome in search.outcomes]
     findings = inputs.make_findings(outcomes, (*plan.rejected, *search.skipped))
+    findings = replace(findings, cut=limit.tell_untried(search.skipped))
     kept = list_outpaced(search.outcomes, trial)
     if not kept:
         verdict = select(outcomes, inputs.spec, inputs.evaluation.is_generated)

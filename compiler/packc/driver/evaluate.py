@@ -126,9 +126,9 @@ def _build_artifact(candidate: Candidate, graph: Path, trial: Trial) -> tuple[Pa
     if candidate.build is None:
         return graph, ()
     ingested = trial.ingested
-    geometry = ingested.find_source(candidate).info.geometry
+    info = ingested.find_source(candidate).info
     runtime = find_runtime(candidate.runtime)
-    compiled = compile_artifact(runtime, candidate.build, graph, geometry, ingested.calibration, trial.cache)
+    compiled = compile_artifact(runtime, candidate.build, graph, info, ingested.calibration, trial.cache)
     return compiled.model, compiled.remarks
 
 

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from packc.candidate import Candidate
 from packc.driver.evaluate import Trial, check_candidate
@@ -36,6 +36,8 @@ class Search:
 
     outcomes: list[Outcome]
     skipped: list[Rejection]
+    cut: tuple[str, ...] = ()
+    """What was not done because the time was over, in words."""
 
 
 def search_candidates(candidates: Sequence[Candidate], trial: Trial, *, exhaustive: bool = False) -> Search:
@@ -47,8 +49,12 @@ def search_candidates(candidates: Sequence[Candidate], trial: Trial, *, exhausti
     limit = TimeLimit(trial.spec.optimize.max_minutes)
     with log_duration("checking the answers"):
         search = check_candidates(candidates, trial, limit, exhaustive=exhaustive)
+    steps: list[str] = []
     for propose in PROPOSERS:
-        while not limit.is_over:
+        while True:
+            if limit.is_over:
+                steps.append("mixed precision was not looked into")
+                break
             seen = {o.candidate.id for o in search.outcomes} | {rejection.what for rejection in search.skipped}
             proposed = [candidate for candidate in propose(search.outcomes, trial) if candidate.id not in seen]
             if not proposed:
@@ -56,12 +62,16 @@ def search_candidates(candidates: Sequence[Candidate], trial: Trial, *, exhausti
             more = check_candidates(proposed, trial, limit, search.outcomes, exhaustive=exhaustive)
             search = Search(search.outcomes + more.outcomes, search.skipped + more.skipped)
     kept = list_outpaced(search.outcomes, trial)
-    if len(kept) > LEAST_FINALISTS and not exhaustive and not limit.is_over:
-        with log_duration(f"short timing of {len(kept)} candidates"):
-            search = _update(search, time_shortly(kept, trial))
+    if len(kept) > LEAST_FINALISTS and not exhaustive:
+        if limit.is_over:
+            steps.append(f"which of {len(kept)} candidates to time for long was decided by the calls of their checks")
+        else:
+            with log_duration(f"short timing of {len(kept)} candidates"):
+                search = _update(search, time_shortly(kept, trial))
     search = _time_finalists(search, trial, limit, exhaustive=exhaustive)
     outcomes, dropped = drop_slower(search.outcomes)
-    return Search(outcomes, [*search.skipped, *dropped])
+    cut = (*limit.tell_untried(search.skipped), *steps, *search.cut)
+    return Search(outcomes, [*search.skipped, *dropped], cut)
 
 
 def check_candidates(
@@ -110,7 +120,11 @@ def _time_finalists(search: Search, trial: Trial, limit: TimeLimit, *, exhaustiv
     while finalists:
         with log_duration(f"timing {len(finalists)} of {len(kept)} candidates"):
             search = _update(search, time_long(add_siblings(finalists, list_outpaced(search.outcomes, trial)), trial))
-        finalists = [] if limit.is_over else needs_more(search.outcomes, trial.local_spec)
+        finalists = needs_more(search.outcomes, trial.local_spec)
+        if finalists and limit.is_over:
+            names = ", ".join(outcome.candidate.id for outcome in finalists)
+            cut = f"no candidate keeps every promise, and the next ones ({names}) were not timed"
+            return replace(search, cut=(cut,))
     return search
 
 

@@ -17,8 +17,10 @@ from packc.errors import DataError, Diagnostic
 from packc.extras import list_libraries
 from packc.ingest.fingerprint import hash_file
 from packc.ingest.source import SourceInfo
+from packc.ingest.student import check_lessons
 from packc.plan import Rejection
 from packc.quality.metrics import check_samples, default_metric
+from packc.runtimes import RUNTIMES
 from packc.samples import RawSamples, count_saved, iter_samples, save_samples
 from packc.select import Outcome
 from packc.spec.model import MetricName, TargetSpec
@@ -90,25 +92,30 @@ def gather_inputs(spec: TargetSpec, target: Target, info: SourceInfo, *, verify:
 def _find_lessons(spec: TargetSpec, info: SourceInfo, others: RawSamples) -> RawSamples | None:
     """What a student is trained on: `[optimize] distill.data`, else the traffic, else all calibration data.
 
-    Raises DataError when the spec asks for a student and names no data at all: random words teach nothing.
+    Raises DataError when the spec asks for a student and names no data at all, as random words teach nothing, or less
+    than a student takes.
     """
     distill = spec.optimize.distill
     if distill is None:
         return None
     if distill.data:
-        return read_samples(Path(distill.data), info)
-    if others.is_generated:
+        others = read_samples(Path(distill.data), info)
+    elif others.is_generated:
         message = "[optimize] distill: there are no texts to train a student on"
         raise DataError(
             Diagnostic(message, hint='give distill = { layers = 3, data = "texts.jsonl" }, no labels needed')
         )
+    if others.texts:
+        check_lessons(len(others.texts), others.origin)
     return others
 
 
 def list_versions() -> dict[str, str]:
-    """The tools whose versions a build's outcome depends on, those that are installed."""
+    """The tools whose versions a build's outcome depends on, those that are installed: the runtimes among them."""
     libraries = {library.name: library.version for library in list_libraries() if library.version}
-    return {"packc": __version__, "python": platform.python_version(), "numpy": metadata.version("numpy"), **libraries}
+    engines = {name: found for runtime in RUNTIMES for name, found in runtime.versions().items()}
+    own = {"packc": __version__, "python": platform.python_version(), "numpy": metadata.version("numpy")}
+    return {**own, **libraries, **engines}
 
 
 def limit_samples(samples: RawSamples, count: int) -> RawSamples:

@@ -94,6 +94,7 @@ def _lock_data(targets: Sequence[TargetSpec]) -> Iterator[LockedInput]:
         "quality data": [target.quality.data for target in targets],
         "calibration data": [target.calibration.data for target in targets],
         "workload data": [target.workload.data for target in targets],
+        "distillation data": [distill.data for target in targets if (distill := target.optimize.distill)],
     }
     for role, paths in roles.items():
         for path in sorted({path for path in paths if path and Path(path).is_file()}):

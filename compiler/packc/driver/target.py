@@ -75,7 +75,14 @@ def build_target(inputs: BuildInputs, final: Path, options: BuildOptions, cache:
     found = inputs.make_findings(search.outcomes, (*plan.rejected, *search.skipped))
     sensitivity = find_sensitivity(search.outcomes, trial)
     training = distilled.training if distilled else None
-    findings = replace(found, verify=options.verify, roofline=roofline, sensitivity=sensitivity, training=training)
+    findings = replace(
+        found,
+        verify=options.verify,
+        roofline=roofline,
+        sensitivity=sensitivity,
+        training=training,
+        cut=search.cut,
+    )
     rule = plan_serving(spec, target, ingested.source)
     with log_duration("packaging and verifying"):
         return publish_best(Packing(inputs, trial, findings, rule, pipeline, options, limit), final)

@@ -52,6 +52,8 @@ class Findings:
     """What mixed candidates rest on, by runtime."""
     training: Training | None = None
     """Of the student, where candidates begin with one."""
+    cut: tuple[str, ...] = ()
+    """What `[optimize] max_minutes` left out of the search, in words."""
 
     @property
     def local_spec(self) -> TargetSpec:
@@ -77,7 +79,7 @@ def record_findings(
         verdict=VerdictRecord(
             verdict.met,
             verdict.chosen,
-            verdict.reasons,
+            (*verdict.reasons, *_tell_cut(findings)),
             tuple(MissRecord(miss.candidate, miss.promise, miss.measured, miss.bound) for miss in verdict.misses),
         ),
         promises=_record_promises(findings),
@@ -91,6 +93,14 @@ def record_findings(
         student=StudentRecord(**asdict(findings.training)) if findings.training else None,
         build_key=findings.build_key,
     )
+
+
+def _tell_cut(findings: Findings) -> tuple[str, ...]:
+    """That the search was cut short, and what is therefore not known; empty where it had its time."""
+    if not findings.cut:
+        return ()
+    minutes = f"{findings.spec.optimize.max_minutes:g} minutes of [optimize] max_minutes"
+    return (f"the search was cut short, as the {minutes} were over: {'; '.join(findings.cut)}",)
 
 
 def _record_serving(plan: ServingPlan, tried: Sequence[Tried], chosen: str | None) -> ServingRecord:

@@ -47,6 +47,8 @@ class Service:
     outcome: Outcome
     plan: ServingPlan
     tried: tuple[Tried, ...]
+    is_cut: bool = False
+    """Whether the time was over, so that no further plan was tried."""
 
 
 class WayFinder:
@@ -83,9 +85,9 @@ class WayFinder:
         now = tuple(item for item in self._tried if item.way.candidate in names)
         best = choose_tried(now, self._spec)
         if best is None:
-            return Service(chosen, self._packing.rule, self._tried)
+            return Service(chosen, self._packing.rule, self._tried, self._packing.limit.is_over)
         plan = replace(best.way.plan, reasons=self._explain(best, now))
-        return Service(self._outcomes[best.way.candidate], plan, self._tried)
+        return Service(self._outcomes[best.way.candidate], plan, self._tried, self._packing.limit.is_over)
 
     def find_kept_load(self, outcome: Outcome, plan: ServingPlan) -> KeptLoad | None:
         """The largest load below the workload's at which the server keeps the latency budget; None where none does."""
@@ -199,18 +201,19 @@ class WayFinder:
             )
         rule = next((item for item in tried if item.way.plan == self._rule and item.served), None)
         served = [item for item in tried if item.served]
-        limit = self._packing.limit
-        minutes = f"the {limit.max_minutes:g} minutes of [optimize] max_minutes were over: no further plan was tried"
-        over = [minutes] if limit.is_over else []
         if best is rule:
-            return (*self._packing.rule.reasons, f"as good as any of {len(served)} served plans: {text}", *over)
-        reasons = [f"best of {len(served)} served plans: {text}"]
+            return (*self._packing.rule.reasons, f"{_compare('as good as any', served)}: {text}")
+        reasons = [f"{_compare('best', served)}: {text}"]
         if rule and rule.served:
             before = describe_figures(rule.served, percentile)
             reasons.append(
                 f"the workload alone suggested {describe_plan(rule.way.plan)} ({rule.way.candidate}): {before}"
             )
-        return (*reasons, *over)
+        return tuple(reasons)
+
+
+def _compare(how: str, served: Sequence[Tried]) -> str:
+    return f"{how} of {len(served)} served plans" if len(served) > 1 else "the only plan served"
 
 
 def describe_figures(figures: LoadFigures, percentile: float) -> str:

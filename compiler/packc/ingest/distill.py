@@ -63,7 +63,8 @@ def distill_student(info: SourceInfo, section: DistillSection, texts: RawSamples
 
 def describe_training(training: Training) -> str:
     """`a student of 3 of 6 layers, trained in 300 steps on 540 texts: loss 1.31 to 0.21 on texts held out`."""
-    return (
+    text = (
         f"a student of {training.layers} of {training.of_layers} layers, trained in {training.steps} steps on "
         f"{training.samples:,} texts: loss {training.loss_before:.2f} to {training.loss_after:.2f} on texts held out"
     )
+    return f"{text}; distill.max_minutes ended it before its {training.of_steps} steps" if training.is_cut else text

@@ -26,12 +26,9 @@ def export_module(reference: TorchReference, graph: Path) -> None:
     """
     import torch
 
-    dims = {axis: _make_dim(axis, name, largest) for axis, (name, largest) in reference.dynamic.items()}
-    arguments = tuple(reference.example[name] for name in reference.inputs)
-    shapes = tuple({axis: dim for axis, dim in dims.items() if axis < tensor.dim()} for tensor in arguments)
     try:
         with torch.no_grad():
-            traced = torch.export.export(reference.module, arguments, dynamic_shapes={"tensors": shapes}, strict=False)
+            traced = trace_module(reference)
             program = torch.onnx.export(
                 traced,
                 (),
@@ -52,6 +49,19 @@ def export_module(reference: TorchReference, graph: Path) -> None:
     _forget_origin(program.model)
     weight_bytes = sum(value.const_value.nbytes for value in program.model.graph.initializers.values())
     program.save(graph, external_data=weight_bytes > EXTERNAL_DATA_BYTES)
+
+
+def trace_module(reference: TorchReference) -> Any:
+    """`reference.module` as a torch.export.ExportedProgram with the axes in `reference.dynamic` left open.
+
+    Call it without gradients. Raises what torch.export does.
+    """
+    import torch
+
+    dims = {axis: _make_dim(axis, name, largest) for axis, (name, largest) in reference.dynamic.items()}
+    arguments = tuple(reference.example[name] for name in reference.inputs)
+    shapes = tuple({axis: dim for axis, dim in dims.items() if axis < tensor.dim()} for tensor in arguments)
+    return torch.export.export(reference.module, arguments, dynamic_shapes={"tensors": shapes}, strict=False)
 
 
 def _make_dim(axis: int, name: str, largest: int | None) -> Any:

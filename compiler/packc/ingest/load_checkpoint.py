@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,6 +16,10 @@ from packc.ingest.tasks import HEADS, Head, find_head
 from packc.spec.model import Pooling, Task
 
 TRACE_SEQUENCE = 16
+
+Attention = Literal["eager", "sdpa"]
+"""How transformers computes attention: written out as plain matrix products, which fusions of ONNX graphs recognise, or
+as one operator of PyTorch."""
 
 POOLED_SUFFIXES = ("QuestionEncoder", "ContextEncoder")
 """Encoders that answer one vector a text and no hidden states."""
@@ -31,17 +35,16 @@ AUTO_CLASSES: dict[Task, str] = {
 """For checkpoints whose class is code of their own; the others are loaded with the very class that they name."""
 
 
-def load_checkpoint(info: SourceInfo) -> TorchReference:
+def load_checkpoint(info: SourceInfo, attention: Attention = "eager") -> TorchReference:
     """The checkpoint with its head, or its encoder with pooling and normalisation in the module.
 
-    Attention is written out as plain matrix products ("eager"), the form that fusions recognise.
     Raises SourceError for a model type that transformers does not know, and when weights are missing: a head is never
-    initialised at random.
+    initialised at random. Raises ValueError for an `attention` that the model's class lacks.
     """
     import torch
 
     head = _find_wanted_head(info)
-    model = _load_weights(info, head)
+    model = _load_weights(info, head, attention)
     preprocessing = info.preprocessing
     if isinstance(preprocessing, TextPreprocessing):
         inputs = preprocessing.inputs
@@ -107,7 +110,7 @@ def _find_wanted_head(info: SourceInfo) -> Head | None:
     )
 
 
-def _load_weights(info: SourceInfo, head: Head | None) -> Any:
+def _load_weights(info: SourceInfo, head: Head | None, attention: Attention) -> Any:
     import torch
     import transformers
 
@@ -134,7 +137,7 @@ def _load_weights(info: SourceInfo, head: Head | None) -> Any:
         info.location,
         config=config,
         dtype=torch.float32,
-        attn_implementation="eager",
+        attn_implementation=attention,
         use_safetensors=True,
         output_loading_info=True,
         **options,

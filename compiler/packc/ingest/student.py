@@ -6,8 +6,10 @@ import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
-from packc.errors import SourceError
+from packc.errors import DataError, Diagnostic, SourceError
 from packc.ingest.reference import TorchReference
+
+LEAST_LESSONS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,22 @@ class Training:
     loss_after: float
     seconds: float
     data: str
+    of_steps: int
+    """That were asked for; more than `steps` where the time was over first."""
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the time was over first: another training may then end with another student."""
+        return self.steps < self.of_steps
+
+
+def check_lessons(count: int, data: str) -> None:
+    """Raises DataError where `count` texts from `data` are too few to train on some and judge on others."""
+    if count < LEAST_LESSONS:
+        found = f"{data} has {'one text' if count == 1 else 'no text'}"
+        message = f"[optimize] distill: {found}, and a student takes {LEAST_LESSONS} at least"
+        hint = "one is held out to judge it; hundreds of texts are a start, and no labels are needed"
+        raise DataError(Diagnostic(message, hint=hint))
 
 
 @dataclass(frozen=True, slots=True)

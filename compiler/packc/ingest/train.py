@@ -2,7 +2,8 @@
 
 Its loss is what is left of the difference: of the answers (1 - cosine for vectors, Kullback-Leibler for logits) and of
 the hidden states after each of its layers (squared, relative to the teacher's; as in MobileBERT and TinyBERT). Only
-layers are trained; embeddings and head stay the teacher's. Seeds are fixed: the same texts give the same student.
+layers are trained; embeddings and head stay the teacher's. Seeds are fixed: the same texts and steps give the same
+student on one machine, unless the time is over before the steps are, which depends on how busy the machine is.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 
 from packc.ingest.reference import TorchReference
 from packc.ingest.source import SourceInfo, TextPreprocessing
-from packc.ingest.student import Student, StudentPlan, Training
+from packc.ingest.student import Student, StudentPlan, Training, check_lessons
 from packc.samples import Sample
 
 BATCH = 16
@@ -36,15 +37,18 @@ def train_student(
     plan: StudentPlan,
     now_s: Callable[[], float] = time.monotonic,
 ) -> Training:
-    """Trains `student` in place on `samples`, which have a batch axis of 1, within the limits of `plan`."""
+    """Trains `student` in place on `samples`, which have a batch axis of 1, within the limits of `plan`.
+
+    At least one sample is held out, and the losses are of those alone. Raises DataError for fewer than two samples.
+    """
     import torch
 
+    check_lessons(len(samples), plan.data)
     torch.manual_seed(0)
     generator = np.random.default_rng(0)
     order = generator.permutation(len(samples))
-    count = min(MOST_HELD_OUT, int(HELD_OUT_SHARE * len(order)))
+    count = max(1, min(MOST_HELD_OUT, int(HELD_OUT_SHARE * len(order))))
     held_out, taught = ([samples[i] for i in part] for part in (order[:count], order[count:]))
-    judged = held_out or taught[:BATCH]
     start_s, steps = now_s(), 0
     with _Observer((*student.layers, *student.models)) as observer:
 
@@ -52,7 +56,7 @@ def train_student(
             return _find_loss(student, teacher, collate(samples, info), observer)
 
         def judge() -> float:
-            chunks = [judged[i : i + BATCH] for i in range(0, len(judged), BATCH)]
+            chunks = [held_out[i : i + BATCH] for i in range(0, len(held_out), BATCH)]
             with torch.no_grad():
                 return float(np.mean([float(find_loss(chunk)) for chunk in chunks]))
 
@@ -73,7 +77,8 @@ def train_student(
                 break
         student.reference.module.requires_grad_(False)
         after = judge()
-    return Training(plan.layers, plan.of_layers, steps, len(taught), before, after, now_s() - start_s, plan.data)
+    seconds = now_s() - start_s
+    return Training(plan.layers, plan.of_layers, steps, len(taught), before, after, seconds, plan.data, plan.steps)
 
 
 def draw_batches(samples: Sequence[Sample], generator: np.random.Generator) -> Iterator[list[Sample]]:

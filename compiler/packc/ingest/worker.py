@@ -18,12 +18,11 @@ from pathlib import Path
 from packc.errors import DataError, PackError
 from packc.ingest.answers import answer_samples
 from packc.ingest.export import export_module, shorten_message
-from packc.ingest.load_checkpoint import load_checkpoint
-from packc.ingest.load_factory import load_factory
+from packc.ingest.load_source import load_source
 from packc.ingest.model_inputs import make_inputs
 from packc.ingest.onnx_graph import copy_onnx
 from packc.ingest.parity import Probe, compare_export, make_probes
-from packc.ingest.reference import OnnxReference, Reference, TorchReference
+from packc.ingest.reference import OnnxReference, Reference
 from packc.ingest.request import (
     ANSWERS_FILE,
     CALIBRATION_FILE,
@@ -76,7 +75,7 @@ def _ingest_onnx(request: Request) -> None:
 def _ingest_torch(request: Request) -> None:
     """The source answers first and is freed before the export is loaded: both at once would take twice the memory."""
     info = request.info
-    reference = _load_source(request)
+    reference = load_source(request.info, request.search_path)
     probes = []
     if request.answers is not None:
         _write_answers(request, reference, reference.read_inputs(), request.answers)
@@ -92,7 +91,7 @@ def _ingest_torch(request: Request) -> None:
 
 def _distill(request: Request, plan: StudentPlan) -> None:
     """Trains a student and exports it as any other source, compared with the student itself."""
-    teacher = _load_source(request)
+    teacher = load_source(request.info, request.search_path)
     inputs = make_inputs(request.calibration, request.info, teacher.read_inputs(), CALIBRATION_SEED)
     student = make_student(teacher, plan.layers, plan.of_layers)
     write_training(request.export, train_student(student, teacher, request.info, list(inputs), plan))
@@ -100,11 +99,6 @@ def _distill(request: Request, plan: StudentPlan) -> None:
     graph = request.export / GRAPH_FILE
     export_module(reference, graph)
     _write_source(request.info, graph, make_probes(reference, request.info), reference.outputs[0])
-
-
-def _load_source(request: Request) -> TorchReference:
-    info = request.info
-    return load_factory(info, request.search_path) if info.origin == "torch" else load_checkpoint(info)
 
 
 def _write_source(info: SourceInfo, graph: Path, probes: Sequence[Probe], answer: str) -> None:

@@ -12,7 +12,7 @@ from packc.jobs.bundle import model_size_mib, read_job
 from packc.jobs.job import JobResult
 from packc.jobs.local import run_bundle
 from packc.measure.measurement import Latency, Measurement
-from packc.measure.statistics import is_noisy, percentile_ms
+from packc.measure.statistics import NOISE_LIMIT, percentile_ms, spread_of_rounds
 from packc.tensors import ShapeCase
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,8 @@ def measure_bundles(
     results: dict[str, list[JobResult]] = {name: [] for name in bundles}
     failures: dict[str, JobResult] = {}
     for number in range(1, rounds + 1):
-        log.info("timing round %d of %d: %d candidates", number, rounds, len(bundles) - len(failures))
+        left = len(bundles) - len(failures)
+        log.info("timing round %d of %d: %d candidate%s", number, rounds, left, "" if left == 1 else "s")
         for name, folder in bundles.items():
             if name in failures:
                 continue
@@ -67,6 +68,7 @@ def _rounds_of(case: ShapeCase, results: Sequence[JobResult]) -> list[tuple[floa
 
 def _summarize_case(case: ShapeCase, rounds_ms: Sequence[tuple[float, ...]]) -> Latency:
     times_ms = tuple(time_ms for round_ms in rounds_ms for time_ms in round_ms)
+    spread = spread_of_rounds(rounds_ms)
     return Latency(
         case=case,
         p50_ms=percentile_ms(times_ms, 50),
@@ -74,6 +76,7 @@ def _summarize_case(case: ShapeCase, rounds_ms: Sequence[tuple[float, ...]]) -> 
         min_ms=min(times_ms),
         throughput_per_s=case.batch * len(times_ms) / (sum(times_ms) / 1e3),
         samples=len(times_ms),
-        noisy=is_noisy(rounds_ms),
+        noisy=spread > NOISE_LIMIT,
         times_ms=times_ms,
+        spread=spread,
     )

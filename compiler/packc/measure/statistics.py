@@ -20,9 +20,9 @@ def relative_spread(medians: Sequence[float]) -> float:
     return float(np.ptp(medians) / np.median(medians))
 
 
-def is_noisy(rounds_ms: Sequence[Sequence[float]]) -> bool:
-    """Whether the rounds disagree about the median by more than NOISE_LIMIT."""
-    return relative_spread([float(np.median(times_ms)) for times_ms in rounds_ms]) > NOISE_LIMIT
+def spread_of_rounds(rounds_ms: Sequence[Sequence[float]]) -> float:
+    """How much the rounds disagree about the median; above NOISE_LIMIT they are noisy."""
+    return relative_spread([float(np.median(times_ms)) for times_ms in rounds_ms])
 
 
 def needed_calls(percentile: float) -> int:

@@ -18,13 +18,20 @@ PYTHON_PACKAGES: dict[ChosenPipeline, tuple[str, ...]] = {"text": ("tokenizers",
 """What the Python steps of a pipeline import, beyond numpy, which Triton's image has."""
 
 
+TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
+"""PyTorch's own index of builds without CUDA."""
+
+
 def list_python_packages(pipeline: ChosenPipeline, library: str | None) -> tuple[str, ...]:
     """What must be beside the server; `library` runs the graph of a text pipeline that is one process."""
     return (*PYTHON_PACKAGES[pipeline], *([library] if library and pipeline == "text" else []))
 
 
-def write_docker(folder: Path, spec: TargetSpec, packages: tuple[str, ...]) -> None:
-    """Writes Dockerfile and compose.yaml; `packages` are pinned to the versions that made the golden answers."""
+def write_docker(folder: Path, spec: TargetSpec, packages: tuple[str, ...], requirement: str | None = None) -> None:
+    """Writes Dockerfile and compose.yaml; `packages` are pinned to the versions that made the golden answers.
+
+    `requirement` is the runtime's own, installed with all that it depends on: a version of torch.
+    """
     name = spec.model.name
     dockerfile = render_template(
         "Dockerfile.j2",
@@ -32,6 +39,8 @@ def write_docker(folder: Path, spec: TargetSpec, packages: tuple[str, ...]) -> N
         target=spec.target,
         image=TRITON_IMAGE,
         requirements=[_pin(package) for package in packages],
+        torch=requirement,
+        torch_flags=f"--index-url {TORCH_INDEX}",
         command=server_command("/models", cache=spec.serve.cache),
     )
     (folder / "Dockerfile").write_text(dockerfile)

@@ -259,6 +259,8 @@ class StudentRecord:
     loss_after: float
     seconds: float
     data: str
+    of_steps: int = 0
+    """That were asked for; 0 where that was not recorded."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,13 +58,24 @@ def _say_need(opset: int) -> str:
 
 
 def _say_backend(models: tuple[TritonModel, ...]) -> str | None:
-    """What another backend than the one that pack verifies with does otherwise."""
+    """What a compiled model is bound to; what another backend than the one that pack verifies with does otherwise."""
+    bound = {model.config.parameters["requirement"].string_value for model in models if _is_bound(model)}
+    if bound:
+        return (
+            f"The model is compiled by AOTInductor for {', '.join(sorted(bound))} and for CPUs like the one that it "
+            "was built on. In another version, or on a CPU that lacks instructions of it, it refuses to load; build it "
+            "again there."
+        )
     if not any(model.config.backend == "openvino" for model in models):
         return None
     return (
         "The graph is OpenVINO IR, verified with a Python-based `openvino` backend around the `openvino` package. "
         "Triton's native one fills every batch up to the largest, and computes fp32 in bf16 where the CPU has it."
     )
+
+
+def _is_bound(model: TritonModel) -> bool:
+    return "requirement" in model.config.parameters
 
 
 def _example(golden: GoldenSet) -> str:
@@ -113,6 +124,8 @@ def _describe_role(model: TritonModel) -> str:
         return "encoded image to pixels"
     if model.name.endswith("-labels"):
         return "logits to label and score"
+    if model.config.backend == "python" and "model" in model.config.parameters:
+        return "the compiled graph, run by its engine in a Python process"
     if model.config.backend == "python":
         return "text to answer in one process: tokenizer and compiled graph"
     return "the compiled graph"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,21 @@ def write_sbom(
     source: SourceModel,
     artifact: Mapping[str, Path],
     versions: Mapping[str, str],
+    served_by: Collection[str],
 ) -> None:
     """Writes the bill of materials of one package.
 
-    `artifact` is the compiled model's files by name; `versions` the Python packages that made and run it. The same
-    contents give the same bytes: it carries no time, and its serial number is derived from the hashes.
+    `artifact` is the compiled model's files by name; `versions` the Python packages that made and run it, of which the
+    server needs those in `served_by`: the package depends on them, and the others, of scope "excluded", only made it.
+    The same contents give the same bytes: it carries no time, and its serial number is derived from the hashes.
     """
     files = {file: hash_file(location) for file, location in artifact.items()}
     serial = uuid.uuid5(uuid.NAMESPACE_URL, "\n".join([name, target, source.info.fingerprint, *files.values()]))
-    libraries = [_library(package, version) for package, version in sorted(versions.items())]
+    libraries = [
+        _library(package, version, "required" if package in served_by else "excluded")
+        for package, version in sorted(versions.items())
+    ]
+    needed = [library["bom-ref"] for library in libraries if library["scope"] == "required"]
     model = _model(name, source, files)
     document = {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
@@ -43,9 +49,7 @@ def write_sbom(
             "component": {"type": "application", "bom-ref": "package", "name": f"{name} for {target}"},
         },
         "components": [model, *libraries],
-        "dependencies": [
-            {"ref": "package", "dependsOn": [model["bom-ref"], *(library["bom-ref"] for library in libraries)]}
-        ],
+        "dependencies": [{"ref": "package", "dependsOn": [model["bom-ref"], *needed]}],
     }
     path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
@@ -77,9 +81,10 @@ def _model(name: str, source: SourceModel, files: Mapping[str, str]) -> dict[str
     }
 
 
-def _library(package: str, version: str) -> dict[str, Any]:
-    url = f"pkg:pypi/{package.lower().replace('_', '-')}@{version}"
-    return {"type": "library", "bom-ref": url, "name": package, "version": version, "purl": url}
+def _library(package: str, version: str, scope: str) -> dict[str, Any]:
+    kind = "generic" if package == "python" else "pypi"
+    url = f"pkg:{kind}/{package.lower().replace('_', '-')}@{version}"
+    return {"type": "library", "bom-ref": url, "name": package, "version": version, "scope": scope, "purl": url}
 
 
 def _sha256(digest: str) -> dict[str, str]:

@@ -63,10 +63,12 @@ def write_package(
     if errors := [found for found in lint_repository(repository) if found.severity == "error"]:
         raise PackError("the Triton repository is not valid:\n" + "\n\n".join(error.render() for error in errors))
     write_golden(folder / "golden", golden)
-    packages = list_python_packages(golden.pipeline, runtime.library if serving.front == "in_process" else None)
-    write_docker(folder, spec, packages)
+    requirement = runtime.server_requirement
+    library = runtime.library if serving.front == "in_process" and requirement is None else None
+    packages = list_python_packages(golden.pipeline, library)
+    write_docker(folder, spec, packages, requirement)
     opset = read_onnx_header(model).opset if model.suffix == ".onnx" else None
-    write_readme(folder / "README.md", spec, golden, models, opset, packages)
+    write_readme(folder / "README.md", spec, golden, models, opset, (*packages, *filter(None, [requirement])))
     write_sbom(
         folder / "sbom.cdx.json",
         name=spec.model.name,
@@ -74,5 +76,6 @@ def write_package(
         source=source,
         artifact=artifact,
         versions=versions,
+        served_by={*packages, runtime.library},
     )
     log.info("packaged %s: %s", spec.model.name, ", ".join(model.name for model in models))

@@ -16,12 +16,16 @@ from packc.report.sensitivity import describe_others, describe_sensitivity, draw
 from packc.report.tiles import make_tiles
 from packc.report.tradeoff import LEGEND, draw_mark, draw_tradeoff
 from packc.report.view import (
+    OUTPACED,
     Row,
     describe_basis,
     describe_count,
     describe_limit,
     describe_load,
     describe_outcome,
+    describe_short,
+    find_served,
+    list_left_out,
     make_caveats,
     make_rows,
 )
@@ -82,6 +86,11 @@ def render_html(manifest: Manifest) -> str:
         count=describe_count,
         load=describe_load(manifest.served) if manifest.served else "",
         missing=MISSING,
+        short=describe_short,
+        served_candidate=find_served(manifest),
+        served_plan=describe_tried_plan(manifest.serving) if manifest.serving else "",
+        outpaced=OUTPACED,
+        left_out=list_left_out(manifest),
         tried=[(record, describe_tried_plan(record)) for record in list_tried(manifest)],
     )
 
@@ -98,7 +107,7 @@ def make_headline(manifest: Manifest) -> Headline:
 
 def _make_legend(manifest: Manifest, rows: tuple[Row, ...]) -> tuple[tuple[str, str], ...]:
     shown = {row.standing for row in rows if row.record.measurements and row.record.measurements.quality}
-    marks = {*shown, *(("served",) if manifest.served else ())}
+    marks = {*shown, *(("served",) if find_served(manifest) else ())}
     return tuple((mark, meaning) for mark, meaning in LEGEND if mark in marks)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from packc.package.manifest import Manifest, QualityRecord
 from packc.report.labels import Box
 from packc.report.svg import Scale, fit_scale
-from packc.report.view import Row, find_chosen, is_error_metric
+from packc.report.view import Row, find_served, is_error_metric
 
 GUTTER = 64.0
 PIT = 34.0
@@ -49,7 +49,7 @@ class Canvas:
 
 
 def collect_points(manifest: Manifest, rows: Sequence[Row]) -> list[Point]:
-    """The candidates whose quality is known, and the chosen one a second time as it was served."""
+    """The candidates whose quality is known, and the one that was served a second time, as it was then."""
     points = [
         Point(
             row.label,
@@ -62,11 +62,11 @@ def collect_points(manifest: Manifest, rows: Sequence[Row]) -> list[Point]:
         for row in rows
         if (m := row.record.measurements) and m.quality is not None
     ]
-    served, chosen = manifest.served, find_chosen(manifest)
-    if served and chosen and chosen.measurements:
-        quality = served.quality or chosen.measurements.quality
+    served, record = manifest.served, find_served(manifest)
+    if served and record and record.measurements:
+        quality = served.quality or record.measurements.quality
         if quality:
-            points.insert(1, Point("served", "served", served.latency_ms, quality, "served", f"{chosen.id}, served"))
+            points.insert(1, Point("served", "served", served.latency_ms, quality, "served", f"{record.id}, served"))
     return points
 
 

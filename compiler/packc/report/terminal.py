@@ -23,6 +23,8 @@ from packc.report.view import (
     describe_outcome,
     describe_quality,
     find_limit,
+    list_left_out,
+    list_missing,
     make_caveats,
     make_rows,
 )
@@ -67,8 +69,8 @@ def render_report(manifest: Manifest, width: int = WIDTH_WITHOUT_TERMINAL, color
     blocks = [
         _render_title(manifest, rows, width),
         _render_candidates(rows, manifest, width, color),
-        _render_list("missing figures", _list_missing(rows), width),
-        _render_list("not tried", ((item.what, item.reason) for item in manifest.rejected), width),
+        _render_list("missing figures", list_missing(rows), width),
+        _render_list("left out", list_left_out(manifest), width),
         _render_list("warnings", ((row.record.id, text) for row in rows for text in row.record.warnings), width),
         _render_lines(filter(None, (describe_limit(manifest), describe_sensitivity(manifest))), width),
         _render_served(manifest, width),
@@ -148,22 +150,6 @@ def _render_stacked(row: Row, manifest: Manifest, width: int, color: bool) -> li
 def _render_list(title: str, items: Iterable[tuple[str, str]], width: int) -> list[str]:
     lines = [line for name, text in items for line in _wrap(f"{name}: {text}", width, indent="  ", hang="    ")]
     return [title, *lines] if lines else []
-
-
-def _list_missing(rows: tuple[Row, ...]) -> list[tuple[str, str]]:
-    """(ids, reason) of the candidates whose row has an en dash."""
-    ids: dict[str, list[str]] = {}
-    for row in rows:
-        if _is_incomplete(row.record.measurements):
-            ids.setdefault(row.why_missing, []).append(row.record.id)
-    return [("all" if len(names) == len(rows) else ", ".join(names), reason) for reason, names in ids.items()]
-
-
-def _is_incomplete(m: MeasurementRecord | None) -> bool:
-    """Whether a figure that the table shows is missing."""
-    if m is None:
-        return True
-    return None in (m.p50_ms, m.p99_ms, m.throughput_per_s, m.size_mib, m.peak_rss_mib, m.quality)
 
 
 def _render_served(manifest: Manifest, width: int) -> list[str]:

@@ -166,14 +166,42 @@ def _draw_point(point: Point, canvas: Canvas) -> Markup:
 
 
 def _draw_labels(points: Sequence[Point], canvas: Canvas, captions: Sequence[Box], lines: Sequence[Box]) -> Markup:
-    """Names where all find a place, if need be across a line; else the keys of the table."""
-    names = [_name(point, canvas) for point in points]
-    keys = [point.key for point in points]
-    for texts in (names, keys) if canvas.width >= _WIDE else (keys,):
+    """Names where all find a place, if need be across a line; else the keys of the table, one label a place."""
+    names = [(point, _name(point, canvas)) for point in points]
+    order = [point.key for point in points if point.mark != "served"]
+    keys = [(spot[0], _join_keys([point.key for point in spot], order)) for spot in _find_spots(points, canvas)]
+    for labels in (names, keys) if canvas.width >= _WIDE else (keys,):
+        owners, texts = zip(*labels, strict=True)
         for obstacles in ((*captions, *lines), captions):
-            if (placed := _place(points, texts, canvas, obstacles)) is not None:
-                return _draw_texts(points, texts, placed, canvas)
+            if (placed := _place(points, owners, texts, canvas, obstacles)) is not None:
+                return _draw_texts(owners, texts, placed, canvas)
     return Markup("")
+
+
+def _find_spots(points: Sequence[Point], canvas: Canvas) -> list[list[Point]]:
+    """The points, those together whose like markers cover each other."""
+    spots: list[list[Point]] = []
+    for point in points:
+        x, y = locate(point, canvas)
+        for spot in spots:
+            at_x, at_y = locate(spot[0], canvas)
+            if spot[0].mark == point.mark and abs(at_x - x) + abs(at_y - y) < _RADIUS / 2:
+                spot.append(point)
+                break
+        else:
+            spots.append([point])
+    return spots
+
+
+def _join_keys(keys: Sequence[str], order: Sequence[str]) -> str:
+    """`L`, `J, K`, or `F, L-X` where three or more follow each other in `order`."""
+    runs: list[list[str]] = []
+    for key in keys:
+        if runs and key in order and order.index(key) == order.index(runs[-1][-1]) + 1:
+            runs[-1].append(key)
+        else:
+            runs.append([key])
+    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(run) for run in runs)
 
 
 def _draw_texts(points: Sequence[Point], texts: Sequence[str], placed: Sequence[Placement], canvas: Canvas) -> Markup:
@@ -196,8 +224,13 @@ def _name(point: Point, canvas: Canvas) -> str:
 
 
 def _place(
-    points: Sequence[Point], texts: Sequence[str], canvas: Canvas, obstacles: Sequence[Box]
+    points: Sequence[Point],
+    owners: Sequence[Point],
+    texts: Sequence[str],
+    canvas: Canvas,
+    obstacles: Sequence[Box],
 ) -> tuple[Placement, ...] | None:
+    """A place for the text of each of the `owners`, free of all `points`; None where there is no room for all."""
     frame = canvas.frame
     height = frame.height + 4 + (0.0 if canvas.pit_y is None else PIT)
     timed, untimed = (Box(frame.x, frame.y - 4, width, height) for width in (frame.width, canvas.width - frame.x))
@@ -209,7 +242,7 @@ def _place(
             _LINE_HEIGHT,
             untimed if point.latency_ms is None else timed,
         )
-        for point, text in zip(points, texts, strict=True)
+        for point, text in zip(owners, texts, strict=True)
     ]
     return place_labels(anchors, [*obstacles, *(box for point in points for box in marker_boxes(point, canvas))])
 
@@ -223,7 +256,7 @@ def _latency_name(manifest: Manifest) -> str:
 
 LEGEND: tuple[tuple[str, str], ...] = (
     ("chosen", "chosen"),
-    ("served", "chosen, through the server"),
+    ("served", "through the server, under load"),
     ("kept", "keeps every promise"),
     ("over budget", "over budget"),
     ("below quality", "below quality"),

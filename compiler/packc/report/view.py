@@ -9,13 +9,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from packc.package.manifest import CandidateRecord, LimitRecord, Manifest, QualityRecord, ServedRecord
+from packc.package.manifest import (
+    CandidateRecord,
+    LimitRecord,
+    Manifest,
+    MeasurementRecord,
+    QualityRecord,
+    ServedRecord,
+    StudentRecord,
+)
 from packc.report.figures import MISSING, show_figure, show_quality
 from packc.spec.model import ERROR_METRICS
 
 Standing = Literal["chosen", "kept", "over budget", "outpaced", "below quality", "not judged", "failed"]
 STANDINGS: tuple[Standing, ...] = get_args(Standing)
 """Best first: the order of candidates in a report."""
+
+OUTPACED = "others were ahead in a few calls: not timed for long"
 
 _STANDING_OF_STATUS: dict[str, Standing] = {
     "chosen": "chosen",
@@ -38,7 +48,7 @@ class Row:
     record: CandidateRecord
     standing: Standing
     words: str
-    """The standing, and that it was chosen: "chosen, over budget"."""
+    """The standing, and what else is to be said of it: "chosen, over budget"."""
     why_missing: str
     """Why its missing figures are missing."""
 
@@ -71,6 +81,13 @@ def find_chosen(manifest: Manifest) -> CandidateRecord | None:
     return next((record for record in manifest.candidates if record.id == manifest.verdict.chosen), None)
 
 
+def find_served(manifest: Manifest) -> CandidateRecord | None:
+    """The candidate that the served figures are of: the chosen one, or the nearest where none was chosen."""
+    nearest = manifest.verdict.nearest
+    name = manifest.verdict.chosen or (nearest[0].candidate if nearest else None)
+    return next((record for record in manifest.candidates if manifest.served and record.id == name), None)
+
+
 def describe_outcome(manifest: Manifest) -> str:
     """The verdict in one line: `onnxruntime-int8-dynamic keeps every promise`."""
     verdict = manifest.verdict
@@ -85,6 +102,13 @@ def find_broken(manifest: Manifest) -> frozenset[str]:
     """The promises that the chosen candidate breaks: "latency_ms", "quality", ..."""
     verdict = manifest.verdict
     return frozenset(miss.promise for miss in verdict.nearest if miss.candidate == verdict.chosen)
+
+
+def is_timing_noisy(manifest: Manifest) -> bool:
+    """Whether other work disturbed the timing that the verdict rests on: of the nearest candidates, or as served."""
+    ids = {miss.candidate for miss in manifest.verdict.nearest}
+    timed = (record.measurements for record in manifest.candidates if record.id in ids and record.measurements)
+    return any(m.noisy for m in timed) or bool(manifest.served and manifest.served.noisy)
 
 
 def is_error_metric(metric: str) -> bool:
@@ -105,9 +129,27 @@ def describe_quality(quality: QualityRecord | None) -> str:
 
 
 def describe_short(record: CandidateRecord) -> str:
-    """`p50 about 5.1 ms in a few calls: others were ahead`; empty for a candidate without a short timing."""
+    """`p50 about 5.1 ms`, of a few calls; empty for a candidate that has another figure, or none."""
     short_ms = record.measurements.short_p50_ms if record.measurements else None
-    return "" if short_ms is None else f"p50 about {show_figure(short_ms)} ms in a few calls: others were ahead"
+    return "" if short_ms is None else f"p50 about {show_figure(short_ms)} ms"
+
+
+def list_missing(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
+    """(candidates, reason) of the rows where a figure is missing, those with one reason together."""
+    names: dict[str, list[str]] = {}
+    for row in rows:
+        if _is_incomplete(row.record.measurements):
+            short = describe_short(row.record)
+            names.setdefault(row.why_missing, []).append(f"{row.record.id} ({short})" if short else row.record.id)
+    return tuple(("all" if len(found) == len(rows) else ", ".join(found), reason) for reason, found in names.items())
+
+
+def list_left_out(manifest: Manifest) -> tuple[tuple[str, str], ...]:
+    """(what, reason) of all that was not tried, or was dropped, what has one reason together."""
+    names: dict[str, list[str]] = {}
+    for item in manifest.rejected:
+        names.setdefault(item.reason, []).append(item.what)
+    return tuple((", ".join(found), reason) for reason, found in names.items())
 
 
 def find_limit(manifest: Manifest, candidate: str) -> LimitRecord | None:
@@ -172,7 +214,7 @@ def make_caveats(manifest: Manifest) -> tuple[str, ...]:
     if student := manifest.student:
         caveats.append(
             f"Candidates of the student compute {student.layers} of the model's {student.of_layers} layers, trained in "
-            f"{student.seconds:.0f} s ({describe_count(student.steps, 'step')} on "
+            f"{student.seconds:.0f} s ({_count_steps(student)} on "
             f"{describe_count(student.samples, 'text')}) to answer as the model does: on texts held out from that, the "
             f"loss went from {student.loss_before:.3g} to {student.loss_after:.3g}."
         )
@@ -198,11 +240,19 @@ def make_caveats(manifest: Manifest) -> tuple[str, ...]:
     return tuple(caveats)
 
 
+def _count_steps(student: StudentRecord) -> str:
+    if student.steps >= student.of_steps:
+        return describe_count(student.steps, "step")
+    return f"{student.steps} of {describe_count(student.of_steps, 'step')}, then the time was over,"
+
+
 def _make_row(key: str, label: str, record: CandidateRecord, manifest: Manifest) -> Row:
     standing = _find_standing(record, manifest)
     words: str = standing
     if standing == "chosen" and (broken := find_broken(manifest)):
         words = "chosen, below quality" if "quality" in broken else "chosen, over budget"
+    if standing == "kept" and manifest.served and manifest.verdict.met is False:
+        words = "kept, not served"
     return Row(key, label, record, standing, words, _explain_missing(record, manifest))
 
 
@@ -218,10 +268,17 @@ def _explain_missing(record: CandidateRecord, manifest: Manifest) -> str:
     if record.status == "quality_missed":
         return "not timed: the quality gate refused it first"
     if record.status == "outpaced":
-        return describe_short(record) or "others were ahead in a short timing"
+        return OUTPACED
     if record.measurements is None:
         return f"not measured: the package is only {manifest.state}"
     return "not measured"
+
+
+def _is_incomplete(m: MeasurementRecord | None) -> bool:
+    """Whether a figure that the terminal's table shows is missing."""
+    if m is None:
+        return True
+    return None in (m.p50_ms, m.p99_ms, m.throughput_per_s, m.size_mib, m.peak_rss_mib, m.quality)
 
 
 def _make_key(index: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from packc.package.manifest import LoadRecord, Manifest, TriedPlanRecord
+from packc.package.manifest import LoadRecord, Manifest, ServingRecord, TriedPlanRecord
 from packc.report.figures import show_figure
 from packc.serving.plan import ServingPlan, describe_plan
 
@@ -12,7 +12,7 @@ def list_tried(manifest: Manifest) -> tuple[TriedPlanRecord, ...]:
     return manifest.serving.tried if manifest.serving else ()
 
 
-def describe_tried_plan(record: TriedPlanRecord) -> str:
+def describe_tried_plan(record: TriedPlanRecord | ServingRecord) -> str:
     """`2 instances of 1 thread, batches up to 4`."""
     return describe_plan(
         ServingPlan(

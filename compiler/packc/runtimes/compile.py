@@ -13,7 +13,9 @@ from packc.cache import Cache, cache_key
 from packc.candidate import PassStep
 from packc.errors import PackError
 from packc.ingest.fingerprint import fingerprint_files
-from packc.ingest.source import Geometry
+from packc.ingest.ingest import content_of, find_tool_versions
+from packc.ingest.source import Geometry, SourceInfo
+from packc.ingest.torch_module import search_path
 from packc.passes.child import run_child
 from packc.runtimes.runtime import Runtime
 
@@ -38,6 +40,10 @@ class CompileRequest:
     calibration: Path
     """Samples file (packc.samples) with inputs only."""
     out: Path
+    info: SourceInfo | None = None
+    """The source that the graph was exported from, for compilers that work on it."""
+    search_path: tuple[str, ...] = ()
+    """Where the modules of factories are looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,24 +58,26 @@ def compile_artifact(
     runtime: Runtime,
     step: PassStep,
     model: Path,
-    geometry: Geometry | None,
+    info: SourceInfo,
     calibration: Path,
     cache: Cache,
     time_limit_s: float = TIME_LIMIT_S,
 ) -> Compiled:
-    """The artifact that `runtime`'s compiler makes of the graph at `model` as `step` says.
+    """The artifact that `runtime`'s compiler makes of the graph at `model`, or of its source `info`, as `step` says.
 
     Raises CompileError when the compiler fails or crashes, or `time_limit_s` passes.
     """
     assert runtime.compiler is not None, "only runtimes with a compiler offer candidates with a build step"
-    compiler = runtime.compiler
+    compiler, geometry = runtime.compiler, info.geometry
+    source = info if runtime.reads == "source" else None
+    places = tuple(search_path()) if source else ()
 
     def make(folder: Path) -> None:
         with TemporaryDirectory(dir=folder) as scratch:
             out = Path(scratch, "artifact")
             out.mkdir()
             file = Path(scratch, "request.json")
-            request = CompileRequest(compiler, model, step, geometry, calibration, out)
+            request = CompileRequest(compiler, model, step, geometry, calibration, out, source, places)
             file.write_bytes(TypeAdapter(CompileRequest).dump_json(request))
             if failure := run_child("packc.runtimes.compile_worker", file, "the compiler", time_limit_s):
                 raise CompileError(failure)
@@ -83,6 +91,7 @@ def compile_artifact(
         step=str(step),
         geometry=geometry,
         calibration=fingerprint_files([calibration], calibration.parent),
+        source=[content_of(source), find_tool_versions(source)] if source else None,
         versions={"packc": __version__, **runtime.versions()},
         code=fingerprint_files(own.glob("*.py"), own),
     )

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from packc.candidate import Candidate, OptionValue, PassStep, Rejection
 from packc.ingest.source import SourceInfo
+from packc.runtimes.runtime import refuse_kind
 from packc.spec.model import Task
 from packc.target import Target
 from packc.tensors import Precision
@@ -168,6 +169,8 @@ class OnnxRuntime:
     library = "onnxruntime"
     requirement = "onnxruntime>=1.23"
     compiler = None
+    reads: Literal["graph", "source"] = "graph"
+    server_requirement = None
     length_multiple = 1
     engine = Path(__file__).with_name("onnxruntime_engine.py")
     model_filename = "model.onnx"
@@ -176,8 +179,7 @@ class OnnxRuntime:
         self, info: SourceInfo, target: Target, precisions: tuple[Precision, ...]
     ) -> tuple[tuple[Candidate, ...], tuple[Rejection, ...]]:
         if target.kind != "cpu":
-            reason = f"this runtime compiles for CPUs, {target.name} is of the kind {target.kind}"
-            return (), (Rejection(self.name, reason),)
+            return (), (refuse_kind(self.name, target),)
         offered = tuple(
             Candidate(recipe.id, self.name, recipe.precision, _fit_weights(recipe, target))
             for recipe in RECIPES
@@ -193,6 +195,9 @@ class OnnxRuntime:
         if target.saturates_int8 and any(candidate.precision == "int8" for candidate in offered):
             refused += (Rejection("onnxruntime-int8 with signed weights in 8 bits", f"{target.name} {SATURATES}"),)
         return offered, refused
+
+    def on_request(self, info: SourceInfo) -> Mapping[str, str]:
+        return {}
 
     def job_options(self, candidate: Candidate, threads: int) -> Mapping[str, OptionValue]:
         return {"spinning": True}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from packc.candidate import Candidate, OptionValue, PassStep, Rejection
 from packc.ingest.source import SourceInfo
@@ -90,6 +90,8 @@ class OnnxRuntimeCuda:
     library = "onnxruntime"
     requirement = "onnxruntime-gpu>=1.23"
     compiler = None
+    reads: Literal["graph", "source"] = "graph"
+    server_requirement = "onnxruntime-gpu>=1.23"
     length_multiple = 1
     engine = Path(__file__).with_name("onnxruntime_cuda_engine.py")
     model_filename = "model.onnx"
@@ -106,6 +108,9 @@ class OnnxRuntimeCuda:
         )
         why = "pack has no recipe for it with ONNX Runtime's CUDA provider"
         return offered, tuple(Rejection(f"{self.name}-{p}", why) for p in precisions if p in NO_RECIPE)
+
+    def on_request(self, info: SourceInfo) -> Mapping[str, str]:
+        return {}
 
     def job_options(self, candidate: Candidate, threads: int) -> Mapping[str, OptionValue]:
         return candidate.session

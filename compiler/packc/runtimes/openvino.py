@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from packc.candidate import Candidate, OptionValue, PassStep, Rejection
 from packc.ingest.source import SourceInfo
 from packc.runtimes.onnxruntime import TEXT_TASKS
+from packc.runtimes.runtime import refuse_kind
 from packc.target import Target
 from packc.tensors import Precision
 
@@ -64,7 +65,7 @@ NOT_HERE: Mapping[Precision, str] = {
     "fp16": "OpenVINO's CPU plugin computes fp16 in fp32 on CPUs without AVX512-FP16 or AMX-FP16",
     "tf32": "OpenVINO's CPU plugin has no tf32",
     "fp8": "OpenVINO's CPU plugin has no fp8 kernels",
-    "int4": "int4 weights are no faster than int8 on CPUs and lose more",
+    "int4": "int4 weights are offered in ONNX Runtime alone, for size: on CPUs they are no faster than int8",
 }
 BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 NO_BF16 = "OpenVINO's CPU plugin computes in bf16 on x86 CPUs with AVX512-BF16 or AMX-BF16 alone"
@@ -78,6 +79,8 @@ class OpenVino:
     library = "openvino"
     requirement = "openvino>=2026.1"
     compiler = "packc.runtimes.openvino_compile"
+    reads: Literal["graph", "source"] = "graph"
+    server_requirement = None
     length_multiple = 16
     engine = Path(__file__).with_name("openvino_engine.py")
     model_filename = "model.xml"
@@ -86,7 +89,7 @@ class OpenVino:
         self, info: SourceInfo, target: Target, precisions: tuple[Precision, ...]
     ) -> tuple[tuple[Candidate, ...], tuple[Rejection, ...]]:
         if target.kind != "cpu":
-            return (), (Rejection(self.name, f"this runtime compiles for CPUs, {target.name} is a {target.kind}"),)
+            return (), (refuse_kind(self.name, target),)
         if not self.versions():
             return (), (Rejection(self.name, INSTALL),)
         offered = tuple(
@@ -97,6 +100,9 @@ class OpenVino:
         )
         reasons = NOT_HERE if has_bf16(target) else {"bf16": NO_BF16, **NOT_HERE}
         return offered, tuple(Rejection(f"{self.name}-{p}", reasons[p]) for p in precisions if p in reasons)
+
+    def on_request(self, info: SourceInfo) -> Mapping[str, str]:
+        return {}
 
     def job_options(self, candidate: Candidate, threads: int) -> Mapping[str, OptionValue]:
         assert candidate.build is not None, "every recipe has a build step"

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from packc.candidate import Candidate, OptionValue, Rejection
 from packc.ingest.source import SourceInfo
 from packc.target import Target
 from packc.tensors import Precision
+
+
+def refuse_kind(runtime: str, target: Target) -> Rejection:
+    """Why a runtime that compiles for CPUs has no candidate for a device of another kind."""
+    return Rejection(runtime, f"compiles for CPUs only, and {target.name} is a {target.kind} device")
 
 
 class Runtime(Protocol):
@@ -33,8 +38,17 @@ class Runtime(Protocol):
         with a `build` step, in a child process, and returns remarks; None where the lowered graph is the artifact."""
 
     @property
+    def reads(self) -> Literal["graph", "source"]:
+        """What its compiler works on: the lowered ONNX graph, or the model's own source. Of what is only a graph, such
+        as an .onnx file or a student, the latter compiles nothing."""
+
+    @property
     def length_multiple(self) -> int:
         """What lengths of texts are best rounded up to when they vary; 1 for runtimes that prepare nothing a shape."""
+
+    @property
+    def server_requirement(self) -> str | None:
+        """What pip installs for a server that runs its models; None where every server that pack uses has it."""
 
     @property
     def engine(self) -> Path:
@@ -48,6 +62,9 @@ class Runtime(Protocol):
         self, info: SourceInfo, target: Target, precisions: tuple[Precision, ...]
     ) -> tuple[tuple[Candidate, ...], tuple[Rejection, ...]]:
         """The recipes that make sense for this model on this target, the baseline first; and what cannot run, why."""
+
+    def on_request(self, info: SourceInfo) -> Mapping[str, str]:
+        """Candidates that this model is tried with only where the spec names the runtime -> why not otherwise."""
 
     def job_options(self, candidate: Candidate, threads: int) -> Mapping[str, OptionValue]:
         """Options of the adapter's `load`."""

@@ -33,8 +33,14 @@ OLDEST_PYTHON, NEWEST_PYTHON = (3, 10), (3, 13)
 """Minor versions for which the wheel has a stub and the other packages still have wheels."""
 OLDEST_GLIBC = (2, 35)
 
-_SITE = "import sys; sys.dont_write_bytecode = True\n"
-"""A .pth line: the stub ignores PYTHONDONTWRITEBYTECODE and would leave __pycache__ in the repositories it serves."""
+LIBRARIES = "PACK_SERVER_LIBRARIES"
+"""Environment variable of the server: a folder of further Python packages for its models."""
+
+_SITE = (
+    f"import os, sys; sys.dont_write_bytecode = True; sys.path.extend(filter(None, [os.environ.get({LIBRARIES!r})]))\n"
+)
+"""A .pth line: the stub ignores Python's environment variables. It would leave __pycache__ in the repositories that it
+serves, and find nothing but what is installed beside it."""
 
 _BACKENDS = Path(__file__).resolve().parent / "backends"
 _INTERPRETER_FACTS = """
@@ -169,10 +175,10 @@ def _install(folder: Path, interpreter: Interpreter) -> None:
     whole, alone = _requirements()
     log.info("installing a Triton server, once: %s", ", ".join((*alone, *whole)))
     started = time.monotonic()
-    _run([interpreter.executable, "-m", "venv", str(folder / "venv")], "make its environment")
+    run_installer([interpreter.executable, "-m", "venv", str(folder / "venv")], "make its environment")
     pip = [str(folder / "venv/bin/python"), "-m", "pip", "install", "--quiet", "--no-input", "--only-binary", ":all:"]
-    _run([*pip, "--no-deps", *alone], f"install {' '.join(alone)}")
-    _run([*pip, *whole], f"install {' '.join(whole)}")
+    run_installer([*pip, "--no-deps", *alone], f"install {' '.join(alone)}")
+    run_installer([*pip, *whole], f"install {' '.join(whole)}")
     (_site_packages(folder, interpreter) / "pack_server.pth").write_text(_SITE)
     log.info("the Triton server is installed (%.0f s)", time.monotonic() - started)
 
@@ -181,7 +187,8 @@ def _site_packages(folder: Path, interpreter: Interpreter) -> Path:
     return folder / "venv" / "lib" / f"python{interpreter.version}" / "site-packages"
 
 
-def _run(command: list[str], what: str) -> None:
+def run_installer(command: list[str], what: str) -> None:
+    """Runs a step of the installation. Raises MissingError with the end of what it said when it fails."""
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
     done = subprocess.run(
         command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False

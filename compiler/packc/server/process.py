@@ -21,6 +21,7 @@ from typing import IO, Literal
 
 from packc.errors import PackError, UsageError
 from packc.server.environment import Server
+from packc.server.libraries import add_libraries
 from packc.server.log import PORT_IN_USE, explain_failure
 
 log = logging.getLogger(__name__)
@@ -90,13 +91,15 @@ def start_server(
 ) -> Iterator[RunningServer]:
     """A tritonserver on 127.0.0.1 with every model of `repository` loaded (none in "explicit" control), until exit.
 
-    The repository is not written to. `response_cache` gives models that ask for one a cache; without, they answer
+    The repository is not written to. Libraries that its models require and pack's own server lacks are installed first.
+    `response_cache` gives models that ask for one a cache; without, they answer
     anew each time. `graceful` lets requests in flight finish at exit, which takes Triton seconds; explicit control is
     always graceful, since only Triton itself can tell the /tmp/folder* of files that were pushed to it from others'.
     Raises UsageError when a port that was asked for is taken or asked for twice, ServerStopped with Triton's own reason
     when a model does not load or the server is not ready within `ready_timeout_s`.
     """
     _check_ports([port for port in (ports.http, ports.grpc, ports.metrics) if port])
+    server = add_libraries(server, repository)
     scratch, alive = _make_scratch()
     process: subprocess.Popen[bytes] | None = None
     try:

@@ -52,7 +52,7 @@ class ServingPlan:
 
 def describe_plan(plan: ServingPlan) -> str:
     """ "2 instances of 1 thread, batches up to 4, up to 250 us of waiting"."""
-    batches = f", batches up to {plan.queue_batch}" if plan.max_batch_size else ""
+    batches = f", batches up to {plan.queue_batch}" if plan.queue_batch > 1 else ", no batching"
     delay = f", up to {plan.queue_delay_us:,} us of waiting" if plan.queue_delay_us else ""
     front = ", in one process" if plan.front == "in_process" else ""
     threads = f"{plan.threads} thread{'s' if plan.threads != 1 else ''}"

@@ -46,7 +46,7 @@ ERROR_METRICS: tuple[MetricName, ...] = ("max_error", "mean_error")
 """Metrics that are better when smaller; no other exceeds 1."""
 
 Goal = Literal["latency", "throughput", "size", "cost"]
-RuntimeName = Literal["onnxruntime", "openvino"]
+RuntimeName = Literal["onnxruntime", "openvino", "torch"]
 Pipeline = Literal["auto", "text", "image", "none"]
 Pooling = Literal["mean", "cls", "max", "none"]
 
@@ -207,7 +207,11 @@ class OptimizeSection(Section):
         min_length=1,
         description="Inference libraries to try; all that compile for the target by default.",
     )
-    max_minutes: Bound = Field(default=0.0, description="Time limit of the search; 0 means none.")
+    max_minutes: Bound = Field(
+        default=0.0,
+        description="Time for checking and timing candidates and for trying ways of serving, read between these steps: "
+        "what was started is finished. The export, a student's training and the verification come on top. 0: no limit.",
+    )
     distill: DistillOption = Field(
         default=None, description="Layers of a student to train and compile as well, or a table; none by default."
     )

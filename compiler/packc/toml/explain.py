@@ -73,6 +73,14 @@ def points_at_key(error: ErrorDetails) -> bool:
     return error["type"] in ("extra_forbidden", "missing") or _KEY in error["loc"]
 
 
+def is_emptied(error: ErrorDetails, errors: Iterable[ErrorDetails]) -> bool:
+    """Whether an array is only said to be empty because its bad entries do not count: the mistake is theirs."""
+    place = error["loc"]
+    return error["type"] == "too_short" and any(
+        len(other["loc"]) > len(place) and other["loc"][: len(place)] == place for other in errors
+    )
+
+
 def is_misspelt(missing: ErrorDetails, errors: Iterable[ErrorDetails]) -> bool:
     """Whether a key that is said to be missing is there with a mistake in its name: one mistake, not two."""
     if missing["type"] != "missing":

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from packc.errors import DiagnosedError, Diagnostic, Span
-from packc.toml.explain import explain, is_misspelt, points_at_key, suggest
+from packc.toml.explain import explain, is_emptied, is_misspelt, points_at_key, suggest
 from packc.toml.places import Loc, Places, locate
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -44,7 +44,7 @@ class TomlFile:
         found = []
         errors = failure.errors(include_url=False)
         for error in errors:
-            if is_misspelt(error, errors):
+            if is_misspelt(error, errors) or is_emptied(error, errors):
                 continue
             loc = (*below, *error["loc"])
             span = self.places.find_key(loc) if points_at_key(error) else self.places.find_value(loc)

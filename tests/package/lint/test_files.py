@@ -79,6 +79,7 @@ def test_no_version_folder(tmp_path: Path) -> None:
         ('backend: "onnxruntime"', "model.onnx"),
         ('backend: "python"', "model.py"),
         ('platform: "tensorrt_plan"', "model.plan"),
+        ('platform: "torch_aoti"', "model.pt2"),
         ('backend: "mine"\ndefault_model_filename: "x.bin"', "x.bin"),
     ],
 )
@@ -93,6 +94,17 @@ def test_openvino_weights(tmp_path: Path) -> None:
     found = run_rule(files.check_openvino_weights, tmp_path / "bad", config, files=model)
     assert [d.message for d in found] == ["1/model.bin, the weights of model.xml, is missing"]
     assert not run_rule(files.check_openvino_weights, tmp_path / "good", config, files={**model, "m/1/model.bin": ""})
+
+
+def test_a_compiled_graph_that_a_python_model_runs(tmp_path: Path) -> None:
+    parameter = 'parameters {{ key: "{}" value {{ string_value: "{}" }} }}\n'.format
+    config = PYTHON + "\n" + parameter("model", "model.pt2") + parameter("engine_options", "{}")
+    found = run_rule(files.check_engine_files, tmp_path / "bad", config, files={"m/1/engine.py": ""})
+    assert [d.message for d in found] == ["1/model.pt2, which the model runs, is missing"]
+    there = {"m/1/engine.py": "", "m/1/model.pt2": ""}
+    assert not run_rule(files.check_engine_files, tmp_path / "good", config, files=there)
+    other = PYTHON + "\n" + parameter("model", "gpt2")
+    assert not run_rule(files.check_engine_files, tmp_path / "other", other)
 
 
 def test_ensembles_and_unknown_backends_need_no_file(tmp_path: Path) -> None:

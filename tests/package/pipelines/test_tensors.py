@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,9 @@ import pytest
 from goldens import check_golden
 from package_parts import SERVING, StubRuntime, make_text_source, make_token_sample
 from packc.package.model_config import print_config
-from packc.package.pipelines.tensors import Ingredients, build_graph_model, build_tensor_models
+from packc.package.pipelines.tensors import ENGINE_MODEL, Ingredients, build_graph_model, build_tensor_models
+from packc.runtimes import aotinductor
+from packc.runtimes.aotinductor import AotInductor
 from packc.serving import ServingPlan
 
 
@@ -28,6 +31,16 @@ def test_member_has_neither_cache_nor_labels(tmp_path: Path) -> None:
     model = build_graph_model(ingredients(tmp_path, cache=True), "tiny-model")
     assert not model.config.response_cache.enable
     assert "labels.txt" not in model.files
+
+
+def test_a_runtime_without_a_backend_is_served_by_its_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aotinductor, "version", lambda package: "2.13.0")
+    program = tmp_path / "model.pt2"
+    parts = replace(ingredients(tmp_path), artifact={"model.pt2": program}, runtime=AotInductor())
+    model = build_graph_model(parts, "tiny-model")
+    check_golden("package/tensors/aotinductor.pbtxt", print_config(model.config))
+    assert model.files["1/model.pt2"] == program
+    assert (model.files["1/model.py"], model.files["1/engine.py"]) == (ENGINE_MODEL, AotInductor.engine)
 
 
 @pytest.mark.parametrize(("instances", "helpers"), [(1, 1), (4, 1), (5, 2), (16, 4)])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from packc.package.model_config import print_config
 from packc.package.pipelines.tensors import Ingredients
 from packc.package.pipelines.text_in_process import build_in_process_model
 from packc.package.pipelines.triton_model import TritonModel, write_models
+from packc.samples import Sample
 from packc.tensors import TensorSpec
 from python_backend import load_model, strings
 
@@ -24,12 +27,14 @@ TEXTS = ("Red café", "red green blue cat", "dog", "cat dog red red red")
 WARMUP = [make_token_sample([2, 4, 3]), make_token_sample([2, 4, 5, 3]), make_token_sample([2, 7, 3])]
 
 
-def build(source: SourceModel, pairs: bool = False, cache: bool = False, **serving: Any) -> TritonModel:
+def build(
+    source: SourceModel, pairs: bool = False, cache: bool = False, warmup: Sequence[Sample] = WARMUP, **serving: Any
+) -> TritonModel:
     preprocessing = source.info.preprocessing
     assert isinstance(preprocessing, TextPreprocessing)
     plan = replace(SERVING, front="in_process", **serving)
     ingredients = Ingredients(
-        "tiny", source, {"model.onnx": source.graph}, StubRuntime(), plan, WARMUP, cache, {"spinning": True}
+        "tiny", source, {"model.onnx": source.graph}, StubRuntime(), plan, warmup, cache, {"spinning": True}
     )
     return build_in_process_model(ingredients, replace(preprocessing, pairs=pairs))
 
@@ -69,6 +74,48 @@ def test_an_answer_does_not_depend_on_who_else_asks(lengths: str, multiple: int,
     answers = [*first["embedding"], *pair["embedding"], *last["embedding"]]
     for text, answer in zip(TEXTS, answers, strict=True):
         np.testing.assert_allclose(answer, expected(source, text)[0], atol=1e-6)
+
+
+ENGINE = """
+CALLS = []
+
+def load(path, options, threads):
+    return None
+
+def run(session, feed):
+    CALLS.append(next(iter(feed.values())).shape)
+    return {"sentence_embedding": None}
+"""
+
+
+def warm_up(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, call_s: float, lengths: Sequence[int], **serving: Any
+) -> list[tuple[int, int]]:
+    """The shapes of the calls that a model makes while it loads; each takes `call_s` seconds."""
+    warmup = [make_token_sample([2] * length) for length in lengths]
+    model = build(make_text_source(folder), warmup=warmup, **serving)
+    write_models((model,), folder / "repository")
+    (folder / "repository/tiny/1/engine.py").write_text(ENGINE)
+    monkeypatch.setattr("time.monotonic", lambda: call_s * len(sys.modules["engine"].CALLS))
+    with load_model(folder / "repository/tiny/1/model.py", model.config):
+        return list(sys.modules["engine"].CALLS)
+
+
+def test_every_shape_is_warmed_up_where_the_engine_prepares_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes = warm_up(tmp_path, monkeypatch, 0.1, (3, 5, 6), length_multiple=4, max_batch_size=3)
+    assert shapes == [(1, 6), (1, 4), (2, 6), (2, 4), (3, 6), (3, 4)], "of 8 tokens, as much as the model takes, first"
+
+
+def test_warming_up_ends_with_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = warm_up(tmp_path, monkeypatch, 3.0, (3, 5, 6), length_multiple=4, max_batch_size=16, instances=2)
+    assert few == [(1, 6), (1, 4), (2, 6), (2, 4)], "10 of the 20 seconds, as there are two instances"
+
+
+def test_other_engines_are_warmed_up_alone_and_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = warm_up(tmp_path, monkeypatch, 0.1, (5, 3, 5), max_batch_size=8)
+    assert shapes == [(1, 5), (1, 3), (8, 5), (8, 3)]
 
 
 def test_padding_on_the_left_where_the_tokenizer_pads_there(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from packc.errors import Diagnostic, Span
-from packc.package.lint.repository import BACKENDS, MODEL_FILES, LintedModel, Repository
+from packc.package.lint.repository import AOTI_FILE, BACKENDS, MODEL_FILES, LintedModel, Repository
 
 _MODEL_DIRECTORY = "$$TRITON_MODEL_DIRECTORY"
 
@@ -65,7 +65,8 @@ def check_versions(model: LintedModel, _: Repository) -> Iterator[Diagnostic]:
 def check_model_file(model: LintedModel, _: Repository) -> Iterator[Diagnostic]:
     """Every version has the file that its backend loads."""
     config = model.config
-    names = set(config.cc_model_filenames.values()) | {config.default_model_filename or MODEL_FILES.get(model.backend)}
+    usual = AOTI_FILE if config.platform == "torch_aoti" else MODEL_FILES.get(model.backend)
+    names = set(config.cc_model_filenames.values()) | {config.default_model_filename or usual}
     for folder in model.versions():
         for name in sorted(filter(None, names)):
             if model.is_ensemble or (folder / name).exists():
@@ -84,6 +85,18 @@ def check_openvino_weights(model: LintedModel, _: Repository) -> Iterator[Diagno
             yield model.error(
                 ("default_model_filename",), f"{folder.name}/{name.stem}.bin, the weights of {name}, is missing"
             )
+
+
+def check_engine_files(model: LintedModel, _: Repository) -> Iterator[Diagnostic]:
+    """A Python model of pack's that runs a compiled graph has it, and the engine for it, beside its source."""
+    name = model.parameter("model")
+    if model.backend != "python" or not name or not model.parameter("engine_options"):
+        return
+    where = (*model.entry(("parameters",), "model"), "value", 0, "string_value")
+    for folder in model.versions():
+        for file in (name, "engine.py"):
+            if not (folder / file).is_file():
+                yield model.error(where, f"{folder.name}/{file}, which the model runs, is missing")
 
 
 def check_python_source(model: LintedModel, _: Repository) -> Iterator[Diagnostic]:

@@ -16,6 +16,7 @@ RULES: tuple[Rule, ...] = (
     files.check_versions,
     files.check_model_file,
     files.check_openvino_weights,
+    files.check_engine_files,
     files.check_python_source,
     files.check_label_files,
     files.check_environment,

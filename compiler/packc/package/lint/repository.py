@@ -83,6 +83,7 @@ BACKENDS = {
     "tensorflow_graphdef": "tensorflow",
     "tensorflow_savedmodel": "tensorflow",
     "tensorrt_plan": "tensorrt",
+    "torch_aoti": "pytorch",
 }
 """`platform` -> the `backend` that it stands for."""
 
@@ -95,6 +96,9 @@ MODEL_FILES = {
     "vllm": "model.json",
 }
 """Backend -> the file that it loads from a version folder when no other is named."""
+
+AOTI_FILE = "model.pt2"
+"""What the pytorch backend loads instead for the platform torch_aoti (Triton 26.03 and newer)."""
 
 
 def read_repository(folder: Path) -> tuple[Repository, list[Diagnostic]]:

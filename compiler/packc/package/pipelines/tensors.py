@@ -25,6 +25,9 @@ from packc.spec.model import Task
 CLASSIFIERS: tuple[Task, ...] = ("text-classification", "image-classification")
 """Tasks whose answer is one row of logits a sample."""
 
+ENGINE_MODEL = Path(__file__).with_name("engine_model.py")
+"""The Python model around the engine of a runtime that no native backend serves."""
+
 
 def name_answer(task: Task) -> str:
     """What the one output of a text or image pipeline without labels is called."""
@@ -37,6 +40,10 @@ class TritonRuntime(Protocol):
     @property
     def library(self) -> str:
         """The Python package that runs the models where no backend does."""
+
+    @property
+    def server_requirement(self) -> str | None:
+        """What pip installs for a server that runs the models; None where servers have it."""
 
     @property
     def engine(self) -> Path:
@@ -104,5 +111,7 @@ def build_graph_model(ingredients: Ingredients, name: str) -> TritonModel:
     add_cpu_instances(config, serving.instances)
     ingredients.runtime.configure_triton(config, ingredients.engine_options, serving.threads)
     files: dict[str, FileContent] = {version_path(file): path for file, path in ingredients.artifact.items()}
+    if config.backend == "python":
+        files |= {version_path("model.py"): ENGINE_MODEL, version_path("engine.py"): ingredients.runtime.engine}
     files |= add_warmup(config, ingredients.warmup)
     return TritonModel(config, files)

@@ -13,6 +13,8 @@ the configuration, so that they can be changed in place.
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from packc.errors import SourceError
@@ -44,6 +46,8 @@ def build_in_process_model(ingredients: Ingredients, preprocessing: TextPreproce
     add_cpu_instances(config, serving.instances)
     if ingredients.cache:
         add_cache(config)
+    if requirement := ingredients.runtime.server_requirement:
+        config.parameters["requirement"].string_value = requirement
     for name, value in {
         "threads": str(serving.threads),
         "engine_options": json.dumps(dict(ingredients.engine_options)),
@@ -53,7 +57,7 @@ def build_in_process_model(ingredients: Ingredients, preprocessing: TextPreproce
     }.items():
         config.parameters[name].string_value = value
     tokens = {tensor.name: tensor for tensor in source.inputs}
-    lengths = {sample[preprocessing.inputs[0]].shape[1] for sample in ingredients.warmup}
+    lengths = [sample[preprocessing.inputs[0]].shape[1] for sample in ingredients.warmup]
     model = render_template(
         "pipelines/text.py.j2",
         name=ingredients.name,
@@ -64,7 +68,7 @@ def build_in_process_model(ingredients: Ingredients, preprocessing: TextPreproce
         pad_id=preprocessing.pad_id,
         inputs=tuple((name, tokens[name].dtype) for name in preprocessing.inputs),
         answer=answer.name,
-        warmup_lengths=tuple(sorted(lengths)),
+        warmup_lengths=_rank_lengths(lengths, serving.length_multiple),
     )
     files: dict[str, FileContent] = {
         "model.py": model,
@@ -76,3 +80,9 @@ def build_in_process_model(ingredients: Ingredients, preprocessing: TextPreproce
     if is_classifier:
         files["labels.json"] = json.dumps(class_names(source), ensure_ascii=False, indent=0) + "\n"
     return TritonModel(config, {version_path(name): content for name, content in files.items()})
+
+
+def _rank_lengths(lengths: Sequence[int], multiple: int) -> tuple[int, ...]:
+    """Each length once: those first whose calls, rounded up to `multiple`, are the most common, then the shorter."""
+    widths = Counter(batches.round_up(length, multiple) for length in lengths)
+    return tuple(sorted(set(lengths), key=lambda length: (-widths[batches.round_up(length, multiple)], length)))

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 from importlib import import_module
 from pathlib import Path
 
@@ -22,7 +23,9 @@ FIELDS = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_id
 FILLERS = {"input_ids": PAD_ID, "attention_mask": 0, "token_type_ids": 0}
 ANSWER = "sentence_embedding"
 WARMUP_LENGTHS = (3, 4)
-"""Lengths of real texts, in tokens."""
+"""Lengths of real texts, in tokens, the most common first."""
+WARMUP_S = 20.0
+"""Seconds that the instances may take to warm up, together: whoever starts the server waits for them."""
 
 
 class TritonPythonModel:
@@ -42,7 +45,8 @@ class TritonPythonModel:
         self._tokenizer = tokenizer
         threads, options = int(parameters["threads"]), json.loads(parameters["engine_options"])
         self._session = engine.load(str(HERE / MODEL), options, threads)
-        self._warm_up(int(config["max_batch_size"]))
+        instances = sum(group.get("count", 1) for group in config["instance_group"])
+        self._warm_up(int(config["max_batch_size"]), WARMUP_S / instances)
 
     def execute(self, requests):
         """One response a request; text that cannot be read fails its own request alone."""
@@ -88,17 +92,32 @@ class TritonPythonModel:
                 row[width - length if self._pads_left else 0 :][:length] = text[name]
         return engine.run(self._session, feed)[ANSWER]
 
-    def _warm_up(self, most):
-        """Calls of the lengths of real texts: alone, and as many as one call takes at most.
+    def _warm_up(self, most, seconds):
+        """Calls of the shapes that requests will have, until all were made or `seconds` are over.
 
-        With lengths rounded up, every number of texts that a call may have: the engine prepares each new shape.
+        A shape that its turn did not come to is prepared when the first request has it, which waits for that.
         """
-        for width in sorted({batches.round_up(length, self._multiple) for length in WARMUP_LENGTHS}):
+        deadline = time.monotonic() + seconds
+        for count, width in self._list_shapes(most):
+            tokens = {name: [int(name == "attention_mask")] * min(width, MAX_LENGTH) for name, _ in INPUTS}
+            self._call([tokens] * count)
+            if time.monotonic() >= deadline:
+                return
+
+    def _list_shapes(self, most):
+        """(texts, tokens) of calls: the lengths of real texts alone, and as many as one call takes at most.
+
+        With lengths rounded up, every number of texts that a call may have: the engine prepares each new shape. Few
+        texts come first, and of as many texts the most common length.
+        """
+        shapes = []
+        widths = dict.fromkeys(batches.round_up(length, self._multiple) for length in WARMUP_LENGTHS)
+        for rank, width in enumerate(widths):
             alone = self._policy == "single" or width > self._token_budget // 2
             full = 1 if alone else min(most, self._token_budget // width)
-            for count in range(1, full + 1) if self._multiple > 1 else sorted({1, full}):
-                tokens = {name: [int(name == "attention_mask")] * min(width, MAX_LENGTH) for name, _ in INPUTS}
-                self._call([tokens] * count)
+            counts = range(1, full + 1) if self._multiple > 1 else {1, full}
+            shapes += [(count, rank, width) for count in counts]
+        return [(count, width) for count, _, width in sorted(shapes)]
 
     def _respond(self, answers):
         return pb_utils.InferenceResponse([pb_utils.Tensor("embedding", answers)])

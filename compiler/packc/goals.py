@@ -1,0 +1,56 @@
+"""What `[optimize] goal` makes small or large: the figure of a measurement, its words, and what noise says of it."""
+
+from __future__ import annotations
+
+from packc.measure.measurement import Measurement
+from packc.promises import format_figure
+from packc.spec.model import Goal
+
+SUPERLATIVES: dict[Goal, str] = {
+    "latency": "fastest",
+    "throughput": "highest throughput",
+    "size": "smallest",
+    "cost": "cheapest",
+}
+
+
+def find_figure(measurement: Measurement, goal: Goal) -> float:
+    """What the goal makes small. Cost is core-milliseconds a sample at the typical shape."""
+    typical = measurement.latencies[0]
+    match goal:
+        case "latency":
+            return typical.p50_ms
+        case "throughput":
+            return 1 / max(latency.throughput_per_s for latency in measurement.latencies)
+        case "size":
+            return measurement.size_mib
+        case "cost":
+            return typical.p50_ms * measurement.threads / typical.case.batch
+
+
+def describe_figure(measurement: Measurement, goal: Goal) -> str:
+    """ "p50 9.8 ms"."""
+    figure = find_figure(measurement, goal)
+    match goal:
+        case "latency":
+            return f"p50 {format_figure(figure)} ms"
+        case "throughput":
+            return f"{format_figure(1 / figure)} samples/s"
+        case "size":
+            return f"{format_figure(figure)} MiB"
+        case "cost":
+            return f"{format_figure(figure)} core-ms a sample"
+
+
+def find_spread(measurement: Measurement, goal: Goal) -> float:
+    """How far the rounds that the figure rests on disagree, as a share of it; 0 for sizes, which have no noise."""
+    if goal == "size":
+        return 0.0
+    counted = measurement.latencies if goal == "throughput" else measurement.latencies[:1]
+    return max(latency.spread for latency in counted)
+
+
+def is_within_noise(one: Measurement, other: Measurement, goal: Goal) -> bool:
+    """Whether the two differ by no more than the rounds of one of them do."""
+    low, high = sorted(find_figure(measurement, goal) for measurement in (one, other))
+    return high <= low * (1 + max(find_spread(one, goal), find_spread(other, goal)))

@@ -1,0 +1,153 @@
+"""PyTorch on CPUs: programs that AOTInductor compiles from the model's own source, served by a Python process."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from packc.candidate import Candidate, OptionValue, PassStep, Rejection
+from packc.ingest.source import SourceInfo
+from packc.runtimes.onnxruntime import TEXT_TASKS
+from packc.target import Target
+from packc.tensors import Precision
+
+COMPILE = "torch"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A candidate in waiting."""
+
+    id: str
+    precision: Precision
+
+
+RECIPES = (Recipe("torch-fp32", "fp32"), Recipe("torch-bf16", "bf16"))
+"""In the order of a plan."""
+
+ASK = 'takes minutes to compile: [optimize] runtimes = ["torch"] tries it'
+NO_GAIN_IN_FP32 = f"is seldom faster than OpenVINO in fp32, by 7 % at most, and {ASK}"
+NO_GAIN_FOR_CONVOLUTIONS = f"is slower than OpenVINO in bf16 for other models than transformers, and {ASK}"
+"""torch.compile on two cores with AMX (benchmarks/results/engines-*.amx.md), against the fastest OpenVINO: fp32 takes
+transformers 0.94 to 1.5 x the time, least for one image through ViT-B; bf16 takes them 0.90 to 1.9 x, least for eight
+images or 16 long texts at once, and ResNet-50 1.3 to 2.6 x."""
+
+BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
+NOT_HERE: Mapping[Precision, str] = {
+    "fp16": "PyTorch computes fp16 on CPUs without packed weights",
+    "tf32": "PyTorch has no tf32 on CPUs",
+    "fp8": "PyTorch has no fp8 kernels for CPUs",
+    "int8": "AOTInductor programs are made of the model as it is, not of a quantized graph",
+    "int4": "AOTInductor programs are made of the model as it is, not of a quantized graph",
+}
+NO_BF16 = "PyTorch computes in bf16 with packed weights on x86 CPUs with AVX512-BF16 or AMX-BF16 alone"
+INSTALL = "torch is not installed: pip install 'packc[cpu]' brings it"
+NO_COMPILER = "AOTInductor needs a C++ compiler: install g++ or clang++ (Debian: apt install g++), or name one with CXX"
+NO_SOURCE = "AOTInductor compiles PyTorch modules, and an .onnx file has none: give the checkpoint it was exported from"
+
+COMPILERS = ("g++", "clang++")
+
+
+class AotInductor:
+    """AOTInductor for CPUs: a package (`.pt2`) with a shared library made for one version of torch and one CPU."""
+
+    name = "torch"
+    library = "torch"
+    compiler = "packc.runtimes.aotinductor_compile"
+    reads: Literal["graph", "source"] = "source"
+    length_multiple = 1
+    engine = Path(__file__).with_name("aotinductor_engine.py")
+    model_filename = "model.pt2"
+
+    @property
+    def requirement(self) -> str:
+        """The very version that compiles here, whichever of its builds: a package loads in no other."""
+        return f"torch=={find_torch()}"
+
+    @property
+    def server_requirement(self) -> str | None:
+        return self.requirement
+
+    def candidates(
+        self, info: SourceInfo, target: Target, precisions: tuple[Precision, ...]
+    ) -> tuple[tuple[Candidate, ...], tuple[Rejection, ...]]:
+        if reason := find_obstacle(info, target):
+            return (), (Rejection(self.name, reason),)
+        offered = tuple(
+            Candidate(recipe.id, self.name, recipe.precision, (), make_step(recipe, target))
+            for recipe in RECIPES
+            if recipe.precision in precisions and (recipe.precision != "bf16" or has_bf16(target))
+        )
+        reasons = NOT_HERE if has_bf16(target) else {"bf16": NO_BF16, **NOT_HERE}
+        return offered, tuple(Rejection(f"{self.name}-{p}", reasons[p]) for p in precisions if p in reasons)
+
+    def on_request(self, info: SourceInfo) -> Mapping[str, str]:
+        other = {} if is_transformer(info) else {"torch-bf16": NO_GAIN_FOR_CONVOLUTIONS}
+        return {"torch-fp32": NO_GAIN_IN_FP32, **other}
+
+    def job_options(self, candidate: Candidate, threads: int) -> Mapping[str, OptionValue]:
+        return {}
+
+    def configure_triton(self, config: Any, options: Mapping[str, OptionValue], threads: int) -> None:
+        """A Python model around the engine, since Triton's own pytorch backend takes such packages from 26.03 on
+        without batches, and only under tensor names of its making (its README)."""
+        config.backend = "python"
+        for name, value in {
+            "model": self.model_filename,
+            "threads": str(threads),
+            "engine_options": json.dumps(dict(options)),
+            "requirement": self.requirement,
+        }.items():
+            config.parameters[name].string_value = value
+
+    def versions(self) -> Mapping[str, str]:
+        installed = find_torch()
+        return {"torch": installed} if installed else {}
+
+
+def find_obstacle(info: SourceInfo, target: Target) -> str | None:
+    """Why nothing can be compiled of this model for this target here, or None."""
+    if target.kind != "cpu":
+        return f"this runtime compiles for CPUs, {target.name} is a {target.kind}"
+    if info.origin == "onnx":
+        return NO_SOURCE
+    if not target.is_here:
+        return f"AOTInductor compiles for the CPU that it runs on: build on {target.name} itself"
+    if find_torch() is None:
+        return INSTALL
+    return None if find_compiler() else NO_COMPILER
+
+
+def find_torch() -> str | None:
+    """The version of torch without its build ("2.13.0", not "2.13.0+cpu"); None where it is not installed."""
+    try:
+        return version("torch").partition("+")[0]
+    except PackageNotFoundError:
+        return None
+
+
+def find_compiler() -> str | None:
+    """The C++ compiler that CXX names, else the first of COMPILERS on PATH; None where there is none."""
+    named = os.environ.get("CXX")
+    return next((found for name in ((named,) if named else COMPILERS) if (found := shutil.which(name))), None)
+
+
+def is_transformer(info: SourceInfo) -> bool:
+    """Whether it is known to be one."""
+    return info.geometry is not None or info.task in TEXT_TASKS
+
+
+def has_bf16(target: Target) -> bool:
+    """Whether PyTorch's products in bf16 are computed by hardware there."""
+    return bool(BF16_FLAGS.intersection(target.isa))
+
+
+def make_step(recipe: Recipe, target: Target) -> PassStep:
+    """The compiler's step. It names the CPU's flags because the artifact is for a CPU that has them all."""
+    return PassStep(COMPILE, {"precision": recipe.precision, "isa": target.isa})

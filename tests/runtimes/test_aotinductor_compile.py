@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import json
+import sys
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+
+from packc.candidate import PassStep
+from packc.errors import PackError
+from packc.ingest.inspect import inspect_source
+from packc.ingest.load_source import load_source
+from packc.runtimes import aotinductor_compile
+from packc.runtimes import aotinductor_engine as engine
+from packc.runtimes.aotinductor_compile import cast_module, compile_model
+from packc.runtimes.compile import CompileRequest
+from packc.spec.model import ModelSection
+
+GENERATOR = np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the compiler and the loader of factories set for their own process."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for name in ("TORCHINDUCTOR_CACHE_DIR", "CXX"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_the_package_answers_as_its_source_for_any_batch(
+    scorer_request: CompileRequest, scorer_package: Path, rows: int
+) -> None:
+    assert scorer_request.info is not None
+    source = load_source(scorer_request.info, scorer_request.search_path)
+    feed = {"features": GENERATOR.normal(size=(rows, 8)).astype(np.float32), "shift": np.full(rows, 10)}
+    answer, wanted = engine.run(engine.load(str(scorer_package), {}, 1), feed), source.answer(feed)
+    assert {name: array.dtype for name, array in answer.items()} == {name: a.dtype for name, a in wanted.items()}
+    np.testing.assert_allclose(answer["scores"], wanted["scores"], atol=0.03)
+    np.testing.assert_array_equal(answer["best"], answer["scores"].argmax(1) + 10)
+    assert np.any(answer["scores"] != wanted["scores"]), "it is in bf16"
+
+
+def test_it_says_what_it_needs_and_keeps_nothing_of_the_build(scorer_package: Path) -> None:
+    with zipfile.ZipFile(scorer_package) as archive:
+        facts = json.loads(archive.read(next(n for n in archive.namelist() if n.endswith("wrapper_metadata.json"))))
+        library = archive.read(next(name for name in archive.namelist() if name.endswith(".so")))
+    assert facts["pack.torch"] == torch.__version__.partition("+")[0]
+    assert json.loads(facts["pack.inputs"]) == ["features", "shift"]
+    assert json.loads(facts["pack.outputs"]) == ["scores", "best"]
+    assert str(scorer_package.parent).encode() not in library
+    assert [path.name for path in scorer_package.parent.iterdir()] == ["model.pt2"]
+
+
+def test_threads_are_no_constant_of_the_code(scorer_package: Path) -> None:
+    with zipfile.ZipFile(scorer_package) as archive:
+        code = b"".join(archive.read(name) for name in archive.namelist() if name.endswith(".cpp"))
+    assert b"num_threads(" not in code
+
+
+def test_fused_attention_is_taken_where_the_model_has_it(
+    tiny_bert_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = inspect_source(ModelSection(name="m", source=str(tiny_bert_dir)))
+    request = CompileRequest("", Path(), PassStep("torch"), None, Path(), tmp_path, info)
+    reference, remarks = aotinductor_compile._load(request)
+    assert (reference.module.model.config._attn_implementation, remarks) == ("sdpa", ())
+    loaded = []
+
+    def load(info: object, search_path: object, attention: str) -> object:
+        loaded.append(attention)
+        if attention == "sdpa":
+            raise ValueError("Tiny does not support `torch.nn.functional.scaled_dot_product_attention` yet")
+        return reference
+
+    monkeypatch.setattr(aotinductor_compile, "load_source", load)
+    assert "separate operators" in aotinductor_compile._load(request)[1][0]
+    assert loaded == ["sdpa", "eager"]
+
+
+def test_a_precision_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(PackError, match="precision=int8: there are only precision=fp32 and precision=bf16"):
+        cast_module(torch.nn.Identity(), "int8")
+
+
+def test_without_a_source_there_is_nothing_to_compile(scorer_request: CompileRequest) -> None:
+    with pytest.raises(PackError, match="the request names none"):
+        compile_model(replace(scorer_request, info=None))
+
+
+def test_what_torch_cannot_compile_is_one_line(scorer_request: CompileRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(reference: object) -> object:
+        raise RuntimeError("Unsupported operator\n  frobnicate")
+
+    monkeypatch.setattr(aotinductor_compile, "trace_module", fail)
+    with pytest.raises(PackError, match="AOTInductor failed: RuntimeError: Unsupported operator frobnicate"):
+        compile_model(scorer_request)

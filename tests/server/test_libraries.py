@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from packc.cache import Cache
+from packc.errors import MissingError
+from packc.server import libraries
+from packc.server.environment import Origin, Server
+from packc.server.install import LIBRARIES
+from packc.server.libraries import add_libraries, find_requirements
+
+NEEDS = 'backend: "python"\nparameters {{ key: "requirement" value {{ string_value: "{}" }} }}'.format
+
+
+def write_repository(folder: Path, *requirements: str) -> Path:
+    for i, requirement in enumerate(requirements):
+        (folder / f"m{i}").mkdir(parents=True)
+        (folder / f"m{i}" / "config.pbtxt").write_text(NEEDS(requirement) if requirement else 'backend: "python"')
+    return folder
+
+
+def make_server(tmp_path: Path, origin: Origin = "own") -> Server:
+    binaries = tmp_path / "venv" / "bin"
+    binaries.mkdir(parents=True)
+    (binaries / "python").symlink_to(sys.executable)
+    return Server(tmp_path / "tritonserver", tmp_path, None, {"PATH": f"{binaries}:/bin"}, origin)
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What pip was told."""
+    seen: list[list[str]] = []
+    monkeypatch.setattr(libraries, "run_installer", lambda command, what: seen.append(command))
+    monkeypatch.setenv("TORCH_FLAGS", "--index-url 'https://here/cpu'")
+    return seen
+
+
+def test_torch_is_installed_once_and_only_where_a_model_needs_it(tmp_path: Path, commands: list[list[str]]) -> None:
+    server, cache = make_server(tmp_path), Cache(tmp_path / "cache")
+    assert add_libraries(server, write_repository(tmp_path / "plain", ""), cache) is server
+    repository = write_repository(tmp_path / "torch", "", "torch==2.13.0", "torch==2.13.0")
+    first, again = add_libraries(server, repository, cache), add_libraries(server, repository, cache)
+    assert first == again
+    (command,) = commands
+    assert command[0] == str(tmp_path / "venv" / "bin" / "python")
+    assert command[-3:] == ["--index-url", "https://here/cpu", "torch==2.13.0"]
+    assert Path(first.variables[LIBRARIES]).is_dir()
+    assert first.variables["PATH"] == server.variables["PATH"]
+
+
+def test_another_version_is_another_installation(tmp_path: Path, commands: list[list[str]]) -> None:
+    server, cache = make_server(tmp_path), Cache(tmp_path / "cache")
+    for version in ("2.13.0", "2.14.0"):
+        add_libraries(server, write_repository(tmp_path / version, f"torch=={version}"), cache)
+    assert [command[-1] for command in commands] == ["torch==2.13.0", "torch==2.14.0"]
+
+
+def test_a_server_of_the_users_own_is_left_alone(tmp_path: Path, commands: list[list[str]]) -> None:
+    server = make_server(tmp_path, "PATH")
+    assert add_libraries(server, write_repository(tmp_path / "torch", "torch==2.13.0"), Cache(tmp_path)) is server
+    assert commands == []
+
+
+@pytest.mark.parametrize("text", ["evil", "torch", "torch==2.13.0 evil", "torch @ https://evil/x.whl", "--pre"])
+def test_nothing_but_a_version_of_torch_is_ever_installed(tmp_path: Path, text: str) -> None:
+    assert find_requirements(write_repository(tmp_path, text)) == ()
+
+
+def test_a_failed_installation_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(command: list[str], what: str) -> None:
+        raise MissingError(f"could not {what}")
+
+    monkeypatch.setattr(libraries, "run_installer", fail)
+    cache = Cache(tmp_path / "cache")
+    with pytest.raises(MissingError, match=r"could not install torch==2\.13\.0"):
+        add_libraries(make_server(tmp_path), write_repository(tmp_path / "torch", "torch==2.13.0"), cache)
+    assert cache.entries() == []
