@@ -45,7 +45,11 @@ CORE = {
     "typing_inspection",
 }
 
-STARTED_ELSEWHERE = ("packc.server.backends", *(f"packc.runtimes.{runtime.engine.stem}" for runtime in RUNTIMES))
+STARTED_ELSEWHERE = (
+    "packc.server.backends",
+    "packc.package.pipelines.engine_model",
+    *(f"packc.runtimes.{runtime.engine.stem}" for runtime in RUNTIMES),
+)
 """Code that runs in another environment: Triton's Python backend and job bundles import it, not pack."""
 
 

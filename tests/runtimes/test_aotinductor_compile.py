@@ -66,6 +66,13 @@ def test_threads_are_no_constant_of_the_code(scorer_package: Path) -> None:
     assert b"num_threads(" not in code
 
 
+def test_weights_are_packed_in_bf16_alone(scorer_request: CompileRequest) -> None:
+    assert scorer_request.info is not None
+    reference = load_source(scorer_request.info, scorer_request.search_path)
+    frozen = [aotinductor_compile.make_settings(reference, p, "2.13.0", [])["freezing"] for p in ("fp32", "bf16")]
+    assert frozen == [False, True]
+
+
 def test_fused_attention_is_taken_where_the_model_has_it(
     tiny_bert_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

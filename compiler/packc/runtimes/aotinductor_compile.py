@@ -39,7 +39,8 @@ def compile_model(request: CompileRequest) -> tuple[str, ...]:
         import torch
 
         reference, remarks = _load(request)
-        reference = replace(reference, module=cast_module(reference.module, str(options["precision"])))
+        precision = str(options["precision"])
+        reference = replace(reference, module=cast_module(reference.module, precision))
         isa = list(_as_tuple(options["isa"]))
         version = torch.__version__.partition("+")[0]
         try:
@@ -48,7 +49,7 @@ def compile_model(request: CompileRequest) -> tuple[str, ...]:
                 torch._inductor.aoti_compile_and_package(
                     program,
                     package_path=str(request.out / MODEL_FILE),
-                    inductor_configs=make_settings(reference, version, isa),
+                    inductor_configs=make_settings(reference, precision, version, isa),
                 )
         except Exception as error:
             raise PackError(
@@ -58,10 +59,14 @@ def compile_model(request: CompileRequest) -> tuple[str, ...]:
     return (*remarks, f"torch: runs in torch {version} alone, on CPUs with {', '.join(isa) or 'the same flags'}")
 
 
-def make_settings(reference: TorchReference, version: str, isa: list[str]) -> dict[str, Any]:
-    """Of the compiler: packed constant weights, threads left open, and the names that the engine needs."""
+def make_settings(reference: TorchReference, precision: str, version: str, isa: list[str]) -> dict[str, Any]:
+    """Of the compiler: threads left open, the names that the engine needs, and weights packed where that pays.
+
+    Frozen weights go to oneDNN's kernels, which bf16 needs. In fp32 MKL's are faster: all-MiniLM-L6-v2 takes 0.85, 0.70
+    and 0.67 x the time with them (1 x 32, 1 x 128, 16 x 128 tokens; CPU time of one thread, AVX2).
+    """
     return {
-        "freezing": True,
+        "freezing": precision == "bf16",
         "cpp.dynamic_threads": True,  # the number of threads is the server's to choose, not a constant of the code
         "compile_threads": 1,  # no pool of processes that would outlive a killed build
         "aot_inductor.check_lowerbound": False,  # a batch or text of one is traced as two, and fits all the same
