@@ -67,6 +67,16 @@ def test_merge_attention_says_lengths_in_int32_or_lengths_and_starts(tmp_path: P
         assert found.tolist() == expected
 
 
+def test_merge_attention_leaves_padding_that_comes_first_where_masks_stay_as_they_are(tmp_path: Path) -> None:
+    model, lengths = make_masked(tmp_path), make_masked(tmp_path)
+    x, mask = random_weights(2, 5, 8), np.array([[1, 1, 1, 1, 1], [0, 0, 1, 1, 1]])
+    before = run_model(model, x=x, mask=mask)[0]
+    apply_pass(MergeAttention(), model, make_context(tmp_path, mask="bias"))
+    np.testing.assert_allclose(run_model(model, x=x, mask=mask)[0], before, atol=1e-5)
+    apply_pass(MergeAttention(), lengths, make_context(tmp_path, mask="lengths"))
+    assert np.abs(run_model(lengths, x=x, mask=mask)[0] - before).max() > 0.01
+
+
 def test_merge_attention_without_mask_keeps_biases_and_the_scale(tmp_path: Path) -> None:
     model = parse_graph(UNMASKED, WEIGHTS, opset=23)
     x = random_weights(2, 5, 8)
@@ -103,7 +113,7 @@ def test_merge_attention_leaves_causal_attention_alone(tmp_path: Path) -> None:
 
 
 def test_merge_attention_refuses_another_form_of_mask(tmp_path: Path) -> None:
-    with pytest.raises(PassError, match="mask is lengths or starts, not 'ends'"):
+    with pytest.raises(PassError, match="mask is lengths or starts or bias, not 'ends'"):
         MergeAttention().apply(make_masked(tmp_path), make_context(tmp_path, mask="ends"))
 
 

@@ -24,6 +24,7 @@ from packc.passes.probe_values import find_padding_mask, hides_nothing
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+FORMS = ("lengths", "starts", "bias")
 MASK = 3
 """Input of the standard Attention that is added to the scores."""
 
@@ -31,7 +32,8 @@ MASK = 3
 class MergeAttention:
     """No Attention of the standard domain is left that has one row a token, heads side by side.
 
-    `mask` is how lengths are told: "lengths" [batch], or "starts" [3 batch + 2], where each text begins as well.
+    `mask` is how lengths are told: "lengths" [batch], or "starts" [3 batch + 2], where each text begins as well. "bias"
+    leaves masks as they are, for padding that comes first, and takes kernels that are slower.
     """
 
     name = "merge_attention"
@@ -90,8 +92,8 @@ class _Merger:
     """Makes each mask and each packed weight once."""
 
     def __init__(self, model: ir.Model, form: str) -> None:
-        if form not in ("lengths", "starts"):
-            raise PassError(f"merge_attention: mask is lengths or starts, not {form!r}")
+        if form not in FORMS:
+            raise PassError(f"merge_attention: mask is {' or '.join(FORMS)}, not {form!r}")
         self._model, self._form = model, form
         self._masks: dict[ir.Value, _Mask] = {}
         self._lengths: dict[ir.Value, ir.Value] = {}
@@ -104,7 +106,7 @@ class _Merger:
         if bias not in self._masks:
             if hides_nothing(self._model, bias):
                 return None
-            source = find_padding_mask(self._model, bias)
+            source = None if self._form == "bias" else find_padding_mask(self._model, bias)
             self._masks[bias] = _Mask(None, bias) if source is None else _Mask(self._count(source), None)
         return self._masks[bias]
 
