@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from packc.data.workload import list_request_lengths
 from packc.driver.curves import find_curve
 from packc.driver.packing import Packing, pack_candidate
+from packc.host import count_cores
 from packc.package.pipelines.batches import cut_batches
 from packc.package.pipelines.choice import ChosenPipeline
 from packc.promises import format_figure
@@ -117,7 +118,7 @@ class WayFinder:
     def _ground(self) -> Ground:
         return Ground(
             spec=self._spec,
-            cores=self._packing.inputs.target.units,
+            cores=self._count_cores(),
             load=self._load,
             plans=self._list_plans,
             times=self._find_times,
@@ -125,6 +126,11 @@ class WayFinder:
             serve=self._serve if self._packing.options.verify else None,
             is_over=lambda: self._packing.limit.is_over,
         )
+
+    def _count_cores(self) -> int:
+        """Those that requests are read, tokenized and sent by: the host's, whatever computes the model."""
+        target = self._packing.inputs.target
+        return target.units if target.kind == "cpu" else count_cores()
 
     def _find_times(self, way: Way) -> ServiceTimes | None:
         key = (way.candidate, way.plan.threads)
