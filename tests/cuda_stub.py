@@ -94,8 +94,11 @@ class StubSession:
     def get_providers(self) -> list[str]:
         return list(self.ort.providers)
 
+    def get_inputs(self) -> list[SimpleNamespace]:
+        return [SimpleNamespace(name="x", type="tensor(float)", shape=["batch", "width"])]
+
     def get_outputs(self) -> list[SimpleNamespace]:
-        return [SimpleNamespace(name="y")]
+        return [SimpleNamespace(name="y", type="tensor(float)", shape=["batch", "width"])]
 
     def io_binding(self) -> Binding:
         return Binding()

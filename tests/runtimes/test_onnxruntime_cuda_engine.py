@@ -54,6 +54,14 @@ def test_shapes_beyond_the_limit_run_without_a_graph(ort: StubOrt, monkeypatch: 
     assert ort.runs == ["-1", "1", "1", "-1", "-1"]
 
 
+def test_buffers_of_many_shapes_are_given_up_again(ort: StubOrt, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "MOST_SHAPES", 2)
+    session = engine.load("m", {"graph": True}, threads=1)
+    for rows in (1, 1, 2, 3, 4, 5):
+        engine.run(session, make_input(rows))
+    assert [dict(bound.inputs)["x"].buffer.shape[0] for bound in session.bound.values()] == [1, 4, 5]
+
+
 def test_answers_are_not_overwritten_by_the_next_call(ort: StubOrt) -> None:
     session = engine.load("m", {"graph": True}, threads=1)
     first, *_ = [engine.run(session, make_input(1, value))["y"] for value in (1.0, 2.0, 3.0)]
@@ -83,6 +91,22 @@ def test_describe_leaves_out_what_the_system_does_not_tell(ort: StubOrt, monkeyp
 
     monkeypatch.setattr(engine.ctypes, "CDLL", refuse)
     assert engine.describe(engine.load("m", {}, 1)) == {"onnxruntime-gpu": "1.0", "device": "an NVIDIA GPU"}
+
+
+def test_what_a_session_takes_of_the_gpus_memory(ort: StubOrt, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = iter([10 * 2**30, 9 * 2**30, None])
+    monkeypatch.setattr(engine, "read_free_bytes", lambda device: next(free))
+    session = engine.load("m", {}, 1)
+    assert engine.device_memory_mib(session) == 1024
+    assert engine.device_memory_mib(session) is None
+
+
+def test_without_a_driver_nobody_knows_the_memory(ort: StubOrt, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: str) -> None:
+        raise OSError(name)
+
+    monkeypatch.setattr(engine.ctypes, "CDLL", refuse)
+    assert engine.device_memory_mib(engine.load("m", {}, 1)) is None
 
 
 def test_the_engine_imports_only_what_a_device_has() -> None:

@@ -9,7 +9,7 @@ from packc.cache import Cache
 from packc.errors import MissingError
 from packc.server import libraries
 from packc.server.environment import Origin, Server
-from packc.server.install import LIBRARIES
+from packc.server.install import LIBRARIES, NUMPY
 from packc.server.libraries import add_libraries, find_requirements
 
 NEEDS = 'backend: "python"\nparameters {{ key: "requirement" value {{ string_value: "{}" }} }}'.format
@@ -51,6 +51,13 @@ def test_torch_is_installed_once_and_only_where_a_model_needs_it(tmp_path: Path,
     assert first.variables["PATH"] == server.variables["PATH"]
 
 
+def test_onnxruntime_for_gpus_comes_with_the_servers_numpy(tmp_path: Path, commands: list[list[str]]) -> None:
+    repository = write_repository(tmp_path / "gpu", "onnxruntime-gpu[cuda,cudnn]==1.26.0")
+    add_libraries(make_server(tmp_path), repository, Cache(tmp_path / "cache"))
+    assert commands[0][-2:] == [NUMPY, "onnxruntime-gpu[cuda,cudnn]==1.26.0"]
+    assert "--index-url" not in commands[0]
+
+
 def test_another_version_is_another_installation(tmp_path: Path, commands: list[list[str]]) -> None:
     server, cache = make_server(tmp_path), Cache(tmp_path / "cache")
     for version in ("2.13.0", "2.14.0"):
@@ -64,8 +71,10 @@ def test_a_server_of_the_users_own_is_left_alone(tmp_path: Path, commands: list[
     assert commands == []
 
 
-@pytest.mark.parametrize("text", ["evil", "torch", "torch==2.13.0 evil", "torch @ https://evil/x.whl", "--pre"])
-def test_nothing_but_a_version_of_torch_is_ever_installed(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    "text", ["evil", "torch", "torch==2.13.0 evil", "torch @ https://evil/x.whl", "--pre", "onnxruntime-gpu"]
+)
+def test_nothing_but_a_known_library_of_one_version_is_ever_installed(tmp_path: Path, text: str) -> None:
     assert find_requirements(write_repository(tmp_path, text)) == ()
 
 

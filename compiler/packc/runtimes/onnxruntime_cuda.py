@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
 from packc.candidate import Candidate, OptionValue, PassStep, Rejection
-from packc.ingest.source import SourceInfo
+from packc.ingest.source import SourceInfo, TextPreprocessing
 from packc.runtimes.onnxruntime import TEXT_TASKS
 from packc.target import Target
 from packc.tensors import Precision
@@ -19,6 +19,7 @@ FUSED = (*CLEAN, PassStep("fuse_layer_norm"), PassStep("fuse_gelu"), PassStep("f
 EMBEDDINGS = PassStep("merge_embeddings")
 LENGTHS = PassStep("merge_attention", {"mask": "lengths"})
 STARTS = PassStep("merge_attention", {"mask": "starts"})
+MASK_AS_IT_IS = {"mask": "bias"}
 ELEMENTWISE = (PassStep("merge_skip_norm"), PassStep("merge_bias_gelu"))
 MERGED = (*FUSED, EMBEDDINGS, LENGTHS, *ELEMENTWISE)
 FP16 = PassStep("cast_fp16")
@@ -57,6 +58,7 @@ def _is_other(info: SourceInfo) -> bool:
 GRAPH: Mapping[str, OptionValue] = {"graph": True}
 
 RECIPES = (
+    Recipe("onnxruntime-cuda-tf32", "tf32", _is_any, (), {"tf32": True}),
     Recipe("onnxruntime-cuda-fp32", "fp32", _is_any, (), {}),
     Recipe("onnxruntime-cuda-fp32-fused", "fp32", _is_transformer, MERGED, GRAPH),
     Recipe("onnxruntime-cuda-fp32-fused", "fp32", _is_other, CLEAN, GRAPH),
@@ -74,40 +76,64 @@ RECIPES = (
     Recipe("onnxruntime-cuda-fp16", "fp16", _is_other, (*CLEAN, FP16), GRAPH),
     Recipe("onnxruntime-cuda-fp16-nhwc", "fp16", _is_other, (*CLEAN, FP16), {"nhwc": True, **GRAPH}),
 )
-"""In the order of a plan, the baseline first: the graph as it was exported, kernel by kernel, without tf32."""
+"""In the order of a plan, the baseline first: the exported graph under ONNX Runtime's own options, which compute fp32
+products in tf32 where the GPU has it. `onnxruntime-cuda-fp32` is the same without tf32: the baseline of older GPUs."""
 
 NO_RECIPE: tuple[Precision, ...] = ("fp8", "int8", "int4")
 
 PROVIDER_OPTIONS = {"tf32": "use_tf32", "nhwc": "prefer_nhwc"}
 """Options of sessions -> those of the provider in a configuration."""
 GRAPH_PARAMETER = "pack_cuda_graph"
+LENGTH_MULTIPLE = 16
+"""A CUDA graph is of one shape, so lengths have to repeat. Not measured; tiles of tensor cores are 8 or 16 long."""
+
+
+PADS_LEFT = "the tokenizer pads on the left, and where texts begin is told from lengths: padding has to come last"
+
+
+def pads_left(info: SourceInfo) -> bool:
+    """Whether texts of one batch are filled up at their beginning, so that a length does not tell what to look at."""
+    return isinstance(info.preprocessing, TextPreprocessing) and info.preprocessing.pads_left
+
+
+def _keep_mask(recipe: Recipe) -> Recipe:
+    """The recipe with attention that takes any mask, in slower kernels."""
+    any_mask = PassStep(LENGTHS.name, MASK_AS_IT_IS)
+    return replace(recipe, passes=tuple(any_mask if step == LENGTHS else step for step in recipe.passes))
 
 
 class OnnxRuntimeCuda:
     """ONNX Runtime's CUDA provider."""
 
     name = "onnxruntime-cuda"
-    library = "onnxruntime"
-    requirement = "onnxruntime-gpu>=1.23"
+    library = "onnxruntime-gpu"
+    device: Literal["cpu", "gpu"] = "gpu"
+    requirement = "onnxruntime-gpu[cuda,cudnn]>=1.23"
     compiler = None
     reads: Literal["graph", "source"] = "graph"
-    server_requirement = "onnxruntime-gpu>=1.23"
-    length_multiple = 1
+    length_multiple = LENGTH_MULTIPLE
     engine = Path(__file__).with_name("onnxruntime_cuda_engine.py")
     model_filename = "model.onnx"
+
+    @property
+    def server_requirement(self) -> str:
+        """With CUDA and cuDNN of pip's, as servers need not have those that it was built with."""
+        installed = self.versions().get("onnxruntime-gpu")
+        return f"onnxruntime-gpu[cuda,cudnn]=={installed}" if installed else self.requirement
 
     def candidates(
         self, info: SourceInfo, target: Target, precisions: tuple[Precision, ...]
     ) -> tuple[tuple[Candidate, ...], tuple[Rejection, ...]]:
         if target.kind != "cuda":
             return (), ()  # nobody misses an NVIDIA runtime on another device
-        offered = tuple(
-            Candidate(recipe.id, self.name, recipe.precision, recipe.passes, session=recipe.session)
-            for recipe in RECIPES
-            if recipe.precision in precisions and recipe.fits(info)
-        )
+        fitting = [recipe for recipe in RECIPES if recipe.precision in precisions and recipe.fits(info)]
         why = "pack has no recipe for it with ONNX Runtime's CUDA provider"
-        return offered, tuple(Rejection(f"{self.name}-{p}", why) for p in precisions if p in NO_RECIPE)
+        refused = [Rejection(f"{self.name}-{p}", why) for p in precisions if p in NO_RECIPE]
+        if pads_left(info):
+            refused += [Rejection(recipe.id, PADS_LEFT) for recipe in fitting if STARTS in recipe.passes]
+            fitting = [_keep_mask(recipe) for recipe in fitting if STARTS not in recipe.passes]
+        offered = (Candidate(r.id, self.name, r.precision, r.passes, session=r.session) for r in fitting)
+        return tuple(offered), tuple(refused)
 
     def on_request(self, info: SourceInfo) -> Mapping[str, str]:
         return {}
@@ -118,7 +144,8 @@ class OnnxRuntimeCuda:
     def configure_triton(self, config: Any, options: Mapping[str, OptionValue], threads: int) -> None:
         """Provider options go through the accelerator "cuda", as the backend's README has it. CUDA graphs do not: the
         native backend binds other buffers in each request, and a graph would replay the old ones. The parameter
-        GRAPH_PARAMETER asks the Python-based backend of pack for them; the native one does not read it."""
+        GRAPH_PARAMETER asks the Python-based backend of pack for them, and "requirement" tells what that one needs; the
+        native one reads neither."""
         config.backend = "onnxruntime"
         config.default_model_filename = self.model_filename
         config.parameters["intra_op_thread_count"].string_value = str(threads)
@@ -126,6 +153,7 @@ class OnnxRuntimeCuda:
         accelerator = config.optimization.execution_accelerators.gpu_execution_accelerator.add(name="cuda")
         for ours, theirs in PROVIDER_OPTIONS.items():
             accelerator.parameters[theirs] = "1" if options.get(ours, False) else "0"
+        config.parameters["requirement"].string_value = self.server_requirement
         if options.get("graph", False):
             config.parameters[GRAPH_PARAMETER].string_value = "1"
 

@@ -28,6 +28,9 @@ MOST_GRAPHS = 64
 PROVIDER_OPTIONS = {"tf32": "use_tf32", "graph": "enable_cuda_graph", "nhwc": "prefer_nhwc"}
 """Options of `load` -> those of the provider; all are off where they are not given."""
 
+MOST_SHAPES = 256
+"""Shapes that buffers are kept for, at most, beside those of recorded graphs."""
+
 Inputs = Mapping[str, Any]
 
 
@@ -50,25 +53,33 @@ class Session:
     device: int
     is_graph: bool
     outputs: list[str]
+    free_bytes: int | None
+    """Of the device's memory before the model was loaded; None where the driver does not say."""
     bound: dict[tuple[Any, ...], Bound] = field(default_factory=dict)
     graphs: int = 0
 
 
 def load(model: str, options: Mapping[str, Any], threads: int) -> Session:
-    """A session on the first GPU that this process may use, or on the one that `device` numbers.
-
-    Options, all false by default: `tf32` computes fp32 products with 10 bits of mantissa; `graph` records CUDA graphs;
-    `nhwc` lays convolutions out with the channels last. Raises RuntimeError where there is no GPU, or a CUDA graph was
-    asked for and some operator would run elsewhere.
-    """
-    if hasattr(ort, "preload_dlls"):
-        ort.preload_dlls()  # CUDA and cuDNN of pip's packages, where the system has none
-    device = int(options.get("device", 0))
+    """A session with `threads` threads of the host, and the options of `open_session`."""
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = threads
     settings.inter_op_num_threads = 1
     settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     settings.log_severity_level = LOG_ERRORS_ONLY
+    return open_session(model, settings, options)
+
+
+def open_session(model: str, settings: Any, options: Mapping[str, Any]) -> Session:
+    """A session with these SessionOptions on the first GPU that this process may use, or the one `device` numbers.
+
+    Options, all false by default: `tf32` computes fp32 products with 10 bits of mantissa, as ONNX Runtime does where
+    nobody says otherwise; `graph` records CUDA graphs; `nhwc` lays convolutions out with the channels last. Raises
+    RuntimeError where there is no GPU, or a CUDA graph was asked for and some operator would run elsewhere.
+    """
+    if hasattr(ort, "preload_dlls"):
+        ort.preload_dlls()  # CUDA and cuDNN of pip's packages, where the system has none
+    device = int(options.get("device", 0))
+    free_bytes = read_free_bytes(device)
     provider = {theirs: "1" if options.get(ours, False) else "0" for ours, theirs in PROVIDER_OPTIONS.items()}
     providers = [(PROVIDER, {"device_id": str(device), **provider}), "CPUExecutionProvider"]
     is_graph = bool(options.get("graph", False))
@@ -84,7 +95,7 @@ def load(model: str, options: Mapping[str, Any], threads: int) -> Session:
             f"onnxruntime {ort.__version__} could not use a GPU (its providers: {have}): it needs onnxruntime-gpu, "
             "an NVIDIA driver, and CUDA and cuDNN of the versions that it was built with"
         )
-    return Session(session, device, is_graph, [output.name for output in session.get_outputs()])
+    return Session(session, device, is_graph, [output.name for output in session.get_outputs()], free_bytes)
 
 
 def run(session: Session, inputs: Inputs) -> dict[str, Any]:
@@ -92,6 +103,7 @@ def run(session: Session, inputs: Inputs) -> dict[str, Any]:
     key = tuple((name, array.shape, array.dtype.str) for name, array in sorted(inputs.items()))
     bound = session.bound.get(key)
     if bound is None:
+        forget_oldest(session)
         bound = session.bound[key] = bind_inputs(session, inputs)
     else:
         for name, value in bound.inputs.items():
@@ -101,6 +113,13 @@ def run(session: Session, inputs: Inputs) -> dict[str, Any]:
     session.model.run_with_iobinding(bound.binding, bound.options)
     values = bound.outputs or dict(zip(session.outputs, bound.binding.get_outputs(), strict=True))
     return {name: value.numpy() for name, value in values.items()}
+
+
+def forget_oldest(session: Session) -> None:
+    """Makes room for the buffers of one more shape; those of a recorded graph stay, as it reads and writes them."""
+    loose = [key for key, bound in session.bound.items() if not bound.outputs]
+    if len(loose) >= MOST_SHAPES:
+        del session.bound[loose[0]]
 
 
 def bind_inputs(session: Session, inputs: Inputs) -> Bound:
@@ -157,6 +176,35 @@ def describe(session: Session) -> dict[str, str]:
     except (OSError, IndexError, StopIteration):  # what a system does not tell is left out
         pass
     return facts
+
+
+def device_memory_mib(session: Session) -> float | None:
+    """What the device's free memory has lost since before the model was loaded: weights, workspace and graphs.
+
+    ONNX Runtime keeps what it once took, so at the end of a job this is the most that the model had; another process
+    that takes or frees memory meanwhile counts too. The CUDA context itself does not. None where the driver is silent.
+    """
+    free_bytes = read_free_bytes(session.device)
+    if free_bytes is None or session.free_bytes is None:
+        return None
+    return max(0, session.free_bytes - free_bytes) / 2**20
+
+
+def read_free_bytes(device: int) -> int | None:
+    """Free memory of the device, by its driver, in the context that ONNX Runtime uses too."""
+    try:
+        cuda = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return None
+    handle, context = ctypes.c_int(), ctypes.c_void_p()
+    free, total = ctypes.c_size_t(), ctypes.c_size_t()
+    if cuda.cuInit(0) or cuda.cuDeviceGet(ctypes.byref(handle), device):
+        return None
+    if cuda.cuDevicePrimaryCtxRetain(ctypes.byref(context), handle) or cuda.cuCtxPushCurrent_v2(context):
+        return None
+    failed = cuda.cuMemGetInfo_v2(ctypes.byref(free), ctypes.byref(total))
+    cuda.cuCtxPopCurrent_v2(ctypes.byref(context))
+    return None if failed else free.value
 
 
 def first_line(error: Exception) -> str:

@@ -1,8 +1,9 @@
 """Gives pack's own server the Python libraries that the models of one repository need and it lacks.
 
-A model says so in its configuration, `parameters { key: "requirement" }`, as pip writes it. torch alone is taken at its
-word, and installed apart from the server, once for each version, since it is large and few packages need it. A server
-that is the user's own has what the user gave it.
+A model says so in its configuration, `parameters { key: "requirement" }`, as pip writes it. torch and onnxruntime-gpu
+alone are taken at their word, and installed apart from the server, once for each version, since they are large and few
+packages need them. They go before what the server has, so numpy, which onnxruntime-gpu brings, is of the server's own
+version. A server that is the user's own has what the user gave it.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from packc.cache import Cache, cache_key
 from packc.errors import PackError
 from packc.package.lint.repository import read_repository
 from packc.server.environment import Server
-from packc.server.install import LIBRARIES, run_installer
+from packc.server.install import LIBRARIES, NUMPY, run_installer
 
 log = logging.getLogger(__name__)
 
 PARAMETER = "requirement"
-KNOWN = re.compile(r"torch==\d+(\.\d+)*")
+KNOWN = re.compile(r"torch==\d+(\.\d+)*|onnxruntime-gpu\[cuda,cudnn\]==\d+(\.\d+)*")
 CACHE_KIND = "libraries"
 INDEX_FLAGS = "TORCH_FLAGS"
 """Environment variable: where pip finds torch, if not where it looks by itself; the Makefile's of that name."""
@@ -65,6 +66,8 @@ def _install(folder: Path, python: Path, requirements: Sequence[str]) -> None:
     log.info("installing %s for the Triton server, once", ", ".join(requirements))
     started = time.monotonic()
     pip = [str(python), "-m", "pip", "install", "--quiet", "--no-input", "--only-binary", ":all:"]
-    flags = shlex.split(os.environ.get(INDEX_FLAGS, ""))
-    run_installer([*pip, "--target", str(folder), *flags, *requirements], f"install {' '.join(requirements)}")
+    is_torch = any(requirement.startswith("torch==") for requirement in requirements)
+    extra = shlex.split(os.environ.get(INDEX_FLAGS, "")) if is_torch else [NUMPY]
+    what = f"install {' '.join(requirements)}"
+    run_installer([*pip, "--target", str(folder), *extra, *requirements], what)
     log.info("installed (%.0f s)", time.monotonic() - started)
