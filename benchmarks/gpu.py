@@ -42,7 +42,8 @@ from packc.target_profiles import find_target
 from packc.tensors import Precision
 
 RESULTS = Path(__file__).resolve().parent / "results"
-BASELINE = "onnxruntime-cuda-fp32"
+BASELINE = "ONNX Runtime CUDA, as exported, its own options"
+"""Plain `InferenceSession(...).run(...)`: products in tf32, which is its default, and no option of pack's."""
 PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "bf16", "fp16")
 LEAST_CALLS, LEAST_S = 20, 0.15
 WARMUP = 10
@@ -102,12 +103,13 @@ def compare(model: GpuModel, rounds: int, skip_compile: bool) -> tuple[str, dict
             except Exception as error:
                 log(f"left out: {name}: {type(error).__name__}: {str(error).splitlines()[0]}")
         versions = dict(engine.describe(next(iter(sessions.values()))))
+        plain = open_plain(Path(folder) / "exported.onnx")
         reference = encoder.cuda()
         tables = []
         for shape in model.shapes:
             inputs = model.draw(*shape)
             expected = call_torch(reference, inputs, torch.float32)
-            rows = [*list_engines(engine, sessions, inputs, expected)]
+            rows = [time_plain(plain, inputs, expected), *list_engines(engine, sessions, inputs, expected)]
             rows += list_torch(model, encoder, inputs, expected, skip_compile)
             time_rows(rows, rounds)
             tables.append((describe_shape(*shape), rows))
@@ -157,6 +159,34 @@ def load_engine() -> ModuleType:
     sys.modules["engine"] = engine
     spec.loader.exec_module(engine)
     return engine
+
+
+def open_plain(graph: Path) -> Any:
+    """The session that everybody would write; load_engine() has loaded CUDA's libraries before."""
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(graph, providers=["CUDAExecutionProvider", "CPUExecutionProvider"])
+
+
+def time_plain(session: Any, inputs: Arrays, expected: np.ndarray) -> Row:
+    """Its `work` has inputs on the device, and outputs that the provider allocates there."""
+    import onnxruntime
+
+    binding = session.io_binding()
+    for name, array in inputs.items():
+        binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(array, "cuda", 0))
+    names = [output.name for output in session.get_outputs()]
+    for name in names:
+        binding.bind_output(name, "cuda", 0)
+    for _ in range(WARMUP):
+        answers = dict(zip(names, session.run(names, inputs), strict=True))
+        session.run_with_iobinding(binding)
+    return Row(
+        BASELINE,
+        lambda: session.run(names, inputs),
+        lambda: session.run_with_iobinding(binding),
+        measure_error(answers["answer"], expected),
+    )
 
 
 def list_engines(engine: ModuleType, sessions: dict[str, Any], inputs: Arrays, expected: np.ndarray) -> list[Row]:

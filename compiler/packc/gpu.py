@@ -121,6 +121,7 @@ def describe_gpu(gpu: Gpu) -> Target:
         unsupported=None,
         sources={},
         is_here=True,
+        driver_names=(gpu.name,),
     )
 
 

@@ -87,6 +87,8 @@ class Target:
     """Figure -> where it comes from; empty for `host`."""
     is_here: bool
     """Whether this machine is the device, so that what is measured here is true of it."""
+    driver_names: tuple[str, ...] = ()
+    """What an NVIDIA GPU's driver calls it; empty where nobody knows."""
 
     @property
     def session_threads(self) -> int:

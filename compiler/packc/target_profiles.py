@@ -155,6 +155,7 @@ def read_profile(path: Path) -> Target:
         unsupported=profile.unsupported,
         sources={figure: source for figure, source in profile.sources.items()},  # noqa: C416
         is_here=here is not None,
+        driver_names=profile.driver_names,
     )
 
 

@@ -46,6 +46,9 @@ log = logging.getLogger(__name__)
 
 JOB_TIMEOUT_S = 600.0
 
+NOT_JUDGED = "not judged: the CPU of this machine cannot run it"
+"""How the failure of a candidate begins that only its device can tell about."""
+
 
 @dataclass(frozen=True, slots=True)
 class Trial:
@@ -176,7 +179,7 @@ def _run_check(candidate: Candidate, model: Path, samples: Path, trial: Trial) -
             result = run_bundle(bundle, JOB_TIMEOUT_S, memory_limit_mib=trial.memory_limit_mib)
             if result.status != "ok":
                 why = result.failure or result.status
-                raise PackError(f"not judged: the CPU of this machine cannot run it: {why}" if stand_in else why)
+                raise PackError(f"{NOT_JUDGED}: {why}" if stand_in else why)
             rough = summarize_runs(bundle, [result])
             (folder / "measurement.json").write_bytes(TypeAdapter(Measurement).dump_json(rough))
             (bundle / "answers.npz").rename(folder / "answers.npz")

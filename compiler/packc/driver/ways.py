@@ -75,9 +75,10 @@ class WayFinder:
     def choose(self, chosen: Outcome, rivals: Sequence[Outcome]) -> Service:
         """The best way to serve `chosen`, or one of the `rivals` that nearly equals it for one caller.
 
-        Without any choice to make, and with a server that runs already and was loaded by somebody else, it is the rule.
+        Without any choice to make, with a server that runs already and was loaded by somebody else, and where the
+        device is not here to measure curves on, it is the rule.
         """
-        if self._packing.options.urls or len(self._plans) < 2:
+        if self._packing.options.urls or len(self._plans) < 2 or not self._packing.trial.is_here:
             return Service(chosen, self._packing.rule, ())
         finalists = [chosen, *_list_near(chosen, rivals, self._packing)]
         self._outcomes |= {outcome.candidate.id: outcome for outcome in finalists}
