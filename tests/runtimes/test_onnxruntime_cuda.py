@@ -21,6 +21,20 @@ RESNET = source_info("image-classification", None)
 GPU: tuple[Precision, ...] = ("fp32", "tf32", "bf16", "fp16", "fp8", "int8")
 
 
+@pytest.fixture(autouse=True)
+def installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine that has onnxruntime-gpu."""
+    monkeypatch.setattr(onnxruntime_cuda, "version", lambda name: "1.26.0")
+
+
+def test_a_gpu_that_is_here_needs_its_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = device("cuda", GPU)
+    monkeypatch.setattr(OnnxRuntimeCuda, "versions", lambda self: {})
+    offered, (refused,) = OnnxRuntimeCuda().candidates(BERT, gpu, GPU)
+    assert (offered, refused.reason.partition(":")[0]) == ((), "onnxruntime-gpu is not installed")
+    assert OnnxRuntimeCuda().candidates(BERT, replace(gpu, is_here=False), GPU)[0]
+
+
 def test_baseline_comes_first_and_is_the_exported_graph_under_onnxruntimes_own_options() -> None:
     for info in (BERT, RESNET):
         offered, _ = OnnxRuntimeCuda().candidates(info, device("cuda", GPU), GPU)
@@ -79,8 +93,7 @@ def test_precisions_without_recipe_are_refused_with_a_reason() -> None:
     assert [rejection.what for rejection in refused] == ["onnxruntime-cuda-fp8", "onnxruntime-cuda-int8"]
 
 
-def test_configuration_names_the_provider_options(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnxruntime_cuda, "version", lambda name: "1.26.0")
+def test_configuration_names_the_provider_options() -> None:
     runtime = find_runtime("onnxruntime-cuda")
     config = new_config("m", 8)
     add_instances(config, 1, runtime.device)
@@ -88,8 +101,7 @@ def test_configuration_names_the_provider_options(monkeypatch: pytest.MonkeyPatc
     check_golden("runtimes/onnxruntime_cuda.pbtxt", print_config(config))
 
 
-def test_the_server_gets_the_version_that_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_server_gets_the_version_that_was_measured() -> None:
     runtime = OnnxRuntimeCuda()
-    monkeypatch.setattr(onnxruntime_cuda, "version", lambda name: "1.26.0")
     assert runtime.server_requirement == "onnxruntime-gpu[cuda,cudnn]==1.26.0"
     assert KNOWN.fullmatch(runtime.server_requirement)

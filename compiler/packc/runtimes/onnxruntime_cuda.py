@@ -88,6 +88,7 @@ LENGTH_MULTIPLE = 16
 """A CUDA graph is of one shape, so lengths have to repeat. Not measured; tiles of tensor cores are 8 or 16 long."""
 
 
+INSTALL = "onnxruntime-gpu is not installed: `pack doctor` has the command that brings it"
 PADS_LEFT = "the tokenizer pads on the left, and where texts begin is told from lengths: padding has to come last"
 
 
@@ -126,6 +127,8 @@ class OnnxRuntimeCuda:
     ) -> tuple[tuple[Candidate, ...], tuple[Rejection, ...]]:
         if target.kind != "cuda":
             return (), ()  # nobody misses an NVIDIA runtime on another device
+        if target.is_here and not self.versions():
+            return (), (Rejection(self.name, INSTALL),)
         fitting = [recipe for recipe in RECIPES if recipe.precision in precisions and recipe.fits(info)]
         why = "pack has no recipe for it with ONNX Runtime's CUDA provider"
         refused = [Rejection(f"{self.name}-{p}", why) for p in precisions if p in NO_RECIPE]
