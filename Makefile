@@ -47,7 +47,7 @@ lint: $(STAMPS)/test  ## Style, types and layers.
 
 .PHONY: bench
 bench: $(STAMPS)/test  ## Run every script in benchmarks/.
-	for script in benchmarks/*.py; do $(BIN)/python "$$script"; done
+	for script in benchmarks/*.py; do $(BIN)/python "$$script" || exit 1; done
 
 .PHONY: coverage
 coverage: $(STAMPS)/test  ## Write docs/coverage.md: an hour, going on where it stopped.

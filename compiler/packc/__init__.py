@@ -1,3 +1,3 @@
 """pack: compiles one deployment spec into a verified Triton repository per target."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -52,10 +52,12 @@ def make_plan(
         if asked is not None and runtime.name not in asked:
             continue
         offered, refused = runtime.candidates(info, target, precisions)
-        held_back = {} if asked else runtime.on_request(info)
-        candidates += [candidate for candidate in offered if candidate.id not in held_back]
+        held_back = {} if asked else runtime.on_request(info, target)
+        tried = [candidate for candidate in offered if candidate.id not in held_back]
+        candidates += tried
         rejected += [Rejection(c.id, held_back[c.id]) for c in offered if c.id in held_back]
-        rejected += refused
+        if tried or not offered:  # what else a runtime lacks matters where it is used
+            rejected += refused
     whole = tuple(candidates)
     if optimize.prune is not None:
         pruned = prune_candidates(whole, optimize.prune) if info.geometry else ()

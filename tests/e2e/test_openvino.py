@@ -60,8 +60,11 @@ def test_every_recipe_answers(manifest: dict[str, Any]) -> None:
     quality = {c["id"]: c["measurements"]["quality"]["value"] for c in manifest["candidates"] if not c["failure"]}
     assert {"openvino-fp32", "openvino-int8-weights", "openvino-int8"} <= set(quality)
     assert quality["openvino-fp32"] > 0.999
-    untried = {rejection["what"] for rejection in manifest["rejected"]}
-    assert "openvino-int8-ffn" in untried or quality["openvino-int8-ffn"] > 0.9
+    reasons = {item["what"]: item["reason"] for item in manifest["rejected"]}
+    if "openvino-int8-ffn" in reasons:
+        assert quality["openvino-int8"] > 0.85, "what keeps the bound needs no precaution"
+    else:
+        assert quality["openvino-int8-ffn"] > 0.9
     assert quality["openvino-int8-weights"] > 0.95
 
 

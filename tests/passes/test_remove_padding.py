@@ -86,6 +86,13 @@ def test_only_attention_and_pooling_see_the_padding(tmp_path: Path) -> None:
     [
         ({"pooling": "answer = ReduceSum<keepdims = 0>(n, middle) }"}, "ReduceSum.* may look at padded positions"),
         ({"pooling": MEAN.replace("(n, m3)", "(n, not_m3)").replace("real =", f"{NOT_MASK} real =")}, "Mul.* may look"),
+        (
+            {
+                "pooling": FIRST.replace("first)", "last_token)"),
+                "head": HEAD.replace("first =", "last_token = {-1}, int64 first ="),
+            },
+            "Gather.* may look",
+        ),
         ({"layer": LAYER.replace("h, mask)", "h)")}, "not masked by attention_mask alone"),
         ({"layer": LAYER.replace("= 2>(biased", "= 2, is_causal = 1>(biased")}, "is causal"),
         ({"layer": "  n = MatMul(h, wq)\n"}, "no fused Attention"),

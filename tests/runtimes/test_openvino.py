@@ -41,6 +41,12 @@ def test_weights_have_7_bits_where_larger_sums_are_cut_off() -> None:
     assert "openvino-bf16" not in old
 
 
+def test_transformers_are_quantized_unasked_where_that_pays() -> None:
+    old, new = device(isa=("avx2",)), device(isa=("avx2", "avx512_vnni"))
+    assert list(OpenVino().on_request(TEXT, old)) == ["openvino-int8", "openvino-int8-ffn"]
+    assert OpenVino().on_request(TEXT, new) == OpenVino().on_request(IMAGES, old) == {}
+
+
 def test_a_convolutional_network_is_quantized_as_one() -> None:
     assert steps(device(), IMAGES)["openvino-int8"] == "openvino[precision=fp32,quantize=full]"
     assert set(steps(device(), IMAGES)) == {"openvino-fp32", "openvino-int8"}

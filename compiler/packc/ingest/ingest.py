@@ -21,7 +21,7 @@ from packc.cache import Cache, cache_key
 from packc.candidate import Candidate
 from packc.errors import DataError, Diagnostic, MissingError, PackError, SourceError
 from packc.ingest.export import OPSET
-from packc.ingest.fingerprint import hash_file
+from packc.ingest.fingerprint import fingerprint_files, hash_file
 from packc.ingest.request import (
     ANSWERS_FILE,
     CALIBRATION_FILE,
@@ -81,7 +81,9 @@ def ingest_model(info: SourceInfo, evaluation: RawSamples, calibration: RawSampl
     it; MissingError when a library is missing.
     """
     versions = find_tool_versions(info)
-    export_key = cache_key(info=content_of(info), tools=versions, opset=OPSET)
+    own = Path(__file__).parent
+    code = fingerprint_files(own.glob("*.py"), own)
+    export_key = cache_key(info=content_of(info), tools=versions, opset=OPSET, code=code)
     answers_key = cache_key(export=export_key, evaluation=hash_raw(evaluation), calibration=hash_raw(calibration))
 
     def run(export: Path, answers: Path | None, *, make_export: bool) -> None:

@@ -5,8 +5,8 @@
 
 The graph keeps its inputs and outputs. What stands at a padded position after unpacking is some other token's row: the
 pass applies only where it can show that nobody looks at it. Padded keys and values are masked in attention, pooling
-multiplies by the mask or takes one fixed position (taken to be a real token, as the first is where padding comes
-last). Dynamic quantization after this pass sees no padding in its ranges.
+multiplies by the mask or takes the first position (a real token wherever padding comes last). Dynamic quantization
+after this pass sees no padding in its ranges.
 
 A Gather by index for either way: copying rows is all it does (ScatterND into zeros would write every row twice).
 """
@@ -158,8 +158,13 @@ def _ignores_padding(node: ir.Node, masks: frozenset[ir.Value]) -> bool:
     """Whether what stands at padded positions of its inputs is lost: multiplied by the mask, or not taken."""
     if node.op_type == "Mul":
         return any(value in masks for value in node.inputs)
-    is_one_position = node.op_type == "Gather" and node.attributes.get_int("axis", 0) == 1
-    return node.op_type == "Shape" or (is_one_position and _is_weight(node.inputs[1]))
+    is_on_tokens = node.op_type == "Gather" and node.attributes.get_int("axis", 0) == 1
+    return node.op_type == "Shape" or (is_on_tokens and _is_first(node.inputs[1]))
+
+
+def _is_first(index: ir.Value | None) -> bool:
+    """Whether the constant takes the first position alone. The last one is padding in all but the longest text."""
+    return index is not None and index.const_value is not None and not index.const_value.numpy().any()
 
 
 def _has_rows(value: ir.Value | None, axes: tuple[int | str | None, ...]) -> bool:

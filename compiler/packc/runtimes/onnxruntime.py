@@ -197,7 +197,7 @@ class OnnxRuntime:
             refused += (Rejection("onnxruntime-int8 with signed weights in 8 bits", f"{target.name} {SATURATES}"),)
         return offered, refused
 
-    def on_request(self, info: SourceInfo) -> Mapping[str, str]:
+    def on_request(self, info: SourceInfo, target: Target) -> Mapping[str, str]:
         return {}
 
     def job_options(self, candidate: Candidate, threads: int) -> Mapping[str, OptionValue]:

@@ -138,7 +138,7 @@ class OnnxRuntimeCuda:
         offered = (Candidate(r.id, self.name, r.precision, r.passes, session=r.session) for r in fitting)
         return tuple(offered), tuple(refused)
 
-    def on_request(self, info: SourceInfo) -> Mapping[str, str]:
+    def on_request(self, info: SourceInfo, target: Target) -> Mapping[str, str]:
         return {}
 
     def job_options(self, candidate: Candidate, threads: int) -> Mapping[str, OptionValue]:

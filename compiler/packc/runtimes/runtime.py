@@ -67,8 +67,8 @@ class Runtime(Protocol):
     ) -> tuple[tuple[Candidate, ...], tuple[Rejection, ...]]:
         """The recipes that make sense for this model on this target, the baseline first; and what cannot run, why."""
 
-    def on_request(self, info: SourceInfo) -> Mapping[str, str]:
-        """Candidates that this model is tried with only where the spec names the runtime -> why not otherwise."""
+    def on_request(self, info: SourceInfo, target: Target) -> Mapping[str, str]:
+        """Candidates that are tried only where the spec names the runtime -> why not otherwise."""
 
     def job_options(self, candidate: Candidate, threads: int) -> Mapping[str, OptionValue]:
         """Options of the adapter's `load`."""

@@ -51,6 +51,14 @@ def expected(source: SourceModel, text: str) -> np.ndarray:
     return run_graph(source, make_token_sample([2, *words, 3]))[source.answer]
 
 
+def test_a_re_ranker_answers_with_a_score(tmp_path: Path) -> None:
+    source = make_text_source(tmp_path)
+    ranking = replace(source, info=replace(source.info, task="text-ranking"))
+    (answer,) = ask(tmp_path, build(ranking), strings("red cat"))
+    assert answer.error is None
+    np.testing.assert_allclose(answer["score"], expected(source, "red cat"), rtol=1e-5)
+
+
 def test_config_and_source(tmp_path: Path) -> None:
     model = build(make_text_source(tmp_path))
     check_golden("package/text/in_process.pbtxt", print_config(model.config))

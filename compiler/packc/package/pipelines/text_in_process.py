@@ -1,6 +1,6 @@
 """Pipeline "text" in one process: tokenizer, length handling, the engine and the labels are one Python model.
 
-    <name>/1/model.py        text in, an embedding or a label out
+    <name>/1/model.py        text in, an embedding, a label or a score out
     <name>/1/batches.py      which texts share a call
     <name>/1/engine.py       the runtime's adapter, the same that measured the candidate in its job
     <name>/1/tokenizer.json, the compiled model, labels.json for classifiers
@@ -22,7 +22,7 @@ from packc.ingest.source import TextPreprocessing
 from packc.package.model_config import add_batching, add_cache, add_instances, add_tensor, new_config
 from packc.package.pipelines import batches
 from packc.package.pipelines.labels import LABEL, SCORE, answer_tensor, class_names
-from packc.package.pipelines.tensors import CLASSIFIERS, WARMUP_CALLS, Ingredients
+from packc.package.pipelines.tensors import CLASSIFIERS, WARMUP_CALLS, Ingredients, name_answer
 from packc.package.pipelines.triton_model import FileContent, TritonModel, version_path
 from packc.package.render import render_template
 from packc.tensors import TensorSpec
@@ -37,10 +37,11 @@ def build_in_process_model(ingredients: Ingredients, preprocessing: TextPreproce
     answer = answer_tensor(source)
     if any(isinstance(size, str) for size in answer.shape[1:]):
         raise SourceError(f"answer {answer.name!r} has shape {list(answer.shape)}: only the batch may vary")
+    output = name_answer(source.info.task)
     config = new_config(ingredients.name, serving.max_batch_size)
     config.backend = "python"
     add_tensor(config, "input", TEXT)
-    for tensor in (LABEL, SCORE) if is_classifier else (TensorSpec("embedding", answer.dtype, answer.shape),):
+    for tensor in (LABEL, SCORE) if is_classifier else (TensorSpec(output, answer.dtype, answer.shape),):
         add_tensor(config, "output", tensor)
     add_batching(config, serving.queue_delay_us, serving.preferred_batch_sizes)
     add_instances(config, serving.instances, ingredients.runtime.device)
@@ -68,6 +69,7 @@ def build_in_process_model(ingredients: Ingredients, preprocessing: TextPreproce
         pad_id=preprocessing.pad_id,
         inputs=tuple((name, tokens[name].dtype) for name in preprocessing.inputs),
         answer=answer.name,
+        output=output,
         calls=WARMUP_CALLS[ingredients.runtime.device],
         warmup_lengths=_rank_lengths(lengths, serving.length_multiple),
     )
