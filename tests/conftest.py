@@ -9,6 +9,13 @@ from pathlib import Path
 import pytest
 
 from models import make_digits_classifier, make_tiny_bert, make_tiny_onnx, make_tiny_vit, write_digits_images
+from packc.gpu import find_gpu
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") and find_gpu() is None:
+        pytest.skip("needs an NVIDIA GPU")
+
 
 # A shell that starts the tests in the background has them ignore SIGINT, and so would all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)

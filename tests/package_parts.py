@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -38,6 +38,7 @@ class StubRuntime:
     """What a package needs of the onnxruntime runtime."""
 
     name = library = "onnxruntime"
+    device: Literal["cpu", "gpu"] = "cpu"
     engine = Path(onnxruntime_engine.__file__)
     model_filename = "model.onnx"
     server_requirement = None

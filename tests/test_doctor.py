@@ -4,9 +4,12 @@ import sys
 
 import pytest
 
+from gpu_driver import H200
 from packc import doctor
 from packc.doctor import examine
 from packc.errors import MissingError
+from packc.extras import Library
+from packc.gpu import describe_gpu
 
 
 def test_a_server_that_is_named_wrongly_is_a_problem_and_no_crash(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,3 +32,19 @@ def test_examining_imports_none_of_the_libraries(monkeypatch: pytest.MonkeyPatch
     for name in ("torch", "onnxruntime"):
         monkeypatch.setitem(sys.modules, name, None)
     assert {library.name for library in examine().libraries} >= {"torch", "onnxruntime", "tritonclient"}
+
+
+def test_a_gpu_needs_its_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "find_host_gpu", lambda: describe_gpu(H200))
+    monkeypatch.setattr(doctor, "list_libraries", lambda: (Library("onnxruntime", "cpu", ">=1.23", "1.26.0"),))
+    monkeypatch.setattr(doctor.OnnxRuntimeCuda, "versions", lambda self: {})
+    health = examine()
+    assert health.gpu is not None
+    assert health.needs[1].commands == ("pip install 'onnxruntime-gpu[cuda,cudnn]==1.26.0'",)
+    monkeypatch.setattr(doctor.OnnxRuntimeCuda, "versions", lambda self: {"onnxruntime-gpu": "1.26.0"})
+    assert examine().needs[1].is_ready
+
+
+def test_without_a_gpu_cuda_is_for_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "find_host_gpu", lambda: None)
+    assert examine().needs[1].missing == (doctor.NO_GPU,)

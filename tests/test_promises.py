@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from packc.measure.measurement import Latency, Measurement
@@ -66,3 +68,9 @@ def test_scores_in_words() -> None:
 def test_figures_keep_three_digits() -> None:
     assert [format_figure(x) for x in (9.812, 0.01234, 24.0, 99.96, 1204.4)] == ["9.81", "0.0123", "24", "100", "1,204"]
     assert [format_share(x) for x in (1.0, 0.999996, 0.9)] == ["1", "0.999996", "0.9"]
+
+
+def test_memory_on_a_gpu_is_the_gpus() -> None:
+    measurement = replace(MEASUREMENT, device_memory_mib=512.0)
+    (promise,) = list_promises(measurement, BudgetSection(memory_mib=500.0))
+    assert (promise.text, promise.is_kept) == ("GPU memory 512 MiB of 500 MiB", False)

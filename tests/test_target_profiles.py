@@ -1,15 +1,21 @@
 from __future__ import annotations
 
 import re
+import tomllib
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from goldens import check_golden
-from packc.errors import ProfileError, TargetError
+from gpu_driver import H200
+from packc import target_profiles
+from packc.errors import MissingError, ProfileError, TargetError
+from packc.gpu import Gpu
 from packc.resources import resource_dir
-from packc.target import Target
-from packc.target_profiles import find_target, read_profile, shipped_profiles
+from packc.target import Target, derive_gpu_native
+from packc.target_profiles import find_host_gpu, find_target, read_profile, shipped_profiles
 from packc.tensors import PRECISIONS
 
 SHIPPED = {target.id: target for target in shipped_profiles()}
@@ -74,12 +80,62 @@ def test_known_figures() -> None:
     assert SHIPPED["cpu-intel-sapphirerapids"].native == ("fp32", "bf16", "fp16", "int8")
     assert SHIPPED["cpu-amd-turin"].native == ("fp32", "bf16", "int8")
     assert "bf16" not in SHIPPED["nvidia-t4"].native
-    assert not any(target.is_here for target in SHIPPED.values())
+    assert not any(target.is_here for target in SHIPPED.values() if target.kind != "cuda")
 
 
 def test_the_host_is_here() -> None:
     host = find_target("host", Path())
     assert (host.id, host.kind, host.is_here) == ("host", "cpu", True)
+
+
+@pytest.fixture
+def use_gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[Gpu | None], None]:
+    """Puts that GPU, or none, into this machine."""
+    return lambda gpu: monkeypatch.setattr(target_profiles, "find_gpu", lambda: gpu)
+
+
+def test_a_shipped_profile_is_here_where_the_driver_calls_its_gpu_so(use_gpu: Callable[[Gpu | None], None]) -> None:
+    use_gpu(H200)
+    assert [target.id for target in shipped_profiles() if target.is_here] == ["nvidia-h200-sxm"]
+    assert find_target("nvidia-h200-sxm", Path()).notes[0] == "Driver 570.86.15."
+    use_gpu(replace(H200, name="NVIDIA H200 MIG 1g.18gb", units=16))
+    assert not any(target.is_here for target in shipped_profiles())
+    use_gpu(None)
+    assert not any(target.is_here for target in shipped_profiles())
+
+
+def test_the_host_gpu_has_the_figures_of_its_profile(use_gpu: Callable[[Gpu | None], None]) -> None:
+    use_gpu(H200)
+    gpu = find_target("host-gpu", Path())
+    assert (gpu.id, gpu.kind, gpu.is_here, gpu.memory_gb) == ("host-gpu", "cuda", True, 150.1)
+    assert gpu.dense_peak_tflops == find_target("nvidia-h200-sxm", Path()).dense_peak_tflops
+    use_gpu(replace(H200, name="NVIDIA H300"))
+    unknown = find_host_gpu()
+    assert unknown is not None
+    assert (unknown.name, unknown.dense_peak_tflops) == ("NVIDIA H300", {})
+
+
+def test_without_a_gpu_the_host_has_none(use_gpu: Callable[[Gpu | None], None]) -> None:
+    use_gpu(None)
+    with pytest.raises(MissingError) as failure:
+        find_target("host-gpu", Path())
+    assert failure.value.exit_code == 5
+    check_golden("profiles/no_gpu.txt", failure.value.render() + "\n")
+
+
+def test_native_precisions_follow_from_the_compute_capability() -> None:
+    for target in SHIPPED.values():
+        if target.compute_capability:
+            assert derive_gpu_native(target.compute_capability) == target.native, target.id
+
+
+def test_driver_names_belong_to_one_gpu_each() -> None:
+    names = [name for path in resource_dir("targets").glob("nvidia-*.toml") for name in read_driver_names(path)]
+    assert len(names) == len(set(names)) >= 10
+
+
+def read_driver_names(path: Path) -> list[str]:
+    return list(tomllib.loads(path.read_text("utf-8"))["driver_names"])
 
 
 def test_targets_that_nothing_compiles_for_say_why() -> None:

@@ -43,6 +43,8 @@ class Candidate:
 
     source: Literal["model", "student"] = "model"
     """Which exported graph the passes begin with: the model's, or that of a student distilled from it."""
+    session: Mapping[str, OptionValue] = field(default_factory=dict)
+    """What the runtime is told when it loads the artifact, where a recipe says more than its passes."""
 
     @property
     def steps(self) -> tuple[PassStep, ...]:

@@ -10,8 +10,10 @@ from packc.errors import MissingError
 from packc.extras import EXTRAS, Library, list_libraries
 from packc.host import probe_host
 from packc.plan import describe_lack
+from packc.runtimes.onnxruntime_cuda import OnnxRuntimeCuda
 from packc.server.environment import find_server
 from packc.target import Target, TargetKind
+from packc.target_profiles import find_host_gpu
 
 INSTALL_SERVER = "pack doctor --install server"
 
@@ -36,6 +38,8 @@ class Health:
     python: str
     pack: str
     host: Target
+    gpu: Target | None
+    """This machine's NVIDIA GPU."""
     libraries: tuple[Library, ...]
     server: str | None
     """The Triton server that verifies packages, or None."""
@@ -51,7 +55,7 @@ class Health:
 
 def examine() -> Health:
     """Looks at this installation; imports none of the libraries and starts nothing."""
-    libraries = list_libraries()
+    libraries, gpu = list_libraries(), find_host_gpu()
     server, problem = None, None
     try:
         server = find_server()
@@ -61,10 +65,15 @@ def examine() -> Health:
         python=platform.python_version(),
         pack=__version__,
         host=probe_host(),
+        gpu=gpu,
         libraries=libraries,
         server=str(server) if server else None,
         server_problem=problem,
-        needs=(_list_cpu_needs(libraries, server is not None, problem), *_OTHER_KINDS),
+        needs=(
+            _list_cpu_needs(libraries, server is not None, problem),
+            _list_gpu_needs(gpu, libraries),
+            *_OTHER_KINDS,
+        ),
     )
 
 
@@ -85,5 +94,19 @@ def _say_lack(library: Library) -> str:
     return f"{library.name} {library.wanted}".rstrip() + found
 
 
-_OTHERS: tuple[TargetKind, ...] = ("cuda", "jetson", "neuron")
+def _list_gpu_needs(gpu: Target | None, libraries: tuple[Library, ...]) -> Need:
+    """What building for a GPU of this machine takes beyond a CPU's needs."""
+    if gpu is None or gpu.kind != "cuda":
+        return Need("cuda", (NO_GPU,), ())
+    runtime = OnnxRuntimeCuda()
+    if runtime.versions():
+        return Need("cuda", (), ())
+    ours = next((library.version for library in libraries if library.name == "onnxruntime"), None)
+    wanted = f"=={ours}" if ours else ">=1.23"
+    return Need("cuda", (runtime.requirement,), (f"pip install 'onnxruntime-gpu[cuda,cudnn]{wanted}'",))
+
+
+NO_GPU = "there is no NVIDIA GPU here; builds for one elsewhere end in job bundles that run there"
+
+_OTHERS: tuple[TargetKind, ...] = ("jetson", "neuron")
 _OTHER_KINDS = tuple(Need(kind, (describe_lack(kind),), ()) for kind in _OTHERS)

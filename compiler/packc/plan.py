@@ -78,11 +78,11 @@ def explain_nothing(target: Target) -> str:
     """Why a plan for `target` has no candidate, in one sentence."""
     if target.unsupported is not None:
         return target.unsupported
-    return "no candidate is left of the plan" if target.kind == "cpu" else describe_lack(target.kind)
+    return "no candidate is left of the plan" if target.kind in ("cpu", "cuda") else describe_lack(target.kind)
 
 
 def describe_lack(kind: TargetKind) -> str:
-    """What keeps every device of a `kind` other than CPUs from being built for."""
+    """What keeps every device of a `kind` from being built for."""
     return f"this version of pack has no runtime that compiles for {kind} devices"
 
 

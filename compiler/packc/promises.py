@@ -38,15 +38,19 @@ class BudgetPromise:
 
 
 def list_promises(measurement: Measurement, budget: BudgetSection) -> tuple[BudgetPromise, ...]:
-    """The bounds that the spec sets: latency and throughput are those of the first (typical) shape."""
+    """The bounds that the spec sets: latency and throughput are those of the first (typical) shape, memory is the GPU's
+    where the model is on one."""
     typical = measurement.latencies[0]
     promises = list(list_speed_promises(typical.percentile_ms(budget.percentile), typical.throughput_per_s, budget))
     if budget.size_mib:
         text = f"{format_figure(measurement.size_mib)} MiB on disk of {format_figure(budget.size_mib)} MiB"
         promises.append(BudgetPromise("size_mib", measurement.size_mib, budget.size_mib, text))
     if budget.memory_mib:
-        text = f"peak memory {format_figure(measurement.peak_rss_mib)} MiB of {format_figure(budget.memory_mib)} MiB"
-        promises.append(BudgetPromise("memory_mib", measurement.peak_rss_mib, budget.memory_mib, text))
+        used_mib, kind = measurement.peak_rss_mib, "peak memory"
+        if measurement.device_memory_mib is not None:
+            used_mib, kind = measurement.device_memory_mib, "GPU memory"
+        text = f"{kind} {format_figure(used_mib)} MiB of {format_figure(budget.memory_mib)} MiB"
+        promises.append(BudgetPromise("memory_mib", used_mib, budget.memory_mib, text))
     return tuple(promises)
 
 

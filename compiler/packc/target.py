@@ -41,6 +41,18 @@ _NATIVE_BY_FLAG: tuple[tuple[Precision, frozenset[str]], ...] = (
 )
 
 _X86_BF16 = frozenset({"avx512_bf16", "amx_bf16"})
+
+_NATIVE_FROM_CAPABILITY: tuple[tuple[Precision, tuple[int, int]], ...] = (
+    ("fp32", (0, 0)),
+    ("int8", (6, 1)),
+    ("fp16", (7, 0)),
+    ("tf32", (8, 0)),
+    ("bf16", (8, 0)),
+    ("fp8", (8, 9)),
+)
+"""NVIDIA GPUs: the compute capability from which on products are computed by hardware, at more than fp32's rate where
+they are smaller (TensorRT's support matrix, "Hardware and precision"; int8 before 7.2 by the instruction DP4A)."""
+
 _SUMS_IN_16_BITS = frozenset({"avx2", "avx512f"})
 _SUMS_IN_32_BITS = frozenset({"avx_vnni", "avx512_vnni", "amx_int8"})
 
@@ -50,7 +62,7 @@ class Target:
     """One device. A figure that has no source is left out, never guessed."""
 
     id: str
-    """"host", the name of a shipped profile, or the stem of the user's file."""
+    """"host", "host-gpu", the name of a shipped profile, or the stem of the user's file."""
     name: str
     kind: TargetKind
     arch: str
@@ -77,6 +89,13 @@ class Target:
     """Figure -> where it comes from; empty for `host`."""
     is_here: bool
     """Whether this machine is the device, so that what is measured here is true of it."""
+    driver_names: tuple[str, ...] = ()
+    """What an NVIDIA GPU's driver calls it; empty where nobody knows."""
+
+    @property
+    def session_threads(self) -> int:
+        """CPU threads of a session that has the device alone: all cores of a CPU, one that feeds another device."""
+        return self.units if self.kind == "cpu" else 1
 
     @property
     def multiplies_bf16(self) -> bool:
@@ -93,4 +112,11 @@ class Target:
 def derive_native(isa: tuple[IsaFlag, ...]) -> tuple[Precision, ...]:
     """The precisions that a CPU with these flags computes in hardware; fp32 always."""
     found = {"fp32"} | {precision for precision, flags in _NATIVE_BY_FLAG if flags.intersection(isa)}
+    return tuple(precision for precision in PRECISIONS if precision in found)
+
+
+def derive_gpu_native(compute_capability: str) -> tuple[Precision, ...]:
+    """The precisions that an NVIDIA GPU of this compute capability ("8.9") computes in hardware."""
+    major, minor = (int(part) for part in compute_capability.split("."))
+    found = {precision for precision, first in _NATIVE_FROM_CAPABILITY if (major, minor) >= first}
     return tuple(precision for precision in PRECISIONS if precision in found)

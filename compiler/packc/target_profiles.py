@@ -1,13 +1,15 @@
-"""Reads target profiles: the shipped ones, the user's by path, and `host`."""
+"""Reads target profiles: the shipped ones, the user's by path, and this machine's CPU (`host`) and GPU (`host-gpu`)."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from packc.errors import ProfileError, TargetError
+from packc.errors import MissingError, ProfileError, TargetError
+from packc.gpu import HOST_GPU, Gpu, describe_gpu, find_gpu
 from packc.host import probe_host
 from packc.resources import resource_dir
 from packc.target import IsaFlag, Target, TargetKind, derive_native
@@ -46,6 +48,10 @@ class Profile(BaseModel):
     bandwidth_gb_s: Figure | None = None
     isa: tuple[IsaFlag, ...] = ()
     compute_capability: Annotated[str, Field(pattern=r"^\d+\.\d$")] | None = None
+    driver_names: Annotated[
+        tuple[Text, ...],
+        Field(description="What the driver calls the device; this machine is it if it agrees."),
+    ] = ()
     native: tuple[Precision, ...] = ()
     dense_peak_tflops: dict[Precision, Figure] = {}
     instances: tuple[Text, ...] = ()
@@ -61,6 +67,8 @@ class Profile(BaseModel):
             raise ValueError(f"a {self.kind} target has `native`, its precisions, and no `isa`")
         if (self.kind in ("cuda", "jetson")) != (self.compute_capability is not None):
             raise ValueError("`compute_capability` belongs to cuda and jetson targets, and they need it")
+        if self.driver_names and self.kind != "cuda":
+            raise ValueError("`driver_names` belongs to cuda targets")
         if beyond := [p for p in self.dense_peak_tflops if p not in self._native()]:
             raise ValueError(f"[dense_peak_tflops] has {beyond[0]}, which is not native")
         return self
@@ -70,19 +78,52 @@ class Profile(BaseModel):
 
 
 def find_target(profile: str, base: Path) -> Target:
-    """The target that `profile` names: "host", a shipped one, or a TOML file relative to `base`.
+    """The target that `profile` names: "host", "host-gpu", a shipped one, or a TOML file relative to `base`.
 
-    Raises TargetError when it is unknown, ProfileError when its file is malformed.
+    Raises TargetError when it is unknown, ProfileError when its file is malformed, MissingError for "host-gpu" where
+    there is no GPU.
     """
     if profile == HOST:
         return probe_host()
+    if profile == HOST_GPU:
+        return _require_host_gpu()
     if profile.endswith(".toml") or "/" in profile:
         return read_profile(resolve_path(base, profile))
     path = resource_dir("targets") / f"{profile}.toml"
     if path.is_file():
         return read_profile(path)
-    hint = suggest(profile, (HOST, *_shipped_names())) or "`pack targets` lists them; a profile of your own is a .toml"
+    hint = (
+        suggest(profile, (HOST, HOST_GPU, *_shipped_names()))
+        or "`pack targets` lists them; a profile of your own is a .toml"
+    )
     raise TargetError(f'unknown target "{profile}"', hint=hint)
+
+
+def find_host_gpu() -> Target | None:
+    """This machine's GPU, with the figures of the shipped profile that it is, if any; None without a GPU.
+
+    What the driver tells of it, such as the memory that is there, goes before the profile's.
+    """
+    gpu = find_gpu()
+    if gpu is None:
+        return None
+    probed = describe_gpu(gpu)
+    known = next((target for target in shipped_profiles() if target.is_here), None)
+    if known is None:
+        return probed
+    sources = {**known.sources, **dict.fromkeys(("units", "memory_gb"), "seen: this machine's driver")}
+    return replace(known, id=HOST_GPU, units=probed.units, memory_gb=probed.memory_gb, sources=sources)
+
+
+def _require_host_gpu() -> Target:
+    target = find_host_gpu()
+    if target is None:
+        raise MissingError(
+            f'profile "{HOST_GPU}": there is no NVIDIA GPU here, or no driver that this process may use',
+            hint="`nvidia-smi` shows what the driver sees; a container needs --gpus all. To build here for a GPU that "
+            'is elsewhere, name its profile, as in profile = "nvidia-l4"; `pack targets` lists them',
+        )
+    return target
 
 
 def shipped_profiles() -> tuple[Target, ...]:
@@ -95,6 +136,8 @@ def read_profile(path: Path) -> Target:
     profile = read_toml(path, ProfileError).validate(Profile)
     if isinstance(profile, list):
         raise ProfileError(*in_file_order(profile))
+    gpu = find_gpu() if profile.driver_names else None
+    here = gpu if gpu is not None and _is_device(gpu, profile) else None
     return Target(
         id=path.stem,
         name=profile.name,
@@ -108,11 +151,16 @@ def read_profile(path: Path) -> Target:
         dense_peak_tflops=profile.dense_peak_tflops,
         native=profile._native(),
         instances=profile.instances,
-        notes=profile.notes,
+        notes=(*(here.notes if here else ()), *profile.notes),
         unsupported=profile.unsupported,
         sources={figure: source for figure, source in profile.sources.items()},  # noqa: C416
-        is_here=False,
+        is_here=here is not None,
+        driver_names=profile.driver_names,
     )
+
+
+def _is_device(gpu: Gpu, profile: Profile) -> bool:
+    return gpu.name in profile.driver_names and gpu.compute_capability == profile.compute_capability
 
 
 def _shipped_names() -> list[str]:

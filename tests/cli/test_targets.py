@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from goldens import check_golden
+from gpu_driver import H200
+from packc import target_profiles
 from packc.cli.main import run
 
 
@@ -33,3 +35,15 @@ def test_show_a_profile_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_an_unknown_one_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["targets", "show", "nvidia-l44"]) == 2
     assert capsys.readouterr().err == 'error: unknown target "nvidia-l44"\n\nhint: did you mean "nvidia-l4"?\n'
+
+
+def test_the_gpu_of_this_machine_comes_after_its_cpu(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(target_profiles, "find_gpu", lambda: H200)
+    assert run(["targets"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].startswith("host-gpu ")
+    assert next(line for line in lines if line.endswith("(this machine's)")).startswith("nvidia-h200-sxm ")
+    assert run(["targets", "show", "host-gpu"]) == 0
+    check_golden("targets/host-gpu.txt", capsys.readouterr().out)

@@ -152,3 +152,15 @@ def test_a_pilot_has_its_own_labels(world: World) -> None:
     outcome = check_candidate(world.candidates()[0], judged, pilot=(3, 7))
     assert outcome.quality is not None
     assert outcome.quality.value == 1.0
+
+
+def test_a_runtime_of_this_cpu_judges_for_a_gpu_elsewhere(world: World) -> None:
+    world.ways["broken"] = Way(fault="raise")
+    base, broken = (
+        check_candidate(dataclasses.replace(c, runtime="onnxruntime-cuda"), world.make_trial(is_here=False))
+        for c in world.candidates()
+    )
+    assert base.candidate.runtime == "onnxruntime-cuda"
+    assert base.quality is not None
+    why = "not judged: the CPU of this machine cannot run it: RuntimeError: no kernel for Attention"
+    assert (broken.quality, broken.failure) == (None, why)

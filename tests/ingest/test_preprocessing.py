@@ -40,6 +40,13 @@ def test_token_types(types: int, names: list[str] | None, with_types: bool, tmp_
     assert ("token_type_ids" in found.inputs) == with_types
 
 
+@pytest.mark.parametrize(("direction", "is_left"), [("Left", True), ("Right", False), (None, False)])
+def test_padding_is_on_the_side_that_the_tokenizer_says(direction: str | None, is_left: bool, tmp_path: Path) -> None:
+    folder = write_bert_folder(tmp_path / "bert")
+    write_json(folder / "tokenizer.json", {"padding": {"direction": direction} if direction else None})
+    assert read_text_preprocessing(folder, BERT_CONFIG).pads_left == is_left
+
+
 def test_fixed_size(tmp_path: Path) -> None:
     how = read_image_preprocessing(write_vit_folder(tmp_path / "vit", resample=3), VIT_CONFIG)
     assert (how.channels, how.height, how.width, how.resize_shortest_edge, how.resample) == (3, 32, 32, None, 3)

@@ -40,6 +40,12 @@ def test_it_answers_times_and_describes(tmp_path: Path) -> None:
         np.testing.assert_allclose(answer["y"], question["x"] * 2)
 
 
+def test_an_engine_tells_what_the_model_takes_of_a_gpu(tmp_path: Path) -> None:
+    assert run_by_hand(stub_bundle(tmp_path / "cpu")).device_memory_mib is None
+    engine = DOUBLING + "\ndef device_memory_mib(session):\n    return 512.0\n"
+    assert run_by_hand(stub_bundle(tmp_path / "gpu", engine)).device_memory_mib == 512.0
+
+
 def test_rounds_repeat_every_case(tmp_path: Path) -> None:
     result = run_by_hand(stub_bundle(tmp_path, job=stub_job(cases=(TYPICAL, LARGEST))), "--rounds", "2")
     assert [case.case for case in result.times] == ["typical", "max", "typical", "max"]

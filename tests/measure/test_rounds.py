@@ -36,6 +36,13 @@ def test_times_are_pooled_and_the_rest_summarized(tmp_path: Path) -> None:
     assert (measurement.threads, measurement.device) == (1, "some CPU")
 
 
+def test_memory_of_a_gpu_is_the_most_of_all_rounds(tmp_path: Path) -> None:
+    bundle = stub_bundle(tmp_path, job=stub_job(cases=(TYPICAL, LARGEST)))
+    runs = [replace(result([1.0], [2.0]), device_memory_mib=mib) for mib in (300.0, None, 400.0)]
+    assert summarize_runs(bundle, runs).device_memory_mib == 400.0
+    assert summarize_runs(bundle, runs[1:2]).device_memory_mib is None
+
+
 def test_candidates_take_turns_and_a_failed_one_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bundles = {name: stub_bundle(tmp_path / name, job=stub_job(cases=(TYPICAL,))) for name in ("a", "b")}
     turns: list[str] = []

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import ast
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from goldens import check_golden
 from package_parts import (
     CANDIDATE,
     SERVING,
@@ -13,25 +16,39 @@ from package_parts import (
     make_text_golden,
     make_text_source,
     make_token_sample,
+    run_graph,
 )
+from packc.candidate import Candidate
 from packc.errors import PackError
 from packc.ingest.source import SourceModel
+from packc.package.golden import GoldenSet
 from packc.package.lint import lint_repository
+from packc.package.pipelines.tensors import TritonRuntime
 from packc.package.write import write_package
+from packc.runtimes import onnxruntime_cuda
+from packc.runtimes.onnxruntime_cuda import GRAPH, LENGTHS, OnnxRuntimeCuda
+from packc.server.libraries import find_requirements
 from packc.serving import ServingPlan
 from packc.spec.model import TargetSpec
 from packc.tensors import TensorSpec
 
 
-def write(folder: Path, source: SourceModel, spec: TargetSpec, serving: ServingPlan = SERVING) -> Path:
+def write(
+    folder: Path,
+    source: SourceModel,
+    spec: TargetSpec,
+    serving: ServingPlan = SERVING,
+    candidate: Candidate = CANDIDATE,
+    runtime: TritonRuntime | None = None,
+) -> Path:
     folder.mkdir()
     write_package(
         folder,
         spec=spec,
         source=source,
         model=source.graph,
-        candidate=CANDIDATE,
-        runtime=StubRuntime(),
+        candidate=candidate,
+        runtime=runtime or StubRuntime(),
         serving=serving,
         warmup=[make_token_sample([2, 4, 3]), make_token_sample([2, 4, 5, 3])],
         golden=make_text_golden(source, {"red": [2, 4, 3]}),
@@ -65,6 +82,66 @@ def test_in_process_is_one_model_and_needs_the_runtime_beside_the_server(tmp_pat
         "Its Python model needs tokenizers and onnxruntime, installed with pip" in (package / "README.md").read_text()
     )
     assert "text to answer in one process" in (package / "README.md").read_text()
+
+
+ON_GPU = Candidate("onnxruntime-cuda-fp16-fused", "onnxruntime-cuda", "fp16", (LENGTHS,), session=GRAPH)
+
+
+@pytest.fixture
+def gpu_runtime(monkeypatch: pytest.MonkeyPatch) -> OnnxRuntimeCuda:
+    """As on a machine that has onnxruntime-gpu."""
+    monkeypatch.setattr(onnxruntime_cuda, "version", lambda name: "1.26.0")
+    return OnnxRuntimeCuda()
+
+
+def test_on_a_gpu_the_graph_alone_is_there(tmp_path: Path, gpu_runtime: OnnxRuntimeCuda) -> None:
+    source = make_text_source(tmp_path / "source")
+    package = write(tmp_path / "package", source, make_target_spec(), SERVING, ON_GPU, gpu_runtime)
+    repository = package / "model_repository"
+    assert lint_repository(repository) == []
+    kinds = {path.parent.name: re.findall(r"KIND_\w+", path.read_text()) for path in repository.glob("*/config.pbtxt")}
+    assert kinds == {"tiny": [], "tiny-model": ["KIND_GPU"], "tiny-tokenizer": ["KIND_CPU"]}
+    assert "count: 2" in (repository / "tiny-model" / "config.pbtxt").read_text(), "the second call records a graph"
+    assert "onnxruntime-gpu" not in (package / "Dockerfile").read_text(), "Triton's own backend serves it"
+    check_golden("package/compose_gpu.yaml", (package / "compose.yaml").read_text())
+    readme = (package / "README.md").read_text()
+    assert "`docker run --gpus 1`" in readme
+    assert "Triton's native backend" in readme
+    assert "padding must come last" not in readme, "the packed tokenizer pads"
+
+
+def test_in_process_on_a_gpu_brings_its_onnxruntime(tmp_path: Path, gpu_runtime: OnnxRuntimeCuda) -> None:
+    source, serving = make_text_source(tmp_path / "source"), replace(SERVING, front="in_process")
+    package = write(tmp_path / "package", source, make_target_spec(), serving, ON_GPU, gpu_runtime)
+    assert lint_repository(package / "model_repository") == []
+    assert "KIND_GPU" in (package / "model_repository" / "tiny" / "config.pbtxt").read_text()
+    assert find_requirements(package / "model_repository") == ("onnxruntime-gpu[cuda,cudnn]==1.26.0",)
+    assert 'pip install --no-cache-dir "onnxruntime-gpu[cuda,cudnn]==1.26.0"' in (package / "Dockerfile").read_text()
+    model = (package / "model_repository" / "tiny" / "1" / "model.py").read_text()
+    ast.parse(model)
+    assert "for _ in range(2):" in model
+    readme = (package / "README.md").read_text()
+    assert "AOTInductor" not in readme
+    assert "tokenizers and onnxruntime-gpu[cuda,cudnn]==1.26.0" in readme
+
+
+def test_clients_that_make_masks_are_told_where_padding_goes(tmp_path: Path, gpu_runtime: OnnxRuntimeCuda) -> None:
+    source = make_text_source(tmp_path / "source")
+    sample = make_token_sample([2, 4, 3])
+    answers = [{source.answer: run_graph(source, sample)[source.answer]}]
+    write_package(
+        tmp_path,
+        spec=make_target_spec(),
+        source=source,
+        model=source.graph,
+        candidate=ON_GPU,
+        runtime=gpu_runtime,
+        serving=SERVING,
+        warmup=[],
+        golden=GoldenSet("none", answers, answers, tensors=(sample,)),
+        versions={},
+    )
+    assert "padding must come last" in (tmp_path / "README.md").read_text()
 
 
 def test_no_warmup(tmp_path: Path) -> None:

@@ -58,6 +58,7 @@ def test_installs_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interpre
         "python/triton_python_backend_utils.py",
         "python/triton_python_backend_stub",
         "onnxruntime/model.py",
+        "onnxruntime/cuda_engine.py",
         "openvino/model.py",
     }
     assert not any(path.is_symlink() for path in server.backends.rglob("*")), "Triton refuses links there"

@@ -11,7 +11,7 @@ from packc.errors import MissingError
 from packc.package.docker import TORCH_INDEX
 from packc.server import libraries
 from packc.server.environment import Origin, Server
-from packc.server.install import LIBRARIES
+from packc.server.install import LIBRARIES, NUMPY
 from packc.server.libraries import LibraryMissing, add_libraries, find_requirements
 
 NEEDS = 'backend: "python"\nparameters {{ key: "requirement" value {{ string_value: "{}" }} }}'.format
@@ -53,6 +53,13 @@ def test_torch_is_installed_once_and_only_where_a_model_needs_it(tmp_path: Path,
     assert first.variables["PATH"] == server.variables["PATH"]
 
 
+def test_onnxruntime_for_gpus_comes_with_the_servers_numpy(tmp_path: Path, commands: list[list[str]]) -> None:
+    repository = write_repository(tmp_path / "gpu", "onnxruntime-gpu[cuda,cudnn]==1.26.0")
+    add_libraries(make_server(tmp_path), repository, Cache(tmp_path / "cache"))
+    assert commands[0][-2:] == [NUMPY, "onnxruntime-gpu[cuda,cudnn]==1.26.0"]
+    assert "--index-url" not in commands[0]
+
+
 def test_another_version_is_another_installation(tmp_path: Path, commands: list[list[str]]) -> None:
     server, cache = make_server(tmp_path), Cache(tmp_path / "cache")
     for version in ("2.13.0", "2.14.0"):
@@ -67,9 +74,18 @@ def test_a_server_of_the_users_own_is_left_alone(tmp_path: Path, commands: list[
 
 
 @pytest.mark.parametrize(
-    "text", ["evil", "torch", "torch==2.13.0 evil", "torch @ https://evil/x.whl", "--pre", "torch==2.12.0.dev1"]
+    "text",
+    [
+        "evil",
+        "torch",
+        "torch==2.13.0 evil",
+        "torch @ https://evil/x.whl",
+        "--pre",
+        "torch==2.12.0.dev1",
+        "onnxruntime-gpu",
+    ],
 )
-def test_nothing_but_a_release_of_torch_is_ever_installed(tmp_path: Path, text: str) -> None:
+def test_nothing_but_a_known_library_of_one_version_is_ever_installed(tmp_path: Path, text: str) -> None:
     with pytest.raises(MissingError, match=f"the model m0 requires {re.escape(repr(text))}, and pack installs nothing"):
         find_requirements(write_repository(tmp_path, text))
 

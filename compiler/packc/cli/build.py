@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -14,6 +15,7 @@ from packc.errors import BudgetMissed, MissingError, PackError, QualityMissed, U
 from packc.package.manifest_file import MANIFEST
 from packc.report.terminal import print_report
 from packc.report.view import is_timing_noisy
+from packc.spec.model import Spec
 from packc.spec.read import read_spec
 
 _EXIT_CODES: dict[End, int] = {
@@ -76,7 +78,11 @@ def build(
     model = read_spec(spec)
     if unknown := [name for name in targets if name not in model.targets]:
         raise UsageError(f"the spec has no target {unknown[0]!r}", hint=f"it has {', '.join(model.targets)}")
-    results = build_spec(model, spec.resolve(), out.resolve(), options, Cache(), targets)
+    return print_results(build_spec(model, spec.resolve(), out.resolve(), options, Cache(), targets), model, as_json)
+
+
+def print_results(results: Sequence[TargetResult | TargetFailure], model: Spec, as_json: bool) -> int:
+    """Says how each target ended, and returns the gravest exit code."""
     if as_json:
         print_json({"schema": 1, "model": model.model.name, "targets": [_describe(result) for result in results]})
     for result in results:

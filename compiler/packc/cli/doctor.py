@@ -39,6 +39,11 @@ def _print(health: Health) -> None:
     click.echo(f"python   {health.python}")
     memory = f", {host.memory_gb:g} GB" if host.memory_gb else ""
     click.echo(f"machine  {host.name}, {host.arch}, {host.units} cores{memory}; {' '.join(host.native)}")
+    if gpu := health.gpu:
+        figures = f"{gpu.arch} {gpu.compute_capability}, {gpu.units} SMs, {gpu.memory_gb:g} GB; {' '.join(gpu.native)}"
+        click.echo(f"gpu      {gpu.name}, {figures}")
+        for note in gpu.notes:
+            click.echo(f"         {note}")
     click.echo(f"server   {health.server or health.server_problem or 'none'}\n")
     rows = [(lib.name, lib.version or "-", lib.wanted, f"packc[{lib.extra}]") for lib in health.libraries]
     print_table(("LIBRARY", "INSTALLED", "WANTED", "FROM"), rows)
@@ -60,6 +65,7 @@ def _describe(health: Health) -> dict[str, object]:
         "pack": health.pack,
         "python": health.python,
         "host": asdict(health.host),
+        "gpu": asdict(health.gpu) if health.gpu else None,
         "server": health.server,
         "server_problem": health.server_problem,
         "libraries": libraries,

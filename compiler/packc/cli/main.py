@@ -37,6 +37,7 @@ COMMANDS = (
     Entry("report", "packc.cli.report:report", "Show what a build found out, as a table or a page."),
     Entry("plan", "packc.cli.plan:plan", "Show what a build would try, without building."),
     Entry("build", "packc.cli.build:build", "Build, measure, package and verify every target of a spec."),
+    Entry("import", "packc.cli.import_jobs:import_jobs", "Take back what job bundles measured on a device elsewhere."),
     Entry("targets", "packc.cli.targets:targets", "List the devices that pack knows, or show one."),
     Entry("doctor", "packc.cli.doctor:doctor", "Say what is installed and what is missing."),
     Entry("schema", "packc.cli.schema:schema", "Print the JSON Schema of a spec."),

@@ -10,7 +10,7 @@ import click
 from packc.cli.console import print_json, print_table
 from packc.host import probe_host
 from packc.target import Target
-from packc.target_profiles import find_target, shipped_profiles
+from packc.target_profiles import find_host_gpu, find_target, shipped_profiles
 from packc.tensors import PRECISIONS
 
 _UNITS = {"cpu": "cores", "cuda": "SMs", "jetson": "SMs", "neuron": "NeuronCores"}
@@ -23,7 +23,9 @@ def targets(context: click.Context, as_json: bool) -> None:
     """List the devices that pack knows, this machine first."""
     if context.invoked_subcommand:
         return
-    found = (probe_host(), *shipped_profiles())
+    known = shipped_profiles()
+    gpu, shipped = find_host_gpu(), {target.id for target in known}
+    found = (probe_host(), *([gpu] if gpu else []), *known)
     if as_json:
         print_json({"schema": 1, "targets": [_describe(target) for target in found]})
         return
@@ -34,7 +36,7 @@ def targets(context: click.Context, as_json: bool) -> None:
             f"{t.units} {_UNITS[t.kind]}",
             _say_gb(t),
             " ".join(t.native),
-            t.name + (" (unsupported)" * bool(t.unsupported)),
+            t.name + " (unsupported)" * bool(t.unsupported) + " (this machine's)" * (t.is_here and t.id in shipped),
         )
         for t in found
     ]
@@ -45,7 +47,7 @@ def targets(context: click.Context, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def show(name: str, as_json: bool) -> None:
-    """Show the target NAME: "host", a shipped profile, or the path of a profile of yours."""
+    """Show the target NAME: "host", "host-gpu", a shipped profile, or the path of a profile of yours."""
     target = find_target(name, Path.cwd())
     if as_json:
         print_json({"schema": 1, **_describe(target)})

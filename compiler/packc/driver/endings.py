@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from packc.driver.evaluate import Trial
+from packc.driver.evaluate import NOT_JUDGED, Trial
 from packc.driver.halving import check_candidates, list_outpaced
 from packc.driver.inputs import BuildInputs
 from packc.driver.timing import ROUNDS
@@ -25,16 +26,19 @@ from packc.errors import UsageError
 from packc.jobs.bundle import write_bundle
 from packc.measure.jobs import timing_job
 from packc.package.artifact import artifact_files
+from packc.package.job_readme import write_job_readme
 from packc.package.manifest import Manifest
 from packc.package.manifest_file import hash_files, read_manifest, write_manifest
 from packc.package.publish import publish, staging_dir
 from packc.plan import Plan, explain_nothing
 from packc.report.html import write_html
-from packc.runtimes import find_runtime
+from packc.runtimes import STAND_INS, find_runtime
 from packc.search import TimeLimit
-from packc.select import Verdict, select
+from packc.select import Outcome, Verdict, select
 
 log = logging.getLogger(__name__)
+
+JOB_FOLDER = "job"
 
 End = Literal["published", "unchanged", "budget_missed", "quality_missed", "failed", "built", "planned"]
 
@@ -48,6 +52,8 @@ class BuildOptions:
     verify: bool = True
     urls: tuple[str, ...] = ()
     """Of a running server to verify with; empty to start one."""
+    jobs: Path | None = None
+    """Folder of job bundles that ran on the device elsewhere: their results are taken, instead of making bundles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,28 +99,41 @@ def publish_jobs(inputs: BuildInputs, plan: Plan, trial: Trial, final: Path) -> 
     outcomes = [replace(outcome, measurement=None) for outcome in search.outcomes]
     findings = inputs.make_findings(outcomes, (*plan.rejected, *search.skipped))
     findings = replace(findings, cut=limit.tell_untried(search.skipped))
-    kept = list_outpaced(search.outcomes, trial)
+    kept = list_exported(search.outcomes, trial)
     if not kept:
         verdict = select(outcomes, inputs.spec, inputs.evaluation.is_generated)
         return publish_miss(verdict, record_findings(findings, "built", verdict), final)
     how = ", without the int8 saturation of this machine, which the target does not have" if trial.exact_int8 else ""
+    if any(outcome.candidate.runtime in STAND_INS for outcome in kept):
+        how = " by the kernels of this machine's CPU, which compute tf32 as fp32"
     reasons = (
         f"not measured: {inputs.target.name} is not this machine; quality was judged here{how}",
-        f"run each of the {len(kept)} job bundles in job/ on the device: python3 run.py --rounds {ROUNDS}",
+        f"run the {len(kept)} job bundles in {JOB_FOLDER}/ there as README.md beside it says, then `pack import`",
     )
     manifest = record_findings(findings, "built", _unjudged(*reasons))
-    threads, percentile = inputs.target.units, inputs.spec.budget.percentile
+    threads, percentile = inputs.target.session_threads, inputs.spec.budget.percentile
     place = _spare_package(final)
+    outputs = tuple(output.name for output in trial.ingested.source.outputs)
     with staging_dir(place) as staging:
         for outcome in kept:
             runtime = find_runtime(outcome.candidate.runtime)
             assert outcome.model is not None, "only a lowered candidate was judged"
             options = runtime.job_options(outcome.candidate, threads)
             job = timing_job(outcome.candidate, outcome.model, options, threads, trial.cases, ROUNDS, percentile)
-            folder = staging / "job" / outcome.candidate.id
+            job = replace(job, answer=True, outputs=outputs)  # what the device answers is what is judged in the end
+            folder = staging / JOB_FOLDER / outcome.candidate.id
             files = artifact_files(outcome.model).values()
-            write_bundle(folder, job, files, None, trial.latency_inputs, runtime.engine, linked=False)
+            samples = trial.ingested.inputs
+            write_bundle(folder, job, files, samples, trial.latency_inputs, runtime.engine, linked=False)
+        requirements = tuple(dict.fromkeys(find_runtime(o.candidate.runtime).requirement for o in kept))
+        write_job_readme(staging / "README.md", inputs.spec, inputs.target.name, requirements, ROUNDS)
         return _take_place(staging, place, manifest, "built")
+
+
+def list_exported(outcomes: Sequence[Outcome], trial: Trial) -> list[Outcome]:
+    """Those that get a bundle: their answers hold here, or only the device can tell."""
+    kept = {outcome.candidate.id for outcome in list_outpaced(outcomes, trial)}
+    return [o for o in outcomes if o.candidate.id in kept or (o.failure or "").startswith(NOT_JUDGED)]
 
 
 def _unjudged(*reasons: str) -> Verdict:

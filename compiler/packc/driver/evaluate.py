@@ -34,7 +34,7 @@ from packc.quality.gate import judge_score
 from packc.quality.metrics import score_answers
 from packc.quality.score import QualityScore
 from packc.roofline import Roofline
-from packc.runtimes import find_runtime
+from packc.runtimes import STAND_INS, find_runtime
 from packc.runtimes.compile import compile_artifact
 from packc.samples import count_saved, iter_samples, save_samples
 from packc.search import is_hopeless
@@ -45,6 +45,9 @@ from packc.tensors import ShapeCase
 log = logging.getLogger(__name__)
 
 JOB_TIMEOUT_S = 600.0
+
+NOT_JUDGED = "not judged: the CPU of this machine cannot run it"
+"""How the failure of a candidate begins that only its device can tell about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,8 @@ class Trial:
     """Whether a server has the last word, so that throughput is not judged without one."""
     exact_int8: bool = False
     """Whether this machine would cut off int8 sums that the target does not: answers are then judged without that."""
+    is_here: bool = True
+    """Whether this machine is the device; answers are judged by a runtime of its CPU where it is not."""
     roofline: Roofline | None = None
     """The physical limit of this machine; None where it is not known, or the device is elsewhere."""
 
@@ -157,6 +162,9 @@ def _examine(candidate: Candidate, model: Path, exam: Exam, trial: Trial) -> tup
 
 def _run_check(candidate: Candidate, model: Path, samples: Path, trial: Trial) -> Path:
     """A folder with answers.npz and a rough measurement.json. Raises PackError with the candidate's failure."""
+    stand_in = None if trial.is_here else STAND_INS.get(candidate.runtime)
+    if stand_in:
+        candidate = replace(candidate, runtime=stand_in)
     runtime = find_runtime(candidate.runtime)
     options = dict(runtime.job_options(candidate, trial.threads))
     if trial.exact_int8 and candidate.precision == "int8":
@@ -170,7 +178,8 @@ def _run_check(candidate: Candidate, model: Path, samples: Path, trial: Trial) -
             write_bundle(bundle, job, artifact_files(model).values(), samples, trial.latency_inputs, runtime.engine)
             result = run_bundle(bundle, JOB_TIMEOUT_S, memory_limit_mib=trial.memory_limit_mib)
             if result.status != "ok":
-                raise PackError(result.failure or result.status)
+                why = result.failure or result.status
+                raise PackError(f"{NOT_JUDGED}: {why}" if stand_in else why)
             rough = summarize_runs(bundle, [result])
             (folder / "measurement.json").write_bytes(TypeAdapter(Measurement).dump_json(rough))
             (bundle / "answers.npz").rename(folder / "answers.npz")

@@ -84,7 +84,7 @@ def gather_inputs(spec: TargetSpec, target: Target, info: SourceInfo, *, verify:
         data=[digest_samples(samples) for samples in (evaluation, calibration, traffic, lessons) if samples],
         versions=list_versions(),
         machine=platform.node(),
-        verify=verify,
+        verify=verify and target.is_here,
     )
     return BuildInputs(spec, target, info, evaluation, calibration, traffic, lessons, metric, key)
 

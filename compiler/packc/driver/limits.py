@@ -18,13 +18,13 @@ log = logging.getLogger(__name__)
 
 
 def find_roofline(trial: Trial, target: Target) -> Roofline | None:
-    """The model's work and the device's peaks: measured where the device is this machine, else its profile's.
+    """The model's work and the device's peaks: measured where the device is this machine's CPU, else its profile's.
 
     None, with a warning, where they cannot be had: a build needs them for its order and its report only.
     """
     try:
         work = count_work(trial.ingested.source.graph, trial.cases, trial.latency_inputs, trial.cache)
-        if not target.is_here:
+        if not target.is_here or target.kind != "cpu":
             return Roofline(trial.cases, work, read_profile(target))
         peaks = measure_peaks(target.native, trial.threads, trial.device, trial.cache)
     except PackError as error:

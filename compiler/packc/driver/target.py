@@ -17,7 +17,8 @@ from packc.driver.best import publish_best
 from packc.driver.distill import distill_plan
 from packc.driver.endings import BuildOptions, End, TargetResult, publish_jobs, publish_plan
 from packc.driver.evaluate import Trial
-from packc.driver.halving import log_duration, search_candidates
+from packc.driver.halving import check_candidates, log_duration, search_candidates
+from packc.driver.imported import check_origin, describe_device, import_results
 from packc.driver.inputs import BuildInputs
 from packc.driver.limits import find_roofline
 from packc.driver.packing import Packing
@@ -46,7 +47,9 @@ def build_target(inputs: BuildInputs, final: Path, options: BuildOptions, cache:
     Raises PackError for what concerns the whole target: the model cannot be exported, no server is there, ...
     """
     spec, target = inputs.spec, inputs.target
-    if (current := _find_current(final, inputs.key)) and _is_accepted(current, options):
+    if options.jobs is not None:
+        check_origin(inputs, final)
+    elif (current := _find_current(final, inputs.key)) and _is_accepted(current, options):
         log.info("%s: nothing changed since the last build", spec.target)
         ends: dict[State, End] = {"planned": "planned", "built": "built"}
         return TargetResult(spec.target, ends.get(current.state, "unchanged"), final, current)
@@ -67,12 +70,18 @@ def build_target(inputs: BuildInputs, final: Path, options: BuildOptions, cache:
     with log_duration("finding the physical limit"):
         roofline = find_roofline(trial, target)
     plan = replace(plan, candidates=order_candidates(plan.candidates, roofline))
-    if not target.is_here:
+    if not target.is_here and options.jobs is None:
         return publish_jobs(inputs, plan, trial, final)
     limit = TimeLimit(spec.optimize.max_minutes)
-    trial = replace(trial, roofline=roofline)
-    search = search_candidates(plan.candidates, trial)
+    if options.jobs is not None:
+        search = check_candidates(plan.candidates, trial, limit)
+        search = replace(search, outcomes=import_results(search.outcomes, options.jobs, trial, target))
+    else:
+        trial = replace(trial, roofline=roofline)
+        search = search_candidates(plan.candidates, trial)
     found = inputs.make_findings(search.outcomes, (*plan.rejected, *search.skipped))
+    if options.jobs is not None:
+        found = replace(found, environment={**found.environment, **describe_device(search.outcomes)})
     sensitivity = find_sensitivity(search.outcomes, trial)
     training = distilled.training if distilled else None
     findings = replace(
@@ -127,10 +136,11 @@ def make_trial(inputs: BuildInputs, ingested: Ingested, cache: Cache, *, verify:
         labels=inputs.evaluation.labels,
         cases=cases,
         latency_inputs=cache.get_or_make("latency", key, make) / "latency.npz",
-        threads=machine.units,
+        threads=machine.session_threads,
         device=f"{platform.node()}: {machine.name}",
         cache=cache,
         memory_limit_mib=find_memory_limit_mib(),
         verify=verify,
-        exact_int8=machine.saturates_int8 and not inputs.target.saturates_int8,
+        is_here=inputs.target.is_here,
+        exact_int8=inputs.target.kind == "cpu" and machine.saturates_int8 and not inputs.target.saturates_int8,
     )

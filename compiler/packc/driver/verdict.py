@@ -186,4 +186,5 @@ def _record_measurement(outcome: Outcome, status: str) -> MeasurementRecord | No
         threads=measurement.threads,
         max_p50_ms=larger[-1].p50_ms if larger and is_timed else None,
         short_p50_ms=typical.p50_ms if status == "outpaced" else None,
+        device_memory_mib=measurement.device_memory_mib,
     )

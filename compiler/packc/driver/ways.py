@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from packc.data.workload import list_request_lengths
 from packc.driver.curves import find_curve
 from packc.driver.packing import ONE_FAILED, Packing, pack_candidate
+from packc.host import count_cores
 from packc.package.pipelines.batches import cut_batches
 from packc.package.pipelines.choice import ChosenPipeline
 from packc.promises import format_figure
@@ -72,9 +73,10 @@ class WayFinder:
     def choose(self, chosen: Outcome, rivals: Sequence[Outcome]) -> Service:
         """The best way to serve `chosen`, or one of the `rivals` that nearly equals it for one caller.
 
-        Without any choice to make, and with a server that runs already and was loaded by somebody else, it is the rule.
+        Without any choice to make, with a server that runs already and was loaded by somebody else, and where the
+        device is not here to measure curves on, it is the rule.
         """
-        if self._packing.options.urls or len(self._plans) < 2:
+        if self._packing.options.urls or len(self._plans) < 2 or not self._packing.trial.is_here:
             return Service(chosen, self._packing.rule, ())
         finalists = [chosen, *_list_near(chosen, rivals, self._packing)]
         self._outcomes |= {outcome.candidate.id: outcome for outcome in finalists}
@@ -115,7 +117,7 @@ class WayFinder:
     def _ground(self) -> Ground:
         return Ground(
             spec=self._spec,
-            cores=self._packing.inputs.target.units,
+            cores=self._count_cores(),
             load=self._load,
             plans=self._list_plans,
             times=self._find_times,
@@ -123,6 +125,11 @@ class WayFinder:
             serve=self._serve if self._packing.options.verify else None,
             is_over=lambda: self._packing.limit.is_over,
         )
+
+    def _count_cores(self) -> int:
+        """Those that requests are read, tokenized and sent by: the host's, whatever computes the model."""
+        target = self._packing.inputs.target
+        return target.units if target.kind == "cpu" else count_cores()
 
     def _find_times(self, way: Way) -> ServiceTimes | None:
         key = (way.candidate, way.plan.threads)

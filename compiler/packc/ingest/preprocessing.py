@@ -66,8 +66,15 @@ def read_text_preprocessing(folder: Path, config: Config, max_length: int | None
         tokenizer=tokenizer,
         max_length=_max_length(config, settings, max_length),
         pad_id=int(config.get("pad_token_id") or 0),
+        pads_left=_pads_left(tokenizer),
         inputs=("input_ids", "attention_mask", *(("token_type_ids",) if with_types else ())),
     )
+
+
+def _pads_left(tokenizer: Path) -> bool:
+    """As the file itself says, which is what the packed tokenizer does; right where it says nothing."""
+    padding = read_config(tokenizer).get("padding")
+    return isinstance(padding, dict) and str(padding.get("direction")).lower() == "left"
 
 
 def _max_length(config: Config, settings: Config, wanted: int | None) -> int:

@@ -36,6 +36,8 @@ class TextPreprocessing:
     """Names of the token tensors that the graph takes, among input_ids, attention_mask, token_type_ids."""
     pairs: bool = False
     """Whether samples are two texts that a tab separates; a tab is a character like any other otherwise."""
+    pads_left: bool = False
+    """Whether texts of one batch are filled up at their beginning."""
 
     def split(self, text: str) -> tuple[str, str | None]:
         """The text of a sample and its second one, if any, as a tokenizer takes them."""

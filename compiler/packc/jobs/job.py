@@ -14,6 +14,8 @@ engine.py offers three functions. What they raise becomes the candidate's failur
     load(model: str, options: dict, threads: int) -> session      `model` is the path of the model's main file
     run(session, inputs: dict[str, ndarray]) -> dict[str, ndarray]    every output of the graph
     describe(session) -> dict[str, str]     package -> version, and "device" where the session is not on the CPU
+    device_memory_mib(session) -> float | None
+                                            of such a device, what the session took; adapters for CPUs have no such word
 """
 
 from __future__ import annotations
@@ -81,3 +83,5 @@ class JobResult:
     answers: Path | None
     device: str
     versions: tuple[tuple[str, str], ...]
+    device_memory_mib: float | None = None
+    """The most memory of a GPU that the session took, by its adapter; None where there is none, or nobody knows."""

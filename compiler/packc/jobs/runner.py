@@ -57,6 +57,7 @@ def run(bundle: Path, rounds: int) -> dict[str, Any]:
         "peak_rss_mib": 0.0,
         "times": [],
         "answers": None,
+        "device_memory_mib": None,
         "device": cpu_name(),
         "versions": [["python", platform.python_version()], ["numpy", np.__version__]],
     }
@@ -90,6 +91,8 @@ def run_job(bundle: Path, job: dict[str, Any], rounds: int, result: dict[str, An
             for case, effort, sample in zip(job["cases"], job["efforts"], inputs, strict=True):
                 times_ms = time_calls(engine.run, session, sample, effort)
                 result["times"].append({"case": case["name"], "times_ms": times_ms})
+    if hasattr(engine, "device_memory_mib"):
+        result["device_memory_mib"] = engine.device_memory_mib(session)
 
 
 def write_answers(engine: Any, session: Any, samples: Path, outputs: list[str], path: Path) -> None:

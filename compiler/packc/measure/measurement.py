@@ -46,3 +46,5 @@ class Measurement:
     threads: int
     device: str
     versions: tuple[tuple[str, str], ...]
+    device_memory_mib: float | None = None
+    """Of a GPU: what the model took of its memory; None on a CPU."""

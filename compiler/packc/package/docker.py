@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import metadata
 from pathlib import Path
+from typing import Literal
 
 from packc.package.pipelines.choice import ChosenPipeline
 from packc.package.render import render_template
@@ -27,24 +28,33 @@ def list_python_packages(pipeline: ChosenPipeline, library: str | None) -> tuple
     return (*PYTHON_PACKAGES[pipeline], *([library] if library and pipeline == "text" else []))
 
 
-def write_docker(folder: Path, spec: TargetSpec, packages: tuple[str, ...], requirement: str | None = None) -> None:
+def write_docker(
+    folder: Path,
+    spec: TargetSpec,
+    packages: tuple[str, ...],
+    requirement: str | None = None,
+    device: Literal["cpu", "gpu"] = "cpu",
+) -> None:
     """Writes Dockerfile and compose.yaml; `packages` are pinned to the versions that made the golden answers.
 
-    `requirement` is the runtime's own, installed with all that it depends on: a version of torch.
+    `requirement` is the runtime's own, installed with all that it depends on: a version of torch or of onnxruntime-gpu.
+    A `device` that is a GPU is given to the container.
     """
     name = spec.model.name
+    is_torch = requirement is not None and requirement.startswith("torch==")
     dockerfile = render_template(
         "Dockerfile.j2",
         name=name,
         target=spec.target,
         image=TRITON_IMAGE,
         requirements=[_pin(package) for package in packages],
-        torch=requirement,
+        torch=requirement if is_torch else None,
+        library=None if is_torch else requirement,
         torch_flags=f"--index-url {TORCH_INDEX}",
         command=server_command("/models", cache=spec.serve.cache),
     )
     (folder / "Dockerfile").write_text(dockerfile)
-    (folder / "compose.yaml").write_text(render_template("compose.yaml.j2", name=name))
+    (folder / "compose.yaml").write_text(render_template("compose.yaml.j2", name=name, gpu=device == "gpu"))
 
 
 def server_command(repository: str, *, cache: bool) -> list[str]:

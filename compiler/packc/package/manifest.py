@@ -40,6 +40,8 @@ class MeasurementRecord:
     """p50 at the largest shape of the workload."""
     short_p50_ms: float | None = None
     """Median of a few calls: of a candidate that was behind then and has no other figure of speed."""
+    device_memory_mib: float | None = None
+    """Of a GPU's memory, what the model took."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,14 @@ def add_cpu_instances(config: Any, count: int) -> None:
     config.instance_group.add(count=count, kind=config_schema().ModelInstanceGroup.KIND_CPU)
 
 
+def add_instances(config: Any, count: int, device: Literal["cpu", "gpu"]) -> None:
+    """`count` copies of the model on the CPU, or on the first GPU that the server sees: what was measured is one."""
+    if device == "cpu":
+        add_cpu_instances(config, count)
+    else:
+        config.instance_group.add(count=count, kind=config_schema().ModelInstanceGroup.KIND_GPU, gpus=[0])
+
+
 def add_batching(config: Any, queue_delay_us: int, preferred_batch_sizes: Sequence[int] = ()) -> None:
     """Lets requests that wait at the same time run as one batch; only where batches are possible at all."""
     if config.max_batch_size > 1:
@@ -72,8 +80,9 @@ def add_cache(config: Any) -> None:
     config.response_cache.enable = True
 
 
-def add_warmup(config: Any, samples: Sequence[Sample]) -> dict[str, bytes]:
-    """Runs real samples while the model loads: the median one, alone and as a full batch, and the largest one.
+def add_warmup(config: Any, samples: Sequence[Sample], calls: int = 1) -> dict[str, bytes]:
+    """Runs real samples while the model loads, each `calls` times: the median one, alone and as a full batch, and the
+    largest one.
 
     Each of `samples` holds every input with a batch axis (of which row 0 is used) when the model batches.
     Returns the raw files that belong into the model's folder, by path.
@@ -82,10 +91,10 @@ def add_warmup(config: Any, samples: Sequence[Sample]) -> dict[str, bytes]:
         return {}
     by_size = sorted(samples, key=lambda sample: sum(array.size for array in sample.values()))
     median, largest = by_size[len(by_size) // 2], by_size[-1]
-    files = _warm(config, "median", median, 1)
+    files = _warm(config, "median", median, 1, calls)
     if config.max_batch_size > 1:
-        files |= _warm(config, "median", median, config.max_batch_size)
-    return files if largest is median else files | _warm(config, "largest", largest, 1)
+        files |= _warm(config, "median", median, config.max_batch_size, calls)
+    return files if largest is median else files | _warm(config, "largest", largest, 1, calls)
 
 
 def print_config(config: Any) -> str:
@@ -95,8 +104,10 @@ def print_config(config: Any) -> str:
     return str(text_format.MessageToString(config))
 
 
-def _warm(config: Any, name: str, sample: Sample, batch_size: int) -> dict[str, bytes]:
+def _warm(config: Any, name: str, sample: Sample, batch_size: int, calls: int) -> dict[str, bytes]:
     warmup = config.model_warmup.add(name=f"{name} sample x {batch_size}", batch_size=batch_size)
+    if calls > 1:
+        warmup.count = calls
     files = {}
     for position, tensor in enumerate(config.input):
         array = sample[tensor.name][0] if config.max_batch_size > 0 else sample[tensor.name]

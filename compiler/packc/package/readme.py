@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from packc.candidate import PassStep
 from packc.package.docker import server_command
 from packc.package.golden import GoldenSet
 from packc.package.pipelines.triton_model import TritonModel
 from packc.package.render import render_template
+from packc.runtimes.onnxruntime_cuda import GRAPH_PARAMETER, LENGTHS, MASK_AS_IT_IS
 from packc.samples import Sample
 from packc.spec.model import TargetSpec
 
@@ -27,9 +30,10 @@ def write_readme(
     models: tuple[TritonModel, ...],
     opset: int | None,
     packages: tuple[str, ...],
+    passes: Sequence[PassStep] = (),
 ) -> None:
     """`models` are the package's, the one that clients call first; `opset` the graph's, None if it is not ONNX;
-    `packages` the Python packages that the server needs beside it."""
+    `packages` the Python packages that the server needs beside it; `passes` made the graph."""
     served = models[0].config
     outputs = [tensor.name for tensor in served.output]
     text = render_template(
@@ -45,6 +49,8 @@ def write_readme(
         inputs=tuple(tensor.name for tensor in served.input),
         max_batch_size=served.max_batch_size,
         need=_say_need(opset) if opset else _say_backend(models),
+        gpu=_say_gpu(models),
+        lengths=_say_lengths(golden, passes),
         models=[(model.name, _describe_role(model)) for model in models],
     )
     path.write_text(text)
@@ -75,7 +81,37 @@ def _say_backend(models: tuple[TritonModel, ...]) -> str | None:
 
 
 def _is_bound(model: TritonModel) -> bool:
-    return "requirement" in model.config.parameters
+    found = model.config.parameters.get("requirement")
+    return found is not None and found.string_value.startswith("torch==")
+
+
+def _say_gpu(models: tuple[TritonModel, ...]) -> str | None:
+    """What a model on a GPU wants of its server, and what other servers do less than pack's; None on a CPU."""
+    on_gpu = [model for model in models if any(group.gpus for group in model.config.instance_group)]
+    if not on_gpu:
+        return None
+    place = (
+        "The model runs on the first GPU that the server sees: a container needs `docker run --gpus 1`, which "
+        "compose.yaml asks for, and `gpus` in config.pbtxt names others."
+    )
+    records = (GRAPH_PARAMETER in model.config.parameters for model in on_gpu if model.config.backend == "onnxruntime")
+    return f"{place} {WITHOUT_GRAPHS}" if any(records) else place
+
+
+WITHOUT_GRAPHS = (
+    "It was measured with CUDA graphs, which pack's own onnxruntime backend records. Triton's native backend, the one "
+    "in the image, ignores that parameter and launches kernel by kernel: the same answers, later."
+)
+RIGHT_PADDING = (
+    "The graph takes the mask of each sample for a length: padding must come last. A mask with gaps, or with padding "
+    "on the left, gives other answers than the source model, and no error."
+)
+
+
+def _say_lengths(golden: GoldenSet, passes: Sequence[PassStep]) -> str | None:
+    """That masks must be lengths, where it is clients who make them."""
+    merged = any(step.name == LENGTHS.name and step.options != MASK_AS_IT_IS for step in passes)
+    return RIGHT_PADDING if merged and golden.pipeline == "none" else None
 
 
 def _example(golden: GoldenSet) -> str:

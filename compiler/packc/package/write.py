@@ -63,12 +63,14 @@ def write_package(
     if errors := [found for found in lint_repository(repository) if found.severity == "error"]:
         raise PackError("the Triton repository is not valid:\n" + "\n\n".join(error.render() for error in errors))
     write_golden(folder / "golden", golden)
-    requirement = runtime.server_requirement
+    runs_engine = any(m.config.backend == "python" and "engine_options" in m.config.parameters for m in models)
+    requirement = runtime.server_requirement if runs_engine else None
     library = runtime.library if serving.front == "in_process" and requirement is None else None
     packages = list_python_packages(golden.pipeline, library)
-    write_docker(folder, spec, packages, requirement)
+    write_docker(folder, spec, packages, requirement, runtime.device)
     opset = read_onnx_header(model).opset if model.suffix == ".onnx" else None
-    write_readme(folder / "README.md", spec, golden, models, opset, (*packages, *filter(None, [requirement])))
+    needed = (*packages, *filter(None, [requirement]))
+    write_readme(folder / "README.md", spec, golden, models, opset, needed, candidate.passes)
     write_sbom(
         folder / "sbom.cdx.json",
         name=spec.model.name,

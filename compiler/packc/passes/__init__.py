@@ -10,6 +10,10 @@ from packc.passes.fuse_attention import FuseAttention
 from packc.passes.fuse_gelu import FuseGelu
 from packc.passes.fuse_layer_norm import FuseLayerNorm
 from packc.passes.graph_pass import GraphPass
+from packc.passes.merge_attention import MergeAttention
+from packc.passes.merge_bias_gelu import MergeBiasGelu
+from packc.passes.merge_embeddings import MergeEmbeddings
+from packc.passes.merge_skip_norm import MergeSkipNorm
 from packc.passes.prune_structure import PruneStructure
 from packc.passes.quantize_dynamic import QuantizeDynamic
 from packc.passes.quantize_static import QuantizeStatic
@@ -28,6 +32,11 @@ PASSES: tuple[GraphPass, ...] = (
     RemovePadding(),
     PruneStructure(),  # computes less and is not exact, but ranges are evened after it
     SmoothOutliers(),
+    # Operators of ONNX Runtime's own, for its CUDA provider.
+    MergeEmbeddings(),
+    MergeAttention(),
+    MergeSkipNorm(),
+    MergeBiasGelu(),
     # Another precision.
     CastFp16(),
     CastBf16(),

@@ -66,7 +66,7 @@ def _find_block(node: ir.Node, outputs: set[ir.Value]) -> Block | None:
         case "Attention":
             block = _read_attention(inner, out)
         case operator if operator in ACTIVATIONS:
-            into = _read_into(inner.inputs[0])
+            into = read_projection(inner.inputs[0])
             block = Block((into,), out, (inner,), _width(into.weights), 1) if into is not None else None
         case _:
             return None
@@ -83,7 +83,7 @@ def _read_attention(node: ir.Node, out: Projection) -> Block | None:
         return None
     if len(node.inputs) > 3 and not _is_same_for_heads(node.inputs[3]):
         return None
-    into = [_read_into(value) for value in node.inputs[:3]]
+    into = [read_projection(value) for value in node.inputs[:3]]
     if len({id(value) for value in node.inputs[:3]}) < 3 or any(projection is None for projection in into):
         return None
     projections = tuple(projection for projection in into if projection is not None)
@@ -102,7 +102,7 @@ def _is_same_for_heads(mask: ir.Value | None) -> bool:
     return mask.shape is not None and (len(mask.shape) < 3 or (len(mask.shape) == 4 and mask.shape[1] == 1))
 
 
-def _read_into(value: ir.Value | None) -> Projection | None:
+def read_projection(value: ir.Value | None) -> Projection | None:
     """The projection that makes `value`."""
     node = value.producer() if value is not None else None
     if node is None:

@@ -6,13 +6,12 @@ import math
 from typing import TYPE_CHECKING
 
 from packc.passes.graph_pass import PassContext, PassError, PassReport, count_operators
-from packc.passes.opset import raise_opset, refuse_opset
+from packc.passes.opset import MICROSOFT, raise_opset, refuse_opset
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 GELU_OPSET = 20
-MICROSOFT = "com.microsoft"
 APPROXIMATIONS = {"Gelu": "none", "FastGelu": "tanh"}
 """ONNX Runtime's own operators, which the library's rules write -> `approximate` of the standard one."""
 

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+MICROSOFT = "com.microsoft"
+"""The domain of ONNX Runtime's own operators."""
+
 OLDEST_OPSET = 18
 """The oldest opset that onnxscript's converter understands."""
 
@@ -30,6 +33,11 @@ def raise_opset(model: ir.Model, opset: int) -> None:
     if model.opset_imports[""] < opset:
         convert_version(model, opset)
     model.ir_version = max(model.ir_version or 0, IR_VERSIONS[opset])
+
+
+def use_microsoft(model: ir.Model) -> None:
+    """Lets nodes of ONNX Runtime's own domain stand in `model`."""
+    model.opset_imports.setdefault(MICROSOFT, 1)
 
 
 IR_VERSIONS = {20: 9, 23: 11}

@@ -114,6 +114,7 @@ def _make_columns(manifest: Manifest, show_name: Callable[[Row], str]) -> tuple[
         number("p99 ms", 1, lambda m: m.p99_ms),
         number("samples/s", 5, lambda m: m.throughput_per_s),
         number("MiB", 4, lambda m: m.size_mib),
+        number("GPU MiB", 6, lambda m: m.device_memory_mib),
         number("RSS MiB", 7, lambda m: m.peak_rss_mib),
         Column(manifest.promises.quality_metric, _show_row_quality, 2, is_number=False),
         Column("of limit", lambda row: _show_limit(row, manifest), 5),

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from packc.errors import PackError
 from packc.runtimes.aotinductor import AotInductor
 from packc.runtimes.onnxruntime import OnnxRuntime
+from packc.runtimes.onnxruntime_cuda import OnnxRuntimeCuda
 from packc.runtimes.openvino import OpenVino
 from packc.runtimes.runtime import Runtime
 
-RUNTIMES: tuple[Runtime, ...] = (OnnxRuntime(), OpenVino(), AotInductor())
+RUNTIMES: tuple[Runtime, ...] = (OnnxRuntime(), OpenVino(), AotInductor(), OnnxRuntimeCuda())
+
+STAND_INS: Mapping[str, str] = {"onnxruntime-cuda": "onnxruntime"}
+"""A runtime of a device -> the one that judges answers on this machine's CPU while the device is elsewhere: it runs the
+same graphs with other kernels, or says that it cannot."""
 
 
 def find_runtime(name: str) -> Runtime:

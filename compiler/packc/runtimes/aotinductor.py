@@ -62,6 +62,7 @@ class AotInductor:
 
     name = "torch"
     library = "torch"
+    device: Literal["cpu", "gpu"] = "cpu"
     compiler = "packc.runtimes.aotinductor_compile"
     reads: Literal["graph", "source"] = "source"
     length_multiple = 1

@@ -154,6 +154,7 @@ class OnnxRuntime:
 
     name = "onnxruntime"
     library = "onnxruntime"
+    device: Literal["cpu", "gpu"] = "cpu"
     requirement = "onnxruntime>=1.23"
     compiler = None
     reads: Literal["graph", "source"] = "graph"

@@ -77,6 +77,7 @@ class OpenVino:
 
     name = "openvino"
     library = "openvino"
+    device: Literal["cpu", "gpu"] = "cpu"
     requirement = "openvino>=2026.1"
     compiler = "packc.runtimes.openvino_compile"
     reads: Literal["graph", "source"] = "graph"

@@ -46,6 +46,10 @@ class Runtime(Protocol):
         """The Python package that runs the models."""
 
     @property
+    def device(self) -> Literal["cpu", "gpu"]:
+        """What its models compute on, and so which instances Triton makes of them."""
+
+    @property
     def requirement(self) -> str:
         """What pip installs on the device to run a job bundle."""
 

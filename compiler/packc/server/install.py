@@ -24,6 +24,7 @@ from pathlib import Path
 
 from packc.cache import Cache, cache_key
 from packc.errors import MissingError
+from packc.runtimes.onnxruntime_cuda import OnnxRuntimeCuda
 
 log = logging.getLogger(__name__)
 
@@ -39,12 +40,16 @@ LIBRARIES = "PACK_SERVER_LIBRARIES"
 """Environment variable of the server: a folder of further Python packages for its models."""
 
 _SITE = (
-    f"import os, sys; sys.dont_write_bytecode = True; sys.path.extend(filter(None, [os.environ.get({LIBRARIES!r})]))\n"
+    f"import os, sys; sys.dont_write_bytecode = True; sys.path[:0] = filter(None, [os.environ.get({LIBRARIES!r})])\n"
 )
 """A .pth line: the stub ignores Python's environment variables. It would leave __pycache__ in the repositories that it
-serves, and find nothing but what is installed beside it."""
+serves, and find nothing but what is installed beside it. What a model asks for goes before that: `onnxruntime-gpu` has
+the modules of `onnxruntime`."""
 
 _BACKENDS = Path(__file__).resolve().parent / "backends"
+_ENGINES = {"onnxruntime/cuda_engine.py": OnnxRuntimeCuda().engine}
+"""Place below the backend directory -> the adapter of a runtime that the backend there uses."""
+
 _INTERPRETER_FACTS = """
 import ctypes, json, sys, sysconfig
 folder, name = sysconfig.get_config_var("LIBDIR"), sysconfig.get_config_var("INSTSONAME")
@@ -207,7 +212,7 @@ def run_installer(command: list[str], what: str, lacking: str = "the Triton serv
 def _assemble(folder: Path, interpreter: Interpreter, cache: Cache) -> OwnServer:
     packages = _site_packages(folder, interpreter)
     triton = packages / "pytriton" / "tritonserver"
-    ours = {path.relative_to(_BACKENDS).as_posix(): path for path in sorted(_BACKENDS.rglob("*.py"))}
+    ours = {path.relative_to(_BACKENDS).as_posix(): path for path in sorted(_BACKENDS.rglob("*.py"))} | _ENGINES
     key = cache_key(server=folder.name, ours={name: path.read_text() for name, path in ours.items()})
 
     def copy(backends: Path) -> None:

@@ -1,8 +1,9 @@
 """Gives pack's own server the Python libraries that the models of one repository need and it lacks.
 
-A model says so in its configuration, `parameters { key: "requirement" }`, as pip writes it. torch alone is taken at its
-word, and installed apart from the server, once for each version, since it is large and few packages need it. A server
-that is the user's own has what the user gave it.
+A model says so in its configuration, `parameters { key: "requirement" }`, as pip writes it. torch and onnxruntime-gpu
+alone are taken at their word, and installed apart from the server, once for each version, since they are large and few
+packages need them. They go before what the server has, so numpy, which onnxruntime-gpu brings, is of the server's own
+version. A server that is the user's own has what the user gave it.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from packc.errors import MissingError, PackError
 from packc.package.docker import TORCH_INDEX
 from packc.package.lint.repository import read_repository
 from packc.server.environment import Server
-from packc.server.install import INSTALL_HINT, LIBRARIES, run_installer
+from packc.server.install import INSTALL_HINT, LIBRARIES, NUMPY, run_installer
 
 log = logging.getLogger(__name__)
 
 PARAMETER = "requirement"
-KNOWN = re.compile(r"torch==\d+(\.\d+)*")
+KNOWN = re.compile(r"torch==\d+(\.\d+)*|onnxruntime-gpu\[cuda,cudnn\]==\d+(\.\d+)*")
 CACHE_KIND = "libraries"
 INDEX_FLAGS = "TORCH_FLAGS"
 """Environment variable: where pip finds torch, if not at CPU_BUILDS; the Makefile's of that name."""
@@ -61,9 +62,9 @@ def find_requirements(repository: Path) -> tuple[str, ...]:
     for name, text in found.items():
         if not KNOWN.fullmatch(text):
             raise MissingError(
-                f"{repository}: the model {name} requires {text!r}, and pack installs nothing but releases of torch, "
-                "as torch==2.13.0",
-                hint=f"install a release of torch and build again, or serve with a Triton that has {text}",
+                f"{repository}: the model {name} requires {text!r}, and pack installs nothing but one version of "
+                "torch (torch==2.13.0) or onnxruntime-gpu",
+                hint=f"build again with a release of it, or serve with a Triton that has {text}",
             )
     return tuple(sorted(set(found.values())))
 
@@ -81,13 +82,15 @@ def _install(folder: Path, python: Path, requirements: Sequence[str], repository
     log.info("installing %s for the Triton server, once", names)
     started = time.monotonic()
     pip = [str(python), "-m", "pip", "install", "--quiet", "--no-input", "--only-binary", ":all:"]
-    flags = shlex.split(os.environ.get(INDEX_FLAGS, "")) or CPU_BUILDS
+    is_torch = any(requirement.startswith("torch==") for requirement in requirements)
+    extra = [*(shlex.split(os.environ.get(INDEX_FLAGS, "")) or CPU_BUILDS)] if is_torch else [NUMPY]
+    where = f'; {INDEX_FLAGS}="--index-url URL" names another index of torch' if is_torch else ""
     try:
         run_installer(
-            [*pip, "--target", str(folder), *flags, *requirements],
+            [*pip, "--target", str(folder), *extra, *requirements],
             f"install {' '.join(requirements)}",
             f"{names}, which {repository} needs,",
-            f'{INSTALL_HINT}; {INDEX_FLAGS}="--index-url URL" names another index of torch',
+            INSTALL_HINT + where,
         )
     except MissingError as error:
         raise LibraryMissing(str(error), hint=error.hint) from error

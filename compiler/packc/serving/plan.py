@@ -14,6 +14,8 @@ MEMORY_SHARE = 0.25
 DELAY_SHARE = 0.05
 """Of the latency budget, at most, for waiting for a fuller batch."""
 MOST_DELAY_US = 1000
+SEVERAL = 2
+"""Requests in flight on a GPU at a rate: enough for them to wait for each other."""
 
 Front = Literal["ensemble", "in_process"]
 """Who tokenizes: a model of its own in front of the graph's, or the process that also runs the graph."""
@@ -23,7 +25,7 @@ Lengths = Literal["pad", "sorted", "single"]
 
 @dataclass(frozen=True, slots=True)
 class ServingPlan:
-    """Serving choices for one model on one device; instances x threads never exceeds the cores."""
+    """Serving choices for one model on one device; on a CPU instances x threads never exceeds the cores."""
 
     instances: int
     threads: int
@@ -64,13 +66,13 @@ def plan_serving(spec: TargetSpec, target: Target, source: SourceModel) -> Servi
 
     On a CPU every instance gets its share of the cores. With more clients than one instance can answer, latency is
     clients / throughput, so instances on few threads win for latency and throughput alike: they lose nothing to
-    threads that wait for each other.
+    threads that wait for each other. Another device has one instance, whose thread only feeds it.
     """
     if target.kind == "cpu":
         instances, why_instances = _count_instances(spec, target, source)
         threads = max(1, target.units // instances)
     else:
-        instances, threads, why_instances = 1, 1, "1 instance: the device runs one call at a time"
+        instances, threads, why_instances = 1, target.session_threads, "1 instance: the device runs one call at a time"
     max_batch_size, why_batch = _choose_batch(spec.workload, source)
     clients = _count_clients(spec, target)
     queue_delay_us, why_delay = _choose_delay(spec, source, clients, instances, max_batch_size)
@@ -102,8 +104,10 @@ def limit_instances(target: Target, source: SourceModel) -> int:
 
 
 def _count_clients(spec: TargetSpec, target: Target) -> int:
-    """Requests in flight at once. With a rate nobody knows; as many as there are cores make good use of them."""
-    return target.units if spec.workload.rate_per_s else spec.workload.concurrency
+    """Requests in flight at once. With a rate nobody knows; as many as there are cores make good use of a CPU."""
+    if spec.workload.rate_per_s:
+        return target.units if target.kind == "cpu" else SEVERAL
+    return spec.workload.concurrency
 
 
 def _choose_batch(workload: WorkloadSection, source: SourceModel) -> tuple[int, str]:

@@ -237,7 +237,8 @@ class TargetSection(Section):
     """[targets.NAME]: one device, and what differs for it, key by key: `budget.latency_ms = 40` changes that alone."""
 
     profile: str = Field(
-        min_length=1, description="'host', a shipped profile (`pack targets`), or the path of a TOML profile."
+        min_length=1,
+        description="'host', 'host-gpu', a shipped profile (`pack targets`), or the path of a TOML profile.",
     )
     workload: WorkloadOverride | None = None
     budget: BudgetSection | None = None
@@ -258,7 +259,8 @@ class Spec(Section):
     optimize: OptimizeSection = OptimizeSection()
     serve: ServeSection = ServeSection()
     targets: dict[Name, TargetSection] = Field(
-        min_length=1, description='At least one [targets.NAME] with its `profile`; "host" is this machine.'
+        min_length=1,
+        description='At least one [targets.NAME] with its `profile`; "host" is this machine, "host-gpu" its GPU.',
     )
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from packc.candidate import Candidate, OptionValue
 from packc.ingest.source import SourceModel
 from packc.package.model_config import (
     add_batching,
     add_cache,
-    add_cpu_instances,
+    add_instances,
     add_tensor,
     add_warmup,
     new_config,
@@ -24,6 +24,9 @@ from packc.spec.model import Task
 
 CLASSIFIERS: tuple[Task, ...] = ("text-classification", "image-classification")
 """Tasks whose answer is one row of logits a sample."""
+
+WARMUP_CALLS: Mapping[Literal["cpu", "gpu"], int] = {"cpu": 1, "gpu": 2}
+"""Of each shape while a model loads: on a GPU the second one records a CUDA graph."""
 
 ENGINE_MODEL = Path(__file__).with_name("engine_model.py")
 """The Python model around the engine of a runtime that no native backend serves."""
@@ -40,6 +43,10 @@ class TritonRuntime(Protocol):
     @property
     def library(self) -> str:
         """The Python package that runs the models where no backend does."""
+
+    @property
+    def device(self) -> Literal["cpu", "gpu"]:
+        """What the models compute on."""
 
     @property
     def server_requirement(self) -> str | None:
@@ -108,10 +115,10 @@ def build_graph_model(ingredients: Ingredients, name: str) -> TritonModel:
     for tensor in ingredients.source.outputs:
         add_tensor(config, "output", tensor)
     add_batching(config, serving.queue_delay_us, serving.preferred_batch_sizes)
-    add_cpu_instances(config, serving.instances)
+    add_instances(config, serving.instances, ingredients.runtime.device)
     ingredients.runtime.configure_triton(config, ingredients.engine_options, serving.threads)
     files: dict[str, FileContent] = {version_path(file): path for file, path in ingredients.artifact.items()}
     if config.backend == "python":
         files |= {version_path("model.py"): ENGINE_MODEL, version_path("engine.py"): ingredients.runtime.engine}
-    files |= add_warmup(config, ingredients.warmup)
+    files |= add_warmup(config, ingredients.warmup, WARMUP_CALLS[ingredients.runtime.device])
     return TritonModel(config, files)

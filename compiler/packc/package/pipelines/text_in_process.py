@@ -19,10 +19,10 @@ from pathlib import Path
 
 from packc.errors import SourceError
 from packc.ingest.source import TextPreprocessing
-from packc.package.model_config import add_batching, add_cache, add_cpu_instances, add_tensor, new_config
+from packc.package.model_config import add_batching, add_cache, add_instances, add_tensor, new_config
 from packc.package.pipelines import batches
 from packc.package.pipelines.labels import LABEL, SCORE, answer_tensor, class_names
-from packc.package.pipelines.tensors import CLASSIFIERS, Ingredients, name_answer
+from packc.package.pipelines.tensors import CLASSIFIERS, WARMUP_CALLS, Ingredients, name_answer
 from packc.package.pipelines.triton_model import FileContent, TritonModel, version_path
 from packc.package.render import render_template
 from packc.tensors import TensorSpec
@@ -44,7 +44,7 @@ def build_in_process_model(ingredients: Ingredients, preprocessing: TextPreproce
     for tensor in (LABEL, SCORE) if is_classifier else (TensorSpec(output, answer.dtype, answer.shape),):
         add_tensor(config, "output", tensor)
     add_batching(config, serving.queue_delay_us, serving.preferred_batch_sizes)
-    add_cpu_instances(config, serving.instances)
+    add_instances(config, serving.instances, ingredients.runtime.device)
     if ingredients.cache:
         add_cache(config)
     if requirement := ingredients.runtime.server_requirement:
@@ -70,6 +70,7 @@ def build_in_process_model(ingredients: Ingredients, preprocessing: TextPreproce
         inputs=tuple((name, tokens[name].dtype) for name in preprocessing.inputs),
         answer=answer.name,
         output=output,
+        calls=WARMUP_CALLS[ingredients.runtime.device],
         warmup_lengths=_rank_lengths(lengths, serving.length_multiple),
     )
     files: dict[str, FileContent] = {

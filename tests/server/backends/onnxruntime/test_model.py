@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import types
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ import pytest
 
 import packc.server.install
 from backend_stub import Request, import_backend, make_config, rows
+from cuda_stub import StubOrt
+from packc.runtimes import onnxruntime_cuda_engine
 from served_packages import WIDTH, make_scaling_graph
 
 MODEL = Path(packc.server.install.__file__).parent / "backends" / "onnxruntime" / "model.py"
@@ -22,11 +24,11 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> Any:
     return import_backend(MODEL, monkeypatch)
 
 
-def load(backend: Any, folder: Path, config: dict[str, Any]) -> Any:
+def load(backend: Any, folder: Path, config: dict[str, Any], **instance: str) -> Any:
     if not (folder / "1").exists():
         make_scaling_graph(folder / "1" / "model.onnx")
     model = backend.TritonPythonModel()
-    arguments = {"model_repository": str(folder), "model_version": "1", "model_name": folder.name}
+    arguments = {"model_repository": str(folder), "model_version": "1", "model_name": folder.name, **instance}
     model.initialize({**arguments, "model_config": json.dumps(config)})
     return model
 
@@ -34,10 +36,8 @@ def load(backend: Any, folder: Path, config: dict[str, Any]) -> Any:
 def test_requests_of_one_batch_run_as_one_call(backend: Any, tmp_path: Path) -> None:
     model = load(backend, tmp_path, make_config())
     calls = []
-    session = model._session
-    model._session = types.SimpleNamespace(
-        run=lambda names, feed: calls.append(len(feed["x"])) or session.run(names, feed)
-    )
+    call = model._call
+    model._call = lambda names, feed: calls.append(len(feed["x"])) or call(names, feed)
     responses = model.execute([Request(x=rows(1)), Request(x=rows(2, 3)), Request(x=rows(4))])
     assert calls == [4]
     assert [response.outputs["y"][:, 0].tolist() for response in responses] == [[2], [4, 6], [8]]
@@ -77,7 +77,6 @@ def test_a_model_without_batching_takes_whole_shapes(backend: Any, tmp_path: Pat
         ({"input": [{"name": "x", "data_type": "TYPE_FP32", "dims": [3]}]}, r"'x' has shape \[-1, 3\]"),
         ({"output": [{"name": "y", "data_type": "TYPE_FP32", "dims": [WIDTH, 1]}]}, r"'y' has shape \[-1, 4, 1\]"),
         ({"input": []}, r"lacks the graph's input\(s\) x"),
-        ({"instance_group": [{"kind": "KIND_GPU"}]}, "KIND_GPU needs the native"),
         ({"default_model_filename": "other.onnx"}, r"no model file at .*other\.onnx"),
     ],
 )
@@ -86,6 +85,37 @@ def test_a_config_that_differs_from_the_graph_is_refused(
 ) -> None:
     with pytest.raises(RuntimeError, match=reason):
         load(backend, tmp_path, make_config(**changes))
+
+
+ON_GPU = {"model_instance_kind": "GPU", "model_instance_device_id": "1"}
+
+
+@pytest.fixture
+def cuda(backend: Any, monkeypatch: pytest.MonkeyPatch) -> StubOrt:
+    """The engine that lies beside the backend once it is installed, on a GPU that doubles its input."""
+    stub = StubOrt()
+    monkeypatch.setattr(onnxruntime_cuda_engine, "ort", stub)
+    monkeypatch.setitem(sys.modules, "cuda_engine", onnxruntime_cuda_engine)
+    return stub
+
+
+def test_gpu_instances_are_served_by_the_engine_of_jobs(backend: Any, cuda: StubOrt, tmp_path: Path) -> None:
+    model = load(backend, tmp_path, make_config(parameters={"pack_cuda_graph": {"string_value": "1"}}), **ON_GPU)
+    assert cuda.asked == {"device_id": "1", "use_tf32": "1", "enable_cuda_graph": "1", "prefer_nhwc": "0"}
+    for value in (1, 2, 3):
+        responses = model.execute([Request(x=rows(value)), Request(x=rows(4, 5))])
+        assert [response.outputs["y"][:, 0].tolist() for response in responses] == [[2 * value], [8, 10]]
+    assert cuda.runs == ["-1", "1", "1", "1"], "the second call of a shape records, and then replays"
+
+
+def test_a_gpu_model_has_the_options_that_its_accelerator_says(backend: Any, cuda: StubOrt, tmp_path: Path) -> None:
+    accelerator = {"name": "cuda", "parameters": {"use_tf32": "0", "prefer_nhwc": "1"}}
+    optimization = {"execution_accelerators": {"gpu_execution_accelerator": [accelerator]}}
+    load(backend, tmp_path, make_config(optimization=optimization), **ON_GPU)
+    assert cuda.asked == {"device_id": "1", "use_tf32": "0", "enable_cuda_graph": "0", "prefer_nhwc": "1"}
+    accelerator["name"] = "tensorrt"
+    with pytest.raises(RuntimeError, match="no accelerator 'tensorrt' for GPUs, only cuda"):
+        load(backend, tmp_path, make_config(optimization=optimization), **ON_GPU)
 
 
 def test_the_native_backends_parameters_are_read(backend: Any) -> None:

@@ -1,14 +1,18 @@
 """Triton's "onnxruntime" backend for servers that lack the native one: a Python-based backend around onnxruntime.
 
-It loads unmodified `backend: "onnxruntime"` repositories on the CPU: reads the native backend's parameters, refuses a
-configuration that disagrees with the graph, and runs the requests of one batch as one call where their shapes allow.
+It loads unmodified `backend: "onnxruntime"` repositories: on the CPU, and on a GPU where the instance group is of
+KIND_GPU, by the engine that measured the candidate (`cuda_engine.py`, which lies beside this file). It reads the native
+backend's parameters, refuses a configuration that disagrees with the graph, and runs the requests of one batch as one
+call where their shapes allow.
 Runs inside Triton's Python stub; imports nothing of pack.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,7 @@ import onnxruntime as ort  # noqa: TID253 - this file runs in the server, whose 
 import triton_python_backend_utils as pb_utils  # type: ignore[import-not-found]  # exists in Triton's stub only
 
 Array = npt.NDArray[Any]
+Call = Callable[[Sequence[str], Mapping[str, Array]], dict[str, Array]]
 
 _GRAPH_LEVELS = {
     -1: ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
@@ -25,6 +30,9 @@ _GRAPH_LEVELS = {
     2: ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
 }
 """`optimization.graph.level`, whose scale is Triton's own; absent means everything on."""
+
+_ON = ("1", "true")
+"""What Triton's maps of strings call a switch that is on."""
 
 _TYPES = {
     "tensor(bool)": "TYPE_BOOL",
@@ -49,19 +57,14 @@ class TritonPythonModel:
     def initialize(self, args: Mapping[str, str]) -> None:
         """Loads the graph; any exception makes Triton refuse the model with its text."""
         config = json.loads(args["model_config"])
-        for group in config.get("instance_group", []):
-            if group.get("kind") == "KIND_GPU":
-                raise pb_utils.TritonModelException(
-                    "KIND_GPU needs the native onnxruntime backend: this one is CPU only"
-                )
         path = _find_model(args, config.get("default_model_filename") or "model.onnx")
-        self._session = ort.InferenceSession(str(path), _session_options(config), providers=["CPUExecutionProvider"])
+        graph, self._call = _open_session(path, config, args)
         self._max_batch = int(config.get("max_batch_size", 0))
-        _check_tensors("input", config["input"], self._session.get_inputs(), self._max_batch)
-        _check_tensors("output", config["output"], self._session.get_outputs(), self._max_batch)
+        _check_tensors("input", config["input"], graph.get_inputs(), self._max_batch)
+        _check_tensors("output", config["output"], graph.get_outputs(), self._max_batch)
         self._strings = {tensor["name"] for tensor in config["input"] if tensor["data_type"] == "TYPE_STRING"}
         given = {tensor["name"] for tensor in config["input"]}
-        missing = [t.name for t in self._session.get_inputs() if t.name not in given]
+        missing = [t.name for t in graph.get_inputs() if t.name not in given]
         if missing:
             raise pb_utils.TritonModelException(f"the configuration lacks the graph's input(s) {', '.join(missing)}")
 
@@ -89,7 +92,7 @@ class TritonPythonModel:
         try:
             # arrays and not OrtValues or DLPack: 6 against 57 us a call on a small tensor, and no copy more
             feed = first if alone else {name: np.concatenate([feeds[i][name] for i in group]) for name in first}
-            outputs = dict(zip(wanted, self._session.run(wanted, feed), strict=True))
+            outputs = self._call(wanted, feed)
         except Exception as error:  # onnxruntime's own exceptions have no common base
             if alone:
                 return [pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error)))]
@@ -133,6 +136,42 @@ def _find_model(args: Mapping[str, str], filename: str) -> Path:
         if path.is_file():
             return path
     raise pb_utils.TritonModelException(f"no model file at {tried[0]}")
+
+
+def _open_session(path: Path, config: Mapping[str, Any], args: Mapping[str, str]) -> tuple[Any, Call]:
+    """The graph's session, and what answers a call: (names of outputs, inputs by name) -> outputs by name."""
+    options = _session_options(config)
+    if args.get("model_instance_kind", "CPU").removeprefix("KIND_") != "GPU":
+        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return session, lambda wanted, feed: dict(zip(wanted, session.run(wanted, feed), strict=True))
+    here = str(Path(__file__).parent)
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    engine = import_module("cuda_engine")
+    on_gpu = engine.open_session(str(path), options, _cuda_options(config, int(args["model_instance_device_id"])))
+    return on_gpu.model, lambda wanted, feed: {k: v for k, v in engine.run(on_gpu, feed).items() if k in wanted}
+
+
+def _cuda_options(config: Mapping[str, Any], device: int) -> dict[str, Any]:
+    """Options of the engine, from those of the accelerator "cuda"; ONNX Runtime's own where nothing is said.
+
+    The native backend reads the same, but for `pack_cuda_graph`: it cannot record CUDA graphs.
+    """
+    accelerators = config.get("optimization", {}).get("execution_accelerators", {}).get("gpu_execution_accelerator", [])
+    given: dict[str, str] = {}
+    for accelerator in accelerators:
+        if accelerator["name"] != "cuda":
+            raise pb_utils.TritonModelException(
+                f"this onnxruntime backend has no accelerator {accelerator['name']!r} for GPUs, only cuda"
+            )
+        given |= accelerator.get("parameters", {})
+    graph = config.get("parameters", {}).get("pack_cuda_graph", {}).get("string_value", "0")
+    return {
+        "device": device,
+        "tf32": given.get("use_tf32", "1") in _ON,
+        "nhwc": given.get("prefer_nhwc", "0") in _ON,
+        "graph": graph in _ON,
+    }
 
 
 def _session_options(config: Mapping[str, Any]) -> Any:

@@ -1,0 +1,48 @@
+"""`pack import`: takes back what job bundles measured on a device elsewhere, and packages the best candidate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from packc.cache import Cache
+from packc.cli.build import print_results
+from packc.driver.endings import JOB_FOLDER, BuildOptions
+from packc.driver.spec import build_spec
+from packc.errors import UsageError
+from packc.spec.read import read_spec
+
+
+@click.command("import")
+@click.argument("spec", type=click.Path(path_type=Path))
+@click.option("--target", "-t", help="The target whose bundles ran; may be left out where the spec has one target.")
+@click.option(
+    "--from", "folder", type=click.Path(path_type=Path), help="Folder of the bundles that ran  [default: the target's]"
+)
+@click.option(
+    "--out", "-o", type=click.Path(path_type=Path), default=Path("build"), show_default=True, help="As `pack build`'s."
+)
+@click.option("--allow-miss", is_flag=True, help="Publish the nearest candidate when a promise is missed.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of the report.")
+def import_jobs(spec: Path, target: str | None, folder: Path | None, out: Path, allow_miss: bool, as_json: bool) -> int:
+    """Choose among the candidates of SPEC by what their job bundles measured on the device.
+
+    The build that made the bundles must be this one still. Answers are judged as the device gave them; the budget is
+    judged without a server. Ends with 3 when no candidate keeps the budget, 4 for the quality bound.
+    """
+    model = read_spec(spec)
+    name = _choose_target(tuple(model.targets), target)
+    jobs = (folder or out / model.model.name / name / JOB_FOLDER).resolve()
+    if not jobs.is_dir():
+        raise UsageError(f"there is no folder {jobs}", hint="`pack build` makes the job bundles; README.md has the way")
+    options = BuildOptions(allow_miss, verify=False, jobs=jobs)
+    return print_results(build_spec(model, spec.resolve(), out.resolve(), options, Cache(), (name,)), model, as_json)
+
+
+def _choose_target(names: tuple[str, ...], wanted: str | None) -> str:
+    if wanted is None and len(names) > 1:
+        raise UsageError("the spec has several targets", hint=f"name one with --target: {', '.join(names)}")
+    if wanted is not None and wanted not in names:
+        raise UsageError(f"the spec has no target {wanted!r}", hint=f"it has {', '.join(names)}")
+    return wanted or names[0]

@@ -1,0 +1,105 @@
+"""Takes back the results of job bundles that ran on a device elsewhere, and packages the best candidate.
+
+The answers that came from the device are judged anew: they are what it gives. Nothing is measured here, so the serving
+plan is the one that the workload alone suggests, and the package's state is `measured`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from packc.driver.endings import list_exported
+from packc.driver.evaluate import Trial
+from packc.driver.inputs import BuildInputs
+from packc.errors import PackError, UsageError
+from packc.jobs.bundle import read_result
+from packc.measure.rounds import summarize_runs
+from packc.package.manifest_file import read_manifest
+from packc.promises import describe_score
+from packc.quality.metrics import score_answers
+from packc.select import Outcome
+from packc.target import Target
+
+log = logging.getLogger(__name__)
+
+NOT_RUN = "there is no result.json of its job bundle: it did not run on the device"
+
+
+def check_origin(inputs: BuildInputs, final: Path) -> None:
+    """Raises UsageError where `final` has no bundles of this very build, whose results alone mean something."""
+    if inputs.target.is_here:
+        raise UsageError(
+            f"{inputs.spec.target}: {inputs.target.name} is this machine, so nothing is to be imported",
+            hint="`pack build` measures it",
+        )
+    manifest = read_manifest(final)
+    if manifest.state != "built":
+        raise UsageError(f"{final} holds no job bundles: its state is {manifest.state}", hint="`pack build` makes them")
+    if manifest.build_key != inputs.key:
+        raise UsageError(
+            f"{final}: its job bundles are of another build: the spec, its data, the model or a version has changed",
+            hint="build again and run the new bundles, or go back to what they were built from",
+        )
+
+
+def import_results(outcomes: Sequence[Outcome], folder: Path, trial: Trial, target: Target) -> list[Outcome]:
+    """The outcomes of a check here, with what the bundles in `folder` brought from the device.
+
+    A candidate that failed there, or did not run, has that as its failure. Raises PackError where no bundle ran, or
+    they ran on different devices or another one than the `target`.
+    """
+    kept = {outcome.candidate.id for outcome in list_exported(outcomes, trial)}
+    imported = [
+        _import_one(outcome, folder / outcome.candidate.id, trial)
+        if outcome.candidate.id in kept
+        else replace(outcome, measurement=None)
+        for outcome in outcomes
+    ]
+    devices = sorted({outcome.measurement.device for outcome in imported if outcome.measurement})
+    if not devices:
+        raise PackError(
+            f"{folder}: no job bundle was measured: {_tell_failures([o for o in imported if o.candidate.id in kept])}",
+            hint="run them on the device as README.md beside job/ says, and copy job/ back whole",
+        )
+    if len(devices) > 1:
+        raise PackError(f"{folder}: the bundles ran on different devices: {', '.join(devices)}", hint="run all on one")
+    if target.driver_names and devices[0] not in target.driver_names:
+        raise PackError(
+            f"{folder}: the bundles ran on {devices[0]}, which is not {target.name}",
+            hint="name the profile of that device in the spec, and build again",
+        )
+    return imported
+
+
+def describe_device(outcomes: Sequence[Outcome]) -> dict[str, str]:
+    """What the bundles ran on and with, for the environment of a manifest."""
+    measured = next(outcome.measurement for outcome in outcomes if outcome.measurement is not None)
+    return {"device": measured.device, **{f"{name} on the device": version for name, version in measured.versions}}
+
+
+def _tell_failures(outcomes: Sequence[Outcome]) -> str:
+    """Each reason once, with the first candidate that has it and how many others do."""
+    names: dict[str, list[str]] = {}
+    for outcome in outcomes:
+        names.setdefault(outcome.failure or "", []).append(outcome.candidate.id)
+    told = (f"{ids[0]}{f' and {len(ids) - 1} more' if ids[1:] else ''}: {reason}" for reason, ids in names.items())
+    return "; ".join(told)
+
+
+def _import_one(outcome: Outcome, bundle: Path, trial: Trial) -> Outcome:
+    if not (bundle / "result.json").is_file():
+        return replace(outcome, measurement=None, failure=NOT_RUN)
+    result = read_result(bundle)
+    if result.status != "ok":
+        return replace(outcome, measurement=None, failure=f"on the device: {result.failure or result.status}")
+    outcome = replace(outcome, measurement=summarize_runs(bundle, [result]), is_rough=False)
+    if result.answers is None or not result.answers.is_file():
+        return outcome  # judged by the answers that it gave here, if any
+    ingested = trial.ingested
+    source, names = ingested.source, ingested.source.info.labels
+    score = score_answers(trial.metric, ingested.answers, result.answers, source.answer, trial.labels, names)
+    log.info("%s, as the device answers: %s", outcome.candidate.id, describe_score(score))
+    return replace(outcome, quality=score, answers=result.answers, failure=None)

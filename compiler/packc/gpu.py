@@ -1,0 +1,142 @@
+"""Probes the NVIDIA GPU of this machine through its driver, without any package: the target `host-gpu`.
+
+libcuda (CUDA Driver API reference, "Device Management") tells what the GPU is; nvidia-smi, where it is installed, which
+driver runs it and who else uses it. Nothing is allocated on the GPU.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from packc.target import Target, derive_gpu_native
+
+HOST_GPU = "host-gpu"
+LIBRARY = "libcuda.so.1"
+SMI_LIMIT_S = 20.0
+
+MULTIPROCESSORS, INTEGRATED, MAJOR, MINOR = 16, 18, 75, 76
+"""CUdevice_attribute: MULTIPROCESSOR_COUNT, INTEGRATED, COMPUTE_CAPABILITY_MAJOR and _MINOR (cuda.h)."""
+
+ARCHITECTURES = {
+    "6.0": "pascal", "6.1": "pascal", "7.0": "volta", "7.2": "volta", "7.5": "turing", "8.0": "ampere", "8.6": "ampere",
+    "8.7": "ampere-igpu", "8.9": "ada", "9.0": "hopper", "10.0": "blackwell", "10.3": "blackwell", "11.0": "blackwell",
+    "12.0": "blackwell", "12.1": "blackwell",
+}  # fmt: skip
+"""Compute capability -> architecture (developer.nvidia.com/cuda-gpus)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """What the driver says of the first GPU that this process may use."""
+
+    name: str
+    """ "NVIDIA H200"; a MIG slice has its size at the end."""
+    compute_capability: str
+    units: int
+    """SMs that this process may use: those of the slice on a GPU that is split."""
+    memory_bytes: int
+    is_integrated: bool
+    driver: str | None
+    """Its version; None where nvidia-smi does not say."""
+    is_split: bool
+    """Whether MIG mode is on."""
+    processes: int
+    """That compute on it now, as far as nvidia-smi sees them."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of measurements must know."""
+        said = [f"Driver {self.driver}."] if self.driver else []
+        if self.is_split:
+            said.append(
+                "MIG mode is on: figures are those of this slice, and other slices share its memory's bandwidth."
+            )
+        if self.processes:
+            count = "1 other process computes" if self.processes == 1 else f"{self.processes} other processes compute"
+            said.append(f"{count} on this GPU now: measure when it is free, or figures are those of a shared GPU.")
+        return tuple(said)
+
+
+@cache
+def find_gpu() -> Gpu | None:
+    """This machine's GPU, probed once a process; None without a GPU or its driver."""
+    return probe_gpu()
+
+
+def probe_gpu(
+    load: Callable[[str], Any] = ctypes.CDLL, ask: Callable[[Sequence[str]], str] | None = None
+) -> Gpu | None:
+    """Asks the driver. `load` opens its library; `ask` runs nvidia-smi with arguments and returns what it printed."""
+    try:
+        cuda = load(LIBRARY)
+    except OSError:
+        return None
+    device = ctypes.c_int()
+    if cuda.cuInit(0) != 0 or cuda.cuDeviceGet(ctypes.byref(device), 0) != 0:
+        return None
+    name, bus, size = ctypes.create_string_buffer(256), ctypes.create_string_buffer(32), ctypes.c_size_t()
+    cuda.cuDeviceGetName(name, len(name), device)
+    cuda.cuDeviceGetPCIBusId(bus, len(bus), device)
+    cuda.cuDeviceTotalMem_v2(ctypes.byref(size), device)
+
+    def read(attribute: int) -> int:
+        value = ctypes.c_int()
+        cuda.cuDeviceGetAttribute(ctypes.byref(value), attribute, device)
+        return value.value
+
+    driver, is_split, processes = _ask_sharing(bus.value.decode(), ask or _run_smi)
+    return Gpu(
+        name=name.value.decode(errors="replace"),
+        compute_capability=f"{read(MAJOR)}.{read(MINOR)}",
+        units=read(MULTIPROCESSORS),
+        memory_bytes=size.value,
+        is_integrated=bool(read(INTEGRATED)),
+        driver=driver,
+        is_split=is_split,
+        processes=processes,
+    )
+
+
+def describe_gpu(gpu: Gpu) -> Target:
+    """The target `host-gpu` as far as the driver tells: without peaks and bandwidth, which it does not."""
+    return Target(
+        id=HOST_GPU,
+        name=gpu.name,
+        kind="jetson" if gpu.is_integrated else "cuda",
+        arch=ARCHITECTURES.get(gpu.compute_capability, f"sm_{gpu.compute_capability.replace('.', '')}"),
+        isa=(),
+        compute_capability=gpu.compute_capability,
+        units=gpu.units,
+        memory_gb=round(gpu.memory_bytes / 1e9, 1),
+        bandwidth_gb_s=None,
+        dense_peak_tflops={},
+        native=derive_gpu_native(gpu.compute_capability),
+        instances=(),
+        notes=gpu.notes,
+        unsupported=None,
+        sources={},
+        is_here=True,
+        driver_names=(gpu.name,),
+    )
+
+
+def _ask_sharing(bus: str, ask: Callable[[Sequence[str]], str]) -> tuple[str | None, bool, int]:
+    """(driver's version, whether MIG is on, computing processes) of the GPU at that PCI address."""
+    try:
+        facts = ask([f"--id={bus}", "--query-gpu=driver_version,mig.mode.current", "--format=csv,noheader"])
+        users = ask([f"--id={bus}", "--query-compute-apps=pid", "--format=csv,noheader"])
+    except (OSError, subprocess.SubprocessError):
+        return None, False, 0
+    driver, _, mig = facts.strip().partition(",")
+    pids = [line for line in users.split() if line.isdigit()]
+    return driver.strip() or None, mig.strip() == "Enabled", len(pids)
+
+
+def _run_smi(arguments: Sequence[str]) -> str:
+    command = ["nvidia-smi", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=SMI_LIMIT_S, check=True).stdout

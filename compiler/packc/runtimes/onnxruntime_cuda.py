@@ -1,0 +1,169 @@
+"""ONNX Runtime on NVIDIA GPUs: its recipes, and how Triton's onnxruntime backend serves what they make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from packc.candidate import Candidate, OptionValue, PassStep, Rejection
+from packc.ingest.source import SourceInfo, TextPreprocessing
+from packc.runtimes.runtime import TEXT_TASKS, is_transformer
+from packc.target import Target
+from packc.tensors import Precision
+
+CLEAN = (PassStep("clean_graph"),)
+FUSED = (*CLEAN, PassStep("fuse_layer_norm"), PassStep("fuse_gelu"), PassStep("fuse_attention"))
+EMBEDDINGS = PassStep("merge_embeddings")
+LENGTHS = PassStep("merge_attention", {"mask": "lengths"})
+STARTS = PassStep("merge_attention", {"mask": "starts"})
+MASK_AS_IT_IS = {"mask": "bias"}
+ELEMENTWISE = (PassStep("merge_skip_norm"), PassStep("merge_bias_gelu"))
+MERGED = (*FUSED, EMBEDDINGS, LENGTHS, *ELEMENTWISE)
+FP16 = PassStep("cast_fp16")
+BF16 = PassStep("cast_bf16")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A candidate in waiting: passes, what the session is told, and the models that it makes sense for."""
+
+    id: str
+    precision: Precision
+    fits: Callable[[SourceInfo], bool]
+    passes: tuple[PassStep, ...]
+    session: Mapping[str, OptionValue]
+    """Options of the engine's `load`."""
+
+
+def _is_any(info: SourceInfo) -> bool:
+    return True
+
+
+def _is_text(info: SourceInfo) -> bool:
+    return info.task in TEXT_TASKS
+
+
+def _is_other(info: SourceInfo) -> bool:
+    """A convolutional network, or tensors of which nothing is known."""
+    return not is_transformer(info)
+
+
+GRAPH: Mapping[str, OptionValue] = {"graph": True}
+
+RECIPES = (
+    Recipe("onnxruntime-cuda-tf32", "tf32", _is_any, (), {"tf32": True}),
+    Recipe("onnxruntime-cuda-fp32", "fp32", _is_any, (), {}),
+    Recipe("onnxruntime-cuda-fp32-fused", "fp32", is_transformer, MERGED, GRAPH),
+    Recipe("onnxruntime-cuda-fp32-fused", "fp32", _is_other, CLEAN, GRAPH),
+    Recipe("onnxruntime-cuda-tf32-fused", "tf32", is_transformer, MERGED, {"tf32": True, **GRAPH}),
+    Recipe("onnxruntime-cuda-tf32-nhwc", "tf32", _is_other, CLEAN, {"tf32": True, "nhwc": True, **GRAPH}),
+    Recipe("onnxruntime-cuda-bf16-fused", "bf16", _is_text, (*FUSED, LENGTHS, *ELEMENTWISE, BF16), GRAPH),
+    Recipe("onnxruntime-cuda-fp16-fused", "fp16", is_transformer, (*MERGED, FP16), GRAPH),
+    Recipe(
+        "onnxruntime-cuda-fp16-fused-starts",
+        "fp16",
+        _is_text,
+        (*FUSED, EMBEDDINGS, STARTS, *ELEMENTWISE, FP16),
+        GRAPH,
+    ),
+    Recipe("onnxruntime-cuda-fp16", "fp16", _is_other, (*CLEAN, FP16), GRAPH),
+    Recipe("onnxruntime-cuda-fp16-nhwc", "fp16", _is_other, (*CLEAN, FP16), {"nhwc": True, **GRAPH}),
+)
+"""In the order of a plan, the baseline first: the exported graph under ONNX Runtime's own options, which compute fp32
+products in tf32 where the GPU has it. `onnxruntime-cuda-fp32` is the same without tf32: the baseline of older GPUs."""
+
+NO_RECIPE: tuple[Precision, ...] = ("fp8", "int8", "int4")
+
+PROVIDER_OPTIONS = {"tf32": "use_tf32", "nhwc": "prefer_nhwc"}
+"""Options of sessions -> those of the provider in a configuration."""
+GRAPH_PARAMETER = "pack_cuda_graph"
+LENGTH_MULTIPLE = 16
+"""A CUDA graph is of one shape, so lengths have to repeat. Not measured; tiles of tensor cores are 8 or 16 long."""
+
+
+INSTALL = "onnxruntime-gpu is not installed: `pack doctor` has the command that brings it"
+PADS_LEFT = "the tokenizer pads on the left, and where texts begin is told from lengths: padding has to come last"
+
+
+def pads_left(info: SourceInfo) -> bool:
+    """Whether texts of one batch are filled up at their beginning, so that a length does not tell what to look at."""
+    return isinstance(info.preprocessing, TextPreprocessing) and info.preprocessing.pads_left
+
+
+def _keep_mask(recipe: Recipe) -> Recipe:
+    """The recipe with attention that takes any mask, in slower kernels."""
+    any_mask = PassStep(LENGTHS.name, MASK_AS_IT_IS)
+    return replace(recipe, passes=tuple(any_mask if step == LENGTHS else step for step in recipe.passes))
+
+
+class OnnxRuntimeCuda:
+    """ONNX Runtime's CUDA provider."""
+
+    name = "onnxruntime-cuda"
+    library = "onnxruntime-gpu"
+    device: Literal["cpu", "gpu"] = "gpu"
+    requirement = "onnxruntime-gpu[cuda,cudnn]>=1.23"
+    compiler = None
+    reads: Literal["graph", "source"] = "graph"
+    length_multiple = LENGTH_MULTIPLE
+    engine = Path(__file__).with_name("onnxruntime_cuda_engine.py")
+    model_filename = "model.onnx"
+
+    @property
+    def server_requirement(self) -> str:
+        """With CUDA and cuDNN of pip's, as servers need not have those that it was built with."""
+        installed = self.versions().get("onnxruntime-gpu")
+        return f"onnxruntime-gpu[cuda,cudnn]=={installed}" if installed else self.requirement
+
+    def candidates(
+        self, info: SourceInfo, target: Target, precisions: tuple[Precision, ...]
+    ) -> tuple[tuple[Candidate, ...], tuple[Rejection, ...]]:
+        if target.kind != "cuda":
+            return (), ()  # nobody misses an NVIDIA runtime on another device
+        if target.is_here and not self.versions():
+            return (), (Rejection(self.name, INSTALL),)
+        fitting = [recipe for recipe in RECIPES if recipe.precision in precisions and recipe.fits(info)]
+        why = "pack has no recipe for it with ONNX Runtime's CUDA provider"
+        refused = [Rejection(f"{self.name}-{p}", why) for p in precisions if p in NO_RECIPE]
+        if pads_left(info):
+            refused += [Rejection(recipe.id, PADS_LEFT) for recipe in fitting if STARTS in recipe.passes]
+            fitting = [_keep_mask(recipe) for recipe in fitting if STARTS not in recipe.passes]
+        offered = (Candidate(r.id, self.name, r.precision, r.passes, session=r.session) for r in fitting)
+        return tuple(offered), tuple(refused)
+
+    def on_request(self, info: SourceInfo, target: Target) -> Mapping[str, str]:
+        return {}
+
+    def job_options(self, candidate: Candidate, threads: int) -> Mapping[str, OptionValue]:
+        return candidate.session
+
+    def configure_triton(self, config: Any, options: Mapping[str, OptionValue], threads: int) -> None:
+        """Provider options go through the accelerator "cuda", as the backend's README has it. CUDA graphs do not: the
+        native backend binds other buffers in each request, and a graph would replay the old ones. The parameter
+        GRAPH_PARAMETER asks the Python-based backend of pack for them, and "requirement" tells what that one needs; the
+        native one reads neither."""
+        config.backend = "onnxruntime"
+        config.default_model_filename = self.model_filename
+        config.parameters["intra_op_thread_count"].string_value = str(threads)
+        config.parameters["inter_op_thread_count"].string_value = "1"
+        accelerator = config.optimization.execution_accelerators.gpu_execution_accelerator.add(name="cuda")
+        for ours, theirs in PROVIDER_OPTIONS.items():
+            accelerator.parameters[theirs] = "1" if options.get(ours, False) else "0"
+        config.parameters["requirement"].string_value = self.server_requirement
+        if options.get("graph", False):
+            config.parameters[GRAPH_PARAMETER].string_value = "1"
+
+    def calibrates(self, step: PassStep) -> bool:
+        return False
+
+    def compiler_versions(self) -> Mapping[str, str]:
+        return {}
+
+    def versions(self) -> Mapping[str, str]:
+        try:
+            return {"onnxruntime-gpu": version("onnxruntime-gpu")}
+        except PackageNotFoundError:
+            return {}

@@ -1,0 +1,53 @@
+"""`pack import`: from the results of job bundles to a package."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from driver_world import HOST, World, install_world
+from packc.cli.main import run
+
+GENOA = '\n[targets.big]\nprofile = "cpu-amd-genoa"\n'
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.chdir(tmp_path)
+    return install_world(monkeypatch, tmp_path)
+
+
+def test_bundles_come_back_as_a_package(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = str(world.write_spec(targets=GENOA))
+    assert run(["build", spec]) == 5
+    built = capsys.readouterr().out
+    assert "job bundles in job/ there as README.md beside it says, then `pack import`" in " ".join(built.split())
+    folder = Path("build/tiny/big")
+    assert "pack import spec.toml --target big" in (folder / "README.md").read_text()
+    bundle = folder / "job" / "base"
+    subprocess.run([sys.executable, "run.py", "--rounds", "1"], cwd=bundle, check=True, capture_output=True)
+    assert run(["import", spec]) == 0
+    assert capsys.readouterr().out.endswith("\npackage: build/tiny/big\n")
+    assert json.loads((folder / "manifest.json").read_text())["state"] == "measured"
+
+
+def test_bundles_that_never_ran_are_a_failure(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = str(world.write_spec(targets=GENOA))
+    run(["build", spec])
+    capsys.readouterr()
+    assert run(["import", spec]) == 1
+    assert "no job bundle was measured: base: there is no result.json" in capsys.readouterr().err
+
+
+def test_which_target_has_to_be_clear(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = str(world.write_spec(targets=HOST + GENOA))
+    assert run(["import", spec]) == 2
+    assert "the spec has several targets\n\nhint: name one with --target: cpu, big" in capsys.readouterr().err
+    assert run(["import", spec, "--target", "bog"]) == 2
+    assert "the spec has no target 'bog'" in capsys.readouterr().err
+    assert run(["import", spec, "--target", "big"]) == 2
+    assert "`pack build` makes the job bundles" in capsys.readouterr().err

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cuda_stub import StubOrt
+from packc.runtimes import onnxruntime_cuda_engine as engine
+
+
+@pytest.fixture
+def ort(monkeypatch: pytest.MonkeyPatch) -> StubOrt:
+    stub = StubOrt()
+    monkeypatch.setattr(engine, "ort", stub)
+    return stub
+
+
+def make_input(rows: int, value: float = 1.0) -> dict[str, np.ndarray]:
+    return {"x": np.full((rows, 2), value, np.float32)}
+
+
+def test_options_of_the_provider_are_off_unless_given(ort: StubOrt) -> None:
+    engine.load("m", {}, threads=1)
+    off = {"device_id": "0", "use_tf32": "0", "enable_cuda_graph": "0", "prefer_nhwc": "0"}
+    assert ort.asked == off
+    engine.load("m", {"tf32": True, "graph": True, "nhwc": True, "device": 1}, threads=1)
+    assert ort.asked == {"device_id": "1", "use_tf32": "1", "enable_cuda_graph": "1", "prefer_nhwc": "1"}
+
+
+def test_calls_without_graph_run_kernel_by_kernel(ort: StubOrt) -> None:
+    session = engine.load("m", {}, threads=1)
+    for value in (1.0, 2.0, 3.0):
+        np.testing.assert_array_equal(engine.run(session, make_input(3, value))["y"], np.full((3, 2), 2 * value))
+    assert ort.runs == [None] * 3
+
+
+def test_the_second_call_of_a_shape_records_and_later_ones_replay(ort: StubOrt) -> None:
+    session = engine.load("m", {"graph": True}, threads=1)
+    for value in (1.0, 2.0, 3.0):
+        np.testing.assert_array_equal(engine.run(session, make_input(3, value))["y"], np.full((3, 2), 2 * value))
+    engine.run(session, make_input(1))
+    engine.run(session, make_input(1))
+    assert ort.runs == ["-1", "1", "1", "1", "-1", "2", "2"]
+
+
+def test_shapes_beyond_the_limit_run_without_a_graph(ort: StubOrt, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "MOST_GRAPHS", 1)
+    session = engine.load("m", {"graph": True}, threads=1)
+    for rows in (1, 1, 2, 2):
+        assert engine.run(session, make_input(rows))["y"].shape == (rows, 2)
+    assert ort.runs == ["-1", "1", "1", "-1", "-1"]
+
+
+def test_buffers_of_many_shapes_are_given_up_again(ort: StubOrt, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "MOST_SHAPES", 2)
+    session = engine.load("m", {"graph": True}, threads=1)
+    for rows in (1, 1, 2, 3, 4, 5):
+        engine.run(session, make_input(rows))
+    assert [dict(bound.inputs)["x"].buffer.shape[0] for bound in session.bound.values()] == [1, 4, 5]
+
+
+def test_answers_are_not_overwritten_by_the_next_call(ort: StubOrt) -> None:
+    session = engine.load("m", {"graph": True}, threads=1)
+    first, *_ = [engine.run(session, make_input(1, value))["y"] for value in (1.0, 2.0, 3.0)]
+    np.testing.assert_array_equal(first, [[2.0, 2.0]])
+
+
+def test_what_cannot_be_recorded_is_the_failure_of_the_candidate(ort: StubOrt) -> None:
+    ort.failure = "Non-zero status\nstack"
+    session = engine.load("m", {"graph": True}, threads=1)
+    engine.run(session, make_input(1))
+    with pytest.raises(RuntimeError, match=r"^capture failed: Non-zero status$"):
+        engine.run(session, make_input(1))
+    ort.load_failure = "This session cannot use the graph capture feature\nas requested"
+    with pytest.raises(RuntimeError, match=r"^capture failed: This session cannot use the graph capture feature$"):
+        engine.load("m", {"graph": True}, threads=1)
+
+
+def test_a_session_that_fell_back_to_the_cpu_is_refused(ort: StubOrt) -> None:
+    ort.providers = ("CPUExecutionProvider",)
+    with pytest.raises(RuntimeError, match=r"could not use a GPU \(its providers: CPUExecutionProvider\)"):
+        engine.load("m", {}, threads=1)
+
+
+def test_describe_leaves_out_what_the_system_does_not_tell(ort: StubOrt, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: str) -> None:
+        raise OSError(name)
+
+    monkeypatch.setattr(engine.ctypes, "CDLL", refuse)
+    assert engine.describe(engine.load("m", {}, 1)) == {"onnxruntime-gpu": "1.0", "device": "an NVIDIA GPU"}
+
+
+def test_what_a_session_takes_of_the_gpus_memory(ort: StubOrt, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = iter([10 * 2**30, 9 * 2**30, None])
+    monkeypatch.setattr(engine, "read_free_bytes", lambda device: next(free))
+    session = engine.load("m", {}, 1)
+    assert engine.device_memory_mib(session) == 1024
+    assert engine.device_memory_mib(session) is None
+
+
+def test_without_a_driver_nobody_knows_the_memory(ort: StubOrt, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: str) -> None:
+        raise OSError(name)
+
+    monkeypatch.setattr(engine.ctypes, "CDLL", refuse)
+    assert engine.device_memory_mib(engine.load("m", {}, 1)) is None
+
+
+def test_the_engine_imports_only_what_a_device_has() -> None:
+    tree = ast.parse(Path(engine.__file__).read_text("utf-8"))
+    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    imported |= {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
+    assert {(name or "").split(".")[0] for name in imported} - sys.stdlib_module_names == {"numpy", "onnxruntime"}
