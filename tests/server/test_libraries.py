@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from packc.cache import Cache
-from packc.errors import MissingError
 from packc.package.docker import TORCH_INDEX
 from packc.server import libraries
 from packc.server.environment import Origin, Server
@@ -86,7 +85,7 @@ def test_a_server_of_the_users_own_is_left_alone(tmp_path: Path, commands: list[
     ],
 )
 def test_nothing_but_a_known_library_of_one_version_is_ever_installed(tmp_path: Path, text: str) -> None:
-    with pytest.raises(MissingError, match=f"the model m0 requires {re.escape(repr(text))}, and pack installs nothing"):
+    with pytest.raises(LibraryMissing, match=f"m0 requires {re.escape(repr(text))}, and pack installs nothing"):
         find_requirements(write_repository(tmp_path, text))
 
 

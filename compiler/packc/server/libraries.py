@@ -56,12 +56,12 @@ def add_libraries(server: Server, repository: Path, cache: Cache | None = None) 
 
 
 def find_requirements(repository: Path) -> tuple[str, ...]:
-    """What the models of the repository require, sorted. Raises MissingError for what is not KNOWN."""
+    """What the models of the repository require, sorted. Raises LibraryMissing for what is not KNOWN."""
     models, _ = read_repository(repository)
     found = {name: text for name, model in models.items() if (text := model.parameter(PARAMETER))}
     for name, text in found.items():
         if not KNOWN.fullmatch(text):
-            raise MissingError(
+            raise LibraryMissing(
                 f"{repository}: the model {name} requires {text!r}, and pack installs nothing but one version of "
                 "torch (torch==2.13.0) or onnxruntime-gpu",
                 hint=f"build again with a release of it, or serve with a Triton that has {text}",
