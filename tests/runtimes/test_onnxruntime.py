@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from packc.candidate import PassStep
-from packc.ingest.source import Geometry, SourceInfo
+from packc.ingest.source import Geometry, SourceInfo, TextPreprocessing
 from packc.passes import find_pass
 from packc.runtimes.onnxruntime import RECIPES, OnnxRuntime
 from packc.spec.model import Task
@@ -35,6 +36,12 @@ def test_a_transformer_gets_the_ladder_of_recipes() -> None:
 
 def test_padding_stays_where_each_token_has_an_answer() -> None:
     assert not any("packed" in name for name in offered_ids(source_info("token-classification", MINILM)))
+
+
+def test_padding_on_the_left_stays() -> None:
+    text = TextPreprocessing(Path("tokenizer.json"), 128, 0, ("input_ids", "attention_mask"), pads_left=True)
+    info = source_info("sentence-similarity", MINILM)
+    assert not any("packed" in name for name in offered_ids(replace(info, preprocessing=text)))
 
 
 def test_a_text_model_of_unknown_widths_has_no_recipe_that_needs_them() -> None:

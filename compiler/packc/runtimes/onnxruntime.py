@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from packc.candidate import Candidate, OptionValue, PassStep, Rejection
 from packc.ingest.source import SourceInfo
-from packc.runtimes.runtime import is_transformer, refuse_kind
+from packc.runtimes.runtime import is_transformer, pads_left, refuse_kind
 from packc.spec.model import Task
 from packc.target import Target
 from packc.tensors import Precision
@@ -62,7 +62,8 @@ def _has_geometry(info: SourceInfo) -> bool:
 
 
 def _is_sentence_encoder(info: SourceInfo) -> bool:
-    return info.task in SENTENCE_TASKS
+    """One whose first position holds a token of the text, which padding on the left would displace."""
+    return info.task in SENTENCE_TASKS and not pads_left(info)
 
 
 def _is_other(info: SourceInfo) -> bool:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from packc.candidate import Candidate, OptionValue, PassStep, Rejection
-from packc.ingest.source import SourceInfo, TextPreprocessing
-from packc.runtimes.runtime import TEXT_TASKS, is_transformer
+from packc.ingest.source import SourceInfo
+from packc.runtimes.runtime import TEXT_TASKS, is_transformer, pads_left
 from packc.target import Target
 from packc.tensors import Precision
 
@@ -86,11 +86,6 @@ LENGTH_MULTIPLE = 16
 
 INSTALL = "onnxruntime-gpu is not installed: `pack doctor` has the command that brings it"
 PADS_LEFT = "the tokenizer pads on the left, and where texts begin is told from lengths: padding has to come last"
-
-
-def pads_left(info: SourceInfo) -> bool:
-    """Whether texts of one batch are filled up at their beginning, so that a length does not tell what to look at."""
-    return isinstance(info.preprocessing, TextPreprocessing) and info.preprocessing.pads_left
 
 
 def _keep_mask(recipe: Recipe) -> Recipe:

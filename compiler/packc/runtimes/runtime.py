@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from packc.candidate import Candidate, OptionValue, PassStep, Rejection
-from packc.ingest.source import SourceInfo
+from packc.ingest.source import SourceInfo, TextPreprocessing
 from packc.spec.model import Task
 from packc.target import Target
 from packc.tensors import Precision
@@ -27,6 +27,11 @@ TEXT_TASKS: tuple[Task, ...] = (
 def is_transformer(info: SourceInfo) -> bool:
     """Whether a model is one, as far as its source tells: its layers are known, or it reads texts."""
     return info.geometry is not None or info.task in TEXT_TASKS
+
+
+def pads_left(info: SourceInfo) -> bool:
+    """Whether texts of one batch are filled up at their beginning, so that a length does not tell what to look at."""
+    return isinstance(info.preprocessing, TextPreprocessing) and info.preprocessing.pads_left
 
 
 def refuse_kind(runtime: str, target: Target) -> Rejection:
