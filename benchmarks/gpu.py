@@ -30,10 +30,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from packc.passes.child import run_child
 from support.gpu_models import GPU_MODELS, Arrays, Encoder, GpuModel
 
 from packc.candidate import PassStep
+from packc.child import run_child
 from packc.ingest.export import export_module
 from packc.passes.model_file import MODEL_FILE
 from packc.passes.request import Request, read_reports, write_request
@@ -71,6 +71,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--skip-compile", action="store_true", help="leave torch.compile out")
     arguments = parser.parse_args()
+    if not torch.cuda.is_available():
+        print("left out: there is no NVIDIA GPU that PyTorch can use")
+        return
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     for name in arguments.models:
         started = time.perf_counter()
@@ -141,7 +144,7 @@ def lower(folder: Path, out: Path, way: tuple[tuple[PassStep, ...], dict[str, An
     out.mkdir()
     file = out / "request.json"
     write_request(file, Request(exported, steps, model.geometry, folder, out, (len(steps),)))
-    if failure := run_child("packc.passes.worker", file, "the graph passes", LOWERING_LIMIT_S):
+    if failure := run_child("packc.passes.worker", file, "lowering the graph", LOWERING_LIMIT_S):
         log(f"left out: {', '.join(map(str, steps))}: {failure}")
         return None
     for report in read_reports(out / str(len(steps))):
