@@ -81,12 +81,12 @@ class Row:
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("models", nargs="*", default=list(MODELS), choices=[[], *MODELS], metavar="MODEL")
+    parser.add_argument("models", nargs="*", choices=[[], *MODELS], metavar="MODEL")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--olive", type=Path, help="a Python that has Olive")
     arguments = parser.parse_args()
-    for name in arguments.models:
+    for name in arguments.models or MODELS:
         body = compare_engines(MODELS[name], arguments.threads, arguments.rounds, arguments.olive)
         title = f"Engines side by side: {name}, {MODELS[name].weights} weights, {arguments.threads} threads"
         write_results(f"engines-{name}", title, f"python benchmarks/engines.py {name}", body)

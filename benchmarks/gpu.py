@@ -66,7 +66,7 @@ class Row:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("models", nargs="*", default=list(GPU_MODELS), choices=[[], *GPU_MODELS], metavar="MODEL")
+    parser.add_argument("models", nargs="*", choices=[[], *GPU_MODELS], metavar="MODEL")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--skip-compile", action="store_true", help="leave torch.compile out")
@@ -75,7 +75,7 @@ def main() -> None:
         print("left out: there is no NVIDIA GPU that PyTorch can use")
         return
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    for name in arguments.models:
+    for name in arguments.models or GPU_MODELS:
         started = time.perf_counter()
         body, versions = compare(GPU_MODELS[name], arguments.rounds, arguments.skip_compile)
         took = time.perf_counter() - started

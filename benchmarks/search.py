@@ -80,10 +80,10 @@ class Run:
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("models", nargs="*", default=list(BENCHED), choices=[[], *BENCHED], metavar="MODEL")
+    parser.add_argument("models", nargs="*", choices=[[], *BENCHED], metavar="MODEL")
     parser.add_argument("--runs", type=int, default=3)
     arguments = parser.parse_args()
-    for name in arguments.models:
+    for name in arguments.models or BENCHED:
         with tempfile.TemporaryDirectory(prefix="pack-search-") as folder:
             body = compare(BENCHED[name], arguments.runs, Path(folder))
         title = f"The search against an exhaustive one: {name}, {BENCHED[name].weights} weights"
