@@ -21,6 +21,7 @@ STORED: tuple[Precision, ...] = ("int4",)
 """Precisions of stored weights that every CPU can unpack while it computes in another one: smaller, not faster."""
 
 
+FOR_SIZE = 'is smaller and not faster: [optimize] goal = "size" tries it, or precisions that name it'
 NO_GEOMETRY = "only transformers whose heads and widths the checkpoint's config states are pruned"
 
 
@@ -128,6 +129,8 @@ def _choose_precisions(target: Target, optimize: OptimizeSection) -> tuple[Preci
 
 
 def _reject_lacking(target: Target, chosen: Sequence[Precision]) -> list[Rejection]:
-    """One line for all the precisions that the device does not have."""
-    lacking = [precision for precision in PRECISIONS if precision not in (*target.native, *chosen)]
-    return [Rejection(", ".join(lacking), f"{target.name} has no hardware for it")] if lacking else []
+    """One line for all the precisions that the device does not have; one for those that are for size alone."""
+    stored = STORED if target.kind == "cpu" else ()
+    lacking = [precision for precision in PRECISIONS if precision not in (*target.native, *stored, *chosen)]
+    rejected = [Rejection(", ".join(lacking), f"{target.name} has no hardware for it")] if lacking else []
+    return [*rejected, *(Rejection(precision, FOR_SIZE) for precision in stored if precision not in chosen)]

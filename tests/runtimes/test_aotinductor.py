@@ -43,7 +43,7 @@ def test_what_does_not_pay_waits_until_the_spec_asks_for_it() -> None:
 @pytest.mark.parametrize(
     ("info", "target", "reason"),
     [
-        (TEXT, device("cuda"), "this runtime compiles for CPUs, Box is a cuda"),
+        (TEXT, device("cuda"), "compiles for CPUs only, and Box is a cuda device"),
         (replace(TEXT, origin="onnx"), AMX, "give the checkpoint it was exported from"),
         (TEXT, replace(AMX, is_here=False), "build on Box itself"),
     ],

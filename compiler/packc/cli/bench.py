@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from packc.cli.console import print_json
-from packc.cli.packages import find_package
+from packc.cli.packages import find_package, find_repository
 from packc.cli.traffic import say_traffic
 from packc.errors import UsageError
 from packc.package.manifest_file import read_manifest
@@ -88,7 +88,8 @@ def _reach(package: Path | None, url: str | None) -> Iterator[str]:
         yield url
         return
     assert package is not None
-    with start_server(require_server(), package / "model_repository") as running:
+    repository = find_repository(package)
+    with start_server(require_server(), repository) as running:
         yield running.http_url
 
 

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from packc.candidate import Candidate, OptionValue, PassStep, Rejection
 from packc.ingest.source import SourceInfo
+from packc.runtimes.runtime import refuse_kind
 from packc.target import Target
 from packc.tensors import Precision
 
@@ -125,7 +126,7 @@ class AotInductor:
 def find_obstacle(info: SourceInfo, target: Target) -> str | None:
     """Why nothing can be compiled of this model for this target here, or None."""
     if target.kind != "cpu":
-        return f"this runtime compiles for CPUs, {target.name} is a {target.kind}"
+        return refuse_kind("torch", target).reason
     if info.origin == "onnx":
         return NO_SOURCE
     if not target.is_here:

@@ -195,4 +195,8 @@ def _read_tensor(said: Mapping[str, Any]) -> TensorSpec:
 
 
 def _unreachable(url: str) -> MissingError:
-    return MissingError(f"no server answers at {url}", hint="start one with `pack serve DIR`, or mend the address")
+    return MissingError(
+        f"no server answers at {url}",
+        hint="mend the address, or start one: `pack serve DIR` serves a package, and a Triton that is pushed to needs "
+        "--model-control-mode=explicit",
+    )
