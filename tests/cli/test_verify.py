@@ -50,7 +50,9 @@ def test_a_package_that_was_changed_is_refused_after_its_figures(
     (package / "golden" / "extra").touch()
     assert run(["verify", str(package)]) == 1
     out, err = capsys.readouterr()
+    assert "tiny for here: served by triton 2" in out
     assert "p99 12.00 ms of 1000" in out
+    assert "warning: golden/extra was added" in err
     assert "note      golden/extra was added after the package was built" in out
     assert "is not what was built: golden/extra was added" in err
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from packc.cli.traffic import say_traffic
 from packc.errors import BudgetMissed, PackError
 from packc.package.manifest import Manifest, ServedRecord
 from packc.package.manifest_file import check_files, read_manifest
+
+log = logging.getLogger(__name__)
 
 
 @click.command()
@@ -31,6 +34,8 @@ def verify(folder: Path, urls: tuple[str, ...], as_json: bool) -> None:
     package = find_package(folder)
     manifest = read_manifest(package)
     changed = tuple(check_files(package, manifest))
+    for sentence in changed:  # first, as it may be why the server refuses it
+        log.warning("%s", sentence)
     workload, precision = recall_workload(manifest), chosen_precision(manifest)
     served = verify_package(package, manifest.model, workload, precision, urls=urls).record
     missed = _find_miss(manifest, served)
@@ -57,7 +62,7 @@ def verify(folder: Path, urls: tuple[str, ...], as_json: bool) -> None:
 def _print(manifest: Manifest, served: ServedRecord, changed: tuple[str, ...]) -> None:
     traffic = say_traffic(served.concurrency, served.rate_per_s)
     budget = f" of {manifest.promises.latency_ms:g}" if manifest.promises.latency_ms else ""
-    click.echo(f"{manifest.model} for {manifest.target}: verified by {served.server}")
+    click.echo(f"{manifest.model} for {manifest.target}: {'served' if changed else 'verified'} by {served.server}")
     error = served.golden_max_error
     click.echo(f"  golden    requests answered, {f'off by {error:.2g} at most' if error else 'off by nothing'}")
     click.echo(f"  latency   p{served.percentile:g} {served.latency_ms:.2f} ms{budget}, p50 {served.p50_ms:.2f} ms")
