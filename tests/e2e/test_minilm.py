@@ -124,7 +124,8 @@ def test_the_plan_was_chosen_among_those_that_were_served(manifest: dict[str, An
     serving = manifest["serving"]
     first, *others = serving["tried"]
     assert first["is_fitted"]
-    assert first["predicted"]["throughput_per_s"] == pytest.approx(first["served"]["throughput_per_s"], rel=0.1)
+    predicted, served = (first[kind]["throughput_per_s"] for kind in ("predicted", "served"))
+    assert predicted <= 1.1 * served, "a fit only adds what a request costs beside the model"
     assert len(others) <= 3
     assert all(item["predicted"] and (item["served"] or item["failure"]) for item in serving["tried"])
     (chosen,) = [item for item in serving["tried"] if item["is_chosen"]]
