@@ -87,6 +87,11 @@ def test_weights_are_packed_in_bf16_alone(scorer_request: CompileRequest) -> Non
     assert frozen == [False, True]
 
 
+def test_a_setting_that_this_torch_lacks_is_left_out() -> None:
+    kept = aotinductor_compile.keep_known({"freezing": True, "aot_inductor.from_another_torch": True})
+    assert kept == {"freezing": True}
+
+
 def test_fused_attention_is_taken_where_the_model_has_it(
     tiny_bert_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

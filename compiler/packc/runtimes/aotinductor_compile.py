@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -52,7 +52,7 @@ def compile_model(request: CompileRequest) -> tuple[str, ...]:
                 torch._inductor.aoti_compile_and_package(
                     program,
                     package_path=str(request.out / MODEL_FILE),
-                    inductor_configs=make_settings(reference, precision, version, isa),
+                    inductor_configs=keep_known(make_settings(reference, precision, version, isa)),
                 )
         except Exception as error:
             raise PackError(
@@ -94,6 +94,14 @@ def make_settings(reference: TorchReference, precision: str, version: str, isa: 
             "pack.outputs": json.dumps(reference.outputs),
         },
     }
+
+
+def keep_known(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that this torch has: it fails for others, and its list of settings differs from one release to the next."""
+    import torch
+
+    known = frozenset(torch._inductor.list_options())
+    return {name: value for name, value in settings.items() if name in known}
 
 
 def cast_module(module: Any, precision: str) -> Any:
