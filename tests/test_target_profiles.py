@@ -15,7 +15,7 @@ from packc.errors import MissingError, ProfileError, TargetError
 from packc.gpu import Gpu
 from packc.resources import resource_dir
 from packc.target import Target, derive_gpu_native
-from packc.target_profiles import find_host_gpu, find_target, read_profile, shipped_profiles
+from packc.target_profiles import find_host_gpu, find_target, plan_target, read_profile, shipped_profiles
 from packc.tensors import PRECISIONS
 
 SHIPPED = {target.id: target for target in shipped_profiles()}
@@ -109,10 +109,11 @@ def test_the_host_gpu_has_the_figures_of_its_profile(use_gpu: Callable[[Gpu | No
     gpu = find_target("host-gpu", Path())
     assert (gpu.id, gpu.kind, gpu.is_here, gpu.memory_gb) == ("host-gpu", "cuda", True, 150.1)
     assert gpu.dense_peak_tflops == find_target("nvidia-h200-sxm", Path()).dense_peak_tflops
+    assert (gpu.profile, gpu.cache_mib, find_target("nvidia-h200-sxm", Path()).cache_mib) == ("nvidia-h200-sxm", 50, 50)
     use_gpu(replace(H200, name="NVIDIA H300"))
     unknown = find_host_gpu()
     assert unknown is not None
-    assert (unknown.name, unknown.dense_peak_tflops) == ("NVIDIA H300", {})
+    assert (unknown.name, unknown.dense_peak_tflops, unknown.profile) == ("NVIDIA H300", {}, None)
 
 
 def test_without_a_gpu_the_host_has_none(use_gpu: Callable[[Gpu | None], None]) -> None:
@@ -121,6 +122,15 @@ def test_without_a_gpu_the_host_has_none(use_gpu: Callable[[Gpu | None], None]) 
         find_target("host-gpu", Path())
     assert failure.value.exit_code == 5
     check_golden("profiles/no_gpu.txt", failure.value.render() + "\n")
+
+
+def test_a_plan_needs_no_gpu(use_gpu: Callable[[Gpu | None], None]) -> None:
+    use_gpu(None)
+    absent = plan_target("host-gpu", Path())
+    assert (absent.id, absent.kind, absent.is_here, absent.memory_gb) == ("host-gpu", "cuda", False, None)
+    use_gpu(H200)
+    assert plan_target("host-gpu", Path()) == find_target("host-gpu", Path())
+    assert plan_target("host", Path()).is_here
 
 
 def test_native_precisions_follow_from_the_compute_capability() -> None:

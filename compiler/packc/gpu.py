@@ -19,8 +19,11 @@ HOST_GPU = "host-gpu"
 LIBRARY = "libcuda.so.1"
 SMI_LIMIT_S = 20.0
 
-MULTIPROCESSORS, INTEGRATED, MAJOR, MINOR = 16, 18, 75, 76
-"""CUdevice_attribute: MULTIPROCESSOR_COUNT, INTEGRATED, COMPUTE_CAPABILITY_MAJOR and _MINOR (cuda.h)."""
+MULTIPROCESSORS, INTEGRATED, L2_CACHE_SIZE, MAJOR, MINOR = 16, 18, 38, 75, 76
+"""CUdevice_attribute: MULTIPROCESSOR_COUNT, INTEGRATED, L2_CACHE_SIZE, COMPUTE_CAPABILITY_MAJOR and _MINOR (cuda.h)."""
+
+ABSENT_CAPABILITY = "9.0"
+"""Of the GPU that a plan is about where none is here: one with every precision that pack may be asked for."""
 
 ARCHITECTURES = {
     "6.0": "pascal", "6.1": "pascal", "7.0": "volta", "7.2": "volta", "7.5": "turing", "8.0": "ampere", "8.6": "ampere",
@@ -47,6 +50,8 @@ class Gpu:
     """Whether MIG mode is on."""
     processes: int
     """That compute on it now, as far as nvidia-smi sees them."""
+    cache_bytes: int = 0
+    """Of its L2 cache; 0 where the driver does not say."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -99,6 +104,7 @@ def probe_gpu(
         driver=driver,
         is_split=is_split,
         processes=processes,
+        cache_bytes=read(L2_CACHE_SIZE),
     )
 
 
@@ -122,6 +128,29 @@ def describe_gpu(gpu: Gpu) -> Target:
         sources={},
         is_here=True,
         driver_names=(gpu.name,),
+        cache_mib=gpu.cache_bytes / 2**20 or None,
+    )
+
+
+def describe_absent_gpu() -> Target:
+    """`host-gpu` where there is none: what a plan can tell, as of one of ABSENT_CAPABILITY."""
+    return Target(
+        id=HOST_GPU,
+        name=f"an NVIDIA GPU of compute capability {ABSENT_CAPABILITY}",
+        kind="cuda",
+        arch=ARCHITECTURES[ABSENT_CAPABILITY],
+        isa=(),
+        compute_capability=ABSENT_CAPABILITY,
+        units=1,
+        memory_gb=None,
+        bandwidth_gb_s=None,
+        dense_peak_tflops={},
+        native=derive_gpu_native(ABSENT_CAPABILITY),
+        instances=(),
+        notes=(),
+        unsupported=None,
+        sources={},
+        is_here=False,
     )
 
 

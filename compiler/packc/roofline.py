@@ -16,6 +16,9 @@ from packc.measure.work import Work
 from packc.target import Target
 from packc.tensors import Precision, ShapeCase
 
+OF_PROFILE = "of the profile"
+"""How the source of peaks begins that were not measured."""
+
 CHANGES_WORK = ("prune_structure",)
 """Passes after which a graph computes less than the source's; what it then needs at least is not known."""
 
@@ -96,10 +99,13 @@ def find_floor(work: Work, products: Precision, peaks: Peaks, *, weights: Precis
 
 
 def read_profile(target: Target) -> Peaks:
-    """The peaks that a target's profile states, for a device that is elsewhere."""
+    """The peaks that a target's profile states, for a GPU and for a device that is elsewhere.
+
+    The bandwidth is that of memory: weights that fit into a GPU's cache, where its size is known, may be read faster.
+    """
     gemm = tuple(GemmRate(precision, 1e3 * rate, "") for precision, rate in target.dense_peak_tflops.items())
-    reads = (ReadRate(0.0, target.bandwidth_gb_s),) if target.bandwidth_gb_s else ()
-    return Peaks(gemm, reads, target.units, f"profile {target.id}")
+    reads = (ReadRate(target.cache_mib or 0.0, target.bandwidth_gb_s),) if target.bandwidth_gb_s else ()
+    return Peaks(gemm, reads, target.units, f"{OF_PROFILE} {target.profile or target.id}")
 
 
 def _find_gemm(precision: Precision, peaks: Peaks) -> GemmRate | None:

@@ -91,6 +91,10 @@ class Target:
     """Whether this machine is the device, so that what is measured here is true of it."""
     driver_names: tuple[str, ...] = ()
     """What an NVIDIA GPU's driver calls it; empty where nobody knows."""
+    profile: str | None = None
+    """The shipped profile that peaks and bandwidth of `host-gpu` are of; None where it is none of them."""
+    cache_mib: float | None = None
+    """Of the cache between a GPU's memory and its SMs, as its driver tells; None elsewhere."""
 
     @property
     def session_threads(self) -> int:

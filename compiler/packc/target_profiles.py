@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from packc.errors import MissingError, ProfileError, TargetError
-from packc.gpu import HOST_GPU, Gpu, describe_gpu, find_gpu
+from packc.gpu import HOST_GPU, Gpu, describe_absent_gpu, describe_gpu, find_gpu
 from packc.host import probe_host
 from packc.resources import resource_dir
 from packc.target import IsaFlag, Target, TargetKind, derive_native
@@ -18,6 +18,7 @@ from packc.toml.explain import suggest
 from packc.toml.file import in_file_order, read_toml, resolve_path
 
 HOST = "host"
+NO_GPU = "there is no NVIDIA GPU here, or no driver that this process may use"
 
 Figure = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Text = Annotated[str, Field(min_length=1)]
@@ -112,14 +113,23 @@ def find_host_gpu() -> Target | None:
     if known is None:
         return probed
     sources = {**known.sources, **dict.fromkeys(("units", "memory_gb"), "seen: this machine's driver")}
-    return replace(known, id=HOST_GPU, units=probed.units, memory_gb=probed.memory_gb, sources=sources)
+    return replace(
+        known, id=HOST_GPU, profile=known.id, units=probed.units, memory_gb=probed.memory_gb, sources=sources
+    )
+
+
+def plan_target(profile: str, base: Path) -> Target:
+    """As `find_target`, for a plan: of "host-gpu" where there is no GPU, what can be told without one."""
+    if profile == HOST_GPU and find_gpu() is None:
+        return describe_absent_gpu()
+    return find_target(profile, base)
 
 
 def _require_host_gpu() -> Target:
     target = find_host_gpu()
     if target is None:
         raise MissingError(
-            f'profile "{HOST_GPU}": there is no NVIDIA GPU here, or no driver that this process may use',
+            f'profile "{HOST_GPU}": {NO_GPU}',
             hint="`nvidia-smi` shows what the driver sees; a container needs --gpus all. To build here for a GPU that "
             'is elsewhere, name its profile, as in profile = "nvidia-l4"; `pack targets` lists them',
         )
@@ -156,6 +166,7 @@ def read_profile(path: Path) -> Target:
         sources={figure: source for figure, source in profile.sources.items()},  # noqa: C416
         is_here=here is not None,
         driver_names=profile.driver_names,
+        cache_mib=here.cache_bytes / 2**20 or None if here else None,
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from driver_world import HOST, SPEC
 from models import make_tiny_onnx
+from packc import target_profiles
 from packc.cli.main import run
 
 TARGETS = HOST + '\n[targets.edge]\nprofile = "jetson-orin-nano-8gb"\n'
@@ -73,6 +74,22 @@ def test_a_cpu_elsewhere_gets_job_bundles(spec: Path, capsys: pytest.CaptureFixt
     assert run(["plan", str(spec)]) == 0
     edge = capsys.readouterr().out.split("\nedge: ")[1]
     assert "exit code 5: it judges the answers here and leaves job bundles to be timed on the device\n" in edge
+
+
+def test_a_gpu_that_is_not_here_is_planned_for(
+    spec: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(target_profiles, "find_gpu", lambda: None)
+    spec.write_text(spec.read_text().replace("jetson-orin-nano-8gb", "host-gpu"))
+    assert run(["plan", str(spec)]) == 0
+    out = capsys.readouterr().out
+    head, end, *table = out.split("\nedge: ")[1].splitlines()
+    assert head == "an NVIDIA GPU of compute capability 9.0 (none is here: this is what one would be tried on)"
+    assert end.startswith("pack build ends with exit code 5: it builds nothing: there is no NVIDIA GPU here, or ")
+    assert any(line.startswith("onnxruntime-cuda-fp16 ") for line in table)
+    assert run(["plan", str(spec), "--json"]) == 0
+    edge = json.loads(capsys.readouterr().out)["targets"][1]
+    assert (edge["is_here"], edge["build"]["exit_code"]) == (False, 5)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def test_here_the_peaks_are_measured_and_elsewhere_the_profiles(world: World) ->
     assert [work.flops for work in here.work] == [2.0 * 8 * 4 * case.batch for case in trial.cases]
     there = find_roofline(trial, find_target("cpu-amd-genoa", world.folder))
     assert there is not None
-    assert there.peaks.source == "profile cpu-amd-genoa"
+    assert there.peaks.source == "of the profile cpu-amd-genoa"
 
 
 def test_a_limit_that_cannot_be_found_is_a_warning(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from driver_world import HOST, World, write_tensors
+from packc import target_profiles
 from packc.driver import spec as build_spec_module
 from packc.driver.endings import BuildOptions, TargetResult
 from packc.driver.spec import TargetFailure, _lock_data, build_spec
@@ -99,6 +100,14 @@ def test_a_target_that_cannot_be_built_costs_only_itself(world: World, monkeypat
     assert results["edge"].error.exit_code == 5
     assert results["cpu"].end == "published"
     assert [target["target"] for target in read_lock(world)["targets"]] == ["cpu"]
+
+
+def test_a_gpu_that_is_not_here_costs_only_its_own_target(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(target_profiles, "find_gpu", lambda: None)
+    results = build(world, targets='[targets.gpu]\nprofile = "host-gpu"\n' + HOST)
+    assert isinstance(results["gpu"], TargetFailure)
+    assert results["gpu"].error.exit_code == 5
+    assert results["cpu"].end == "published"
 
 
 def test_no_lock_when_no_target_could_be_built(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from packc.candidate import Candidate, PassStep, Rejection
+from packc.driver.evaluate import NOT_JUDGED
 from packc.driver.verdict import Findings, record_findings
 from packc.measure.measurement import Latency, Measurement
 from packc.package.manifest import LoadRecord, Manifest, MissRecord, RejectedRecord, ServingRecord
@@ -131,3 +132,5 @@ def test_what_was_built_but_not_measured_has_not_failed() -> None:
     assert candidate.status == "built"
     failed = replace(OUTCOME, measurement=None, quality=None, failure="no kernel")
     assert record(failed, unjudged, state="built").candidates[0].status == "failed"
+    exported = replace(failed, failure=f"{NOT_JUDGED}: no kernel for bf16")
+    assert record(exported, unjudged, state="built").candidates[0].status == "built"

@@ -123,6 +123,16 @@ def test_the_limit_is_of_the_chosen_candidate_or_the_nearest_one() -> None:
     assert describe_limit(make_kept_manifest()) == ""
 
 
+def test_a_limit_of_a_profile_says_which() -> None:
+    halved = make_halved_manifest()
+    assert halved.limits is not None
+    stated = replace(halved, limits=replace(halved.limits, source="of the profile nvidia-h200-sxm"))
+    assert describe_limit(stated).endswith(" ms (estimated) at 570 GFLOP/s int8, of the profile nvidia-h200-sxm")
+    (first, *_) = halved.limits.candidates
+    passed = replace(halved.limits, source="of the profile nvidia-h200-sxm", candidates=(replace(first, share=1.1),))
+    assert describe_limit(replace(halved, limits=passed)).endswith("; beyond it, so the profile states too little")
+
+
 def test_a_limit_that_was_passed_is_doubted() -> None:
     halved = make_halved_manifest()
     assert halved.limits is not None

@@ -12,6 +12,7 @@ import click
 from packc.cli.console import print_json, print_table
 from packc.driver.inputs import gather_inputs
 from packc.errors import MissingError
+from packc.gpu import HOST_GPU
 from packc.ingest.inspect import inspect_source
 from packc.package.pipelines.choice import choose_pipeline
 from packc.plan import Plan, explain_nothing, make_plan
@@ -19,7 +20,7 @@ from packc.spec.model import TargetSpec
 from packc.spec.read import read_spec
 from packc.spec.resolve import resolve_targets
 from packc.target import Target
-from packc.target_profiles import find_target
+from packc.target_profiles import NO_GPU, plan_target
 
 
 @click.command()
@@ -34,7 +35,7 @@ def plan(spec: Path, as_json: bool) -> None:
     info = inspect_source(model.model)
     planned: list[tuple[TargetSpec, Target, Plan]] = []
     for target in resolve_targets(model):
-        profile = find_target(target.profile, spec.resolve().parent)
+        profile = plan_target(target.profile, spec.resolve().parent)
         choose_pipeline(target.serve.pipeline, info)
         gather_inputs(target, profile, info, verify=False)  # says what is wrong with the data, as a build would
         planned.append((target, profile, make_plan(info, profile, target.optimize)))
@@ -44,8 +45,7 @@ def plan(spec: Path, as_json: bool) -> None:
         return
     click.echo(f"{model.model.name}: {info.task}, {info.architecture or info.origin}, {info.weights_mib:.0f} MiB")
     for target, profile, found in planned:
-        where = "this machine" if profile.is_here else "elsewhere: nothing is measured here"
-        click.echo(f"\n{target.target}: {profile.name} ({where})")
+        click.echo(f"\n{target.target}: {profile.name} ({_place(profile)})")
         if end := _foresee(profile, found):
             click.echo(f"pack build ends with exit code {MissingError.exit_code}: it {end}")
         if found.candidates:
@@ -55,8 +55,24 @@ def plan(spec: Path, as_json: bool) -> None:
             click.echo(f"not tried: {rejection.what}: {rejection.reason}")
 
 
+def _is_absent(profile: Target) -> bool:
+    """Whether it is this machine's GPU, and there is none."""
+    return profile.id == HOST_GPU and not profile.is_here
+
+
+def _place(profile: Target) -> str:
+    """Where the device is, and so what the plan is worth."""
+    if profile.is_here:
+        return "this machine"
+    if _is_absent(profile):
+        return "none is here: this is what one would be tried on"
+    return "elsewhere: nothing is measured here"
+
+
 def _foresee(profile: Target, found: Plan) -> str | None:
     """What a build will do where the device or its runtime is missing; None where it will measure here."""
+    if _is_absent(profile):
+        return f"builds nothing: {NO_GPU}; a profile such as nvidia-l4 leaves job bundles for a GPU elsewhere"
     if not found.candidates:
         return f"builds nothing: {explain_nothing(profile)}"
     if not profile.is_here:

@@ -11,7 +11,7 @@ from packc.cache import IN_USE_S, Cache
 from packc.driver.endings import BuildOptions, TargetResult
 from packc.driver.inputs import gather_inputs, list_versions
 from packc.driver.target import build_target
-from packc.errors import PackError, UsageError
+from packc.errors import MissingError, PackError, UsageError
 from packc.ingest.fingerprint import hash_file
 from packc.ingest.inspect import inspect_source
 from packc.ingest.source import SourceInfo
@@ -20,6 +20,7 @@ from packc.package.manifest import Manifest
 from packc.package.manifest_file import read_manifest
 from packc.spec.model import Spec, TargetSpec
 from packc.spec.resolve import resolve_targets
+from packc.target import Target
 from packc.target_profiles import find_target
 
 log = logging.getLogger(__name__)
@@ -41,11 +42,14 @@ def build_spec(
     Raises PackError for what concerns all of them: the model or a profile cannot be read.
     """
     chosen = [target for target in resolve_targets(spec) if not only or target.target in only]
-    profiles = [find_target(target.profile, spec_path.parent) for target in chosen]
+    profiles = [_find_profile(target, spec_path.parent) for target in chosen]
     info = inspect_source(spec.model)
     folder = out / spec.model.name
     results: list[TargetResult | TargetFailure] = []
     for target, profile in zip(chosen, profiles, strict=True):
+        if isinstance(profile, MissingError):
+            results.append(TargetFailure(target.target, profile))
+            continue
         try:
             inputs = gather_inputs(target, profile, info, verify=options.verify)
             results.append(build_target(inputs, folder / target.target, options, cache))
@@ -63,6 +67,14 @@ def build_spec(
     if any(isinstance(result, TargetFailure) or result.end != "unchanged" for result in results):
         cache.collect_garbage(spare_s=IN_USE_S)
     return results
+
+
+def _find_profile(target: TargetSpec, base: Path) -> Target | MissingError:
+    """The target's profile, or that the device is not here, which says nothing against the others of the spec."""
+    try:
+        return find_target(target.profile, base)
+    except MissingError as error:
+        return error
 
 
 def _is_in_place(result: TargetResult) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
+from packc.driver.evaluate import NOT_JUDGED
 from packc.driver.limits import record_limits
 from packc.driver.sensitivity import record_sensitivity
 from packc.ingest.student import Training
@@ -149,7 +150,7 @@ def _record_promises(findings: Findings) -> PromiseRecord:
 def _record_outcome(outcome: Outcome, spec: TargetSpec, state: State) -> CandidateRecord:
     candidate = outcome.candidate
     status: str = classify(outcome, spec)
-    if state == "built" and outcome.failure is None and status == "failed":
+    if state == "built" and status == "failed" and (outcome.failure or NOT_JUDGED).startswith(NOT_JUDGED):
         status = "built"
     return CandidateRecord(
         candidate.id,

@@ -50,7 +50,7 @@ class Peaks:
     """The smallest buffer first; empty where nobody knows."""
     threads: int
     source: str
-    """ "measured here", or the profile that says so."""
+    """ "measured here", or "of the profile" that states them."""
     is_steady: bool = True
     """Whether repeated readings agreed; while other work comes and goes, they do not."""
 

@@ -190,7 +190,8 @@ class LimitRecord:
     floor_ms: float
     """Estimated: no call can take less."""
     share: float
-    """The floor as a share of the measured p50; above 1 when the peaks were measured on a busier machine."""
+    """The floor as a share of the measured p50; above 1 when the peaks were measured on a busier machine, or a
+    profile states too little."""
     bound: str
     """ "compute" or "memory"."""
     rate: float
@@ -211,7 +212,7 @@ class LimitsRecord:
     sequence: int | None
     threads: int
     source: str
-    """Where the peaks come from: "measured here"."""
+    """Where the peaks come from: "measured here", "of the profile nvidia-h200-sxm"."""
     peaks: tuple[PeakRecord, ...]
     candidates: tuple[LimitRecord, ...]
 

@@ -19,6 +19,7 @@ from packc.package.manifest import (
     StudentRecord,
 )
 from packc.report.figures import MISSING, show_figure, show_quality
+from packc.roofline import OF_PROFILE
 from packc.spec.model import ERROR_METRICS
 
 Standing = Literal["chosen", "kept", "over budget", "outpaced", "below quality", "not judged", "failed"]
@@ -173,7 +174,11 @@ def describe_limit(manifest: Manifest) -> str:
         f"{limit.share:.2f} of the physical limit ({limit.candidate}): floor {show_figure(limit.floor_ms)} ms "
         f"(estimated) at {show_figure(limit.rate)} {unit} {limit.precision}, {limits.source}"
     )
-    return f"{text}; beyond it, so something else used the machine meanwhile" if limit.share > 1 else text
+    if limit.share <= 1:
+        return text
+    is_stated = limits.source.startswith(OF_PROFILE)
+    why = "the profile states too little" if is_stated else "something else used the machine meanwhile"
+    return f"{text}; beyond it, so {why}"
 
 
 def describe_shape(batch: int | None, sequence: int | None) -> str:
