@@ -307,9 +307,9 @@ def _count(patch: pytest.MonkeyPatch, world: World) -> None:
         world.checks.append(evaluate.TypeAdapter(Job).validate_json((folder / "job.json").read_bytes()).candidate)
         return run_bundle(folder, timeout_s, **options)
 
-    def measure(bundles: Mapping[str, Path], rounds: int, timeout_s: float, **options: Any) -> Any:
+    def measure(bundles: Mapping[str, Path], rounds: int, timeout_s: float, *options: Any) -> Any:
         world.timings.append(list(bundles))
-        return measure_bundles(bundles, rounds, timeout_s, **options)
+        return measure_bundles(bundles, rounds, timeout_s, *options)
 
     patch.setattr(evaluate, "run_bundle", run)
     patch.setattr(timing, "measure_bundles", measure)

@@ -100,6 +100,17 @@ def test_the_child_goes_first_when_the_machine_runs_out_of_memory(tmp_path: Path
     assert int((tmp_path / "bundle/score").read_text()) == 1000
 
 
+def test_another_interpreter_finds_its_own_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", "mine")
+    wrapper = tmp_path / "python"
+    wrapper.write_text(f'#!/bin/sh\necho "$PYTHONPATH" > path\nexec {sys.executable} "$@"\n')
+    wrapper.chmod(0o755)
+    bundle = stub_bundle(tmp_path, job=stub_job(answer=True))
+    assert run_bundle(bundle, timeout_s=60, python=wrapper).status == "ok"
+    assert (bundle / "path").read_text().strip() == ""
+    assert child_environment({"PYTHONPATH": "mine"})["PYTHONPATH"] == "mine"
+
+
 def test_an_old_result_is_never_taken_for_a_new_one(tmp_path: Path) -> None:
     bundle = stub_bundle(tmp_path, job=stub_job())
     assert run_bundle(bundle, timeout_s=60).status == "ok"

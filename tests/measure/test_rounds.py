@@ -64,6 +64,19 @@ def test_candidates_take_turns_and_a_failed_one_stops(tmp_path: Path, monkeypatc
     assert outcome["b"].failure == "killed by SIGSEGV"
 
 
+def test_each_runs_in_its_own_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundles = {name: stub_bundle(tmp_path / name, job=stub_job(cases=(TYPICAL,))) for name in ("a", "b")}
+    used: list[object] = []
+
+    def run(folder: Path, timeout_s: float, python: Path | None, memory_limit_mib: float | None) -> JobResult:
+        used.append(python)
+        return replace(OK, times=(CaseTimes("typical", (1.0,)),))
+
+    monkeypatch.setattr(rounds, "run_bundle", run)
+    measure_bundles(bundles, rounds=1, timeout_s=1, pythons={"b": Path("other")})
+    assert used == [None, Path("other")]
+
+
 def test_real_processes_side_by_side(tmp_path: Path) -> None:
     slow = "import time\n" + DOUBLING.replace("    return {", "    time.sleep(0.004)\n    return {", 1)
     bundles = {

@@ -21,7 +21,7 @@ INFO = source_info("feature-extraction", None)
 class Shouter(OnnxRuntime):
     """A runtime whose compiler copies the graph in capitals."""
 
-    compiler = "shouter"  # type: ignore[assignment]
+    compiler = "shouter"
     model_filename = "model.txt"
     larynx = "1"
 

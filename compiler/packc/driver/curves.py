@@ -47,7 +47,7 @@ def find_curve(outcome: Outcome, split: Split, batches: Sequence[int], lengths: 
             bundles = [Path(scratch, str(copy)) for copy in range(split.instances)]
             for bundle in bundles:
                 write_bundle(bundle, job, artifact_files(model).values(), None, inputs, runtime.engine)
-            curve = measure_curve(bundles, JOB_TIMEOUT_S, memory_limit_mib=trial.memory_limit_mib)
+            curve = measure_curve(bundles, JOB_TIMEOUT_S, runtime.python, trial.memory_limit_mib)
         if not isinstance(curve, ServiceCurve):
             raise PackError(curve.failure or curve.status)
         if is_disturbed(curve):

@@ -176,7 +176,7 @@ def _run_check(candidate: Candidate, model: Path, samples: Path, trial: Trial) -
         with TemporaryDirectory(dir=folder) as scratch:
             bundle = Path(scratch)
             write_bundle(bundle, job, artifact_files(model).values(), samples, trial.latency_inputs, runtime.engine)
-            result = run_bundle(bundle, JOB_TIMEOUT_S, memory_limit_mib=trial.memory_limit_mib)
+            result = run_bundle(bundle, JOB_TIMEOUT_S, python=runtime.python, memory_limit_mib=trial.memory_limit_mib)
             if result.status != "ok":
                 why = result.failure or result.status
                 raise PackError(f"{NOT_JUDGED}: {why}" if stand_in else why)

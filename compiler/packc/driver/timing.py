@@ -66,7 +66,8 @@ def _run(
             for name, job in jobs.items():
                 files, engine = artifact_files(models[name]).values(), find_runtime(job.runtime).engine
                 write_bundle(bundles[name], job, files, None, trial.latency_inputs, engine)
-            results = measure_bundles(bundles, rounds, JOB_TIMEOUT_S, memory_limit_mib=trial.memory_limit_mib)
+            pythons = {name: python for name, job in jobs.items() if (python := find_runtime(job.runtime).python)}
+            results = measure_bundles(bundles, rounds, JOB_TIMEOUT_S, trial.memory_limit_mib, pythons)
         if is_short or not all(_is_quiet(result) for result in results.values()):
             raise NotKept(results)
         (folder / "results.json").write_bytes(adapter.dump_json(results))

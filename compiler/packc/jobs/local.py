@@ -28,7 +28,9 @@ KEPT_VARIABLES = (
     "PYTHONPATH",
     "VIRTUAL_ENV",
 )
-KEPT_PREFIXES = ("CUDA_", "NVIDIA_", "NEURON_")
+KEPT_PREFIXES = ("CUDA_", "NVIDIA_", "NEURON_", "PACK_TENSORRT_")
+OWN_VARIABLES = ("PYTHONPATH", "VIRTUAL_ENV")
+"""Where this interpreter finds its packages, which another one has elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +43,10 @@ class _End:
 
 
 def run_bundle(
-    folder: Path, timeout_s: float, python: Path = Path(sys.executable), memory_limit_mib: float | None = None
+    folder: Path, timeout_s: float, python: Path | None = None, memory_limit_mib: float | None = None
 ) -> JobResult:
-    """Runs the bundle with `python` and returns its result; never raises for what the candidate does.
+    """Runs the bundle with `python`, or this interpreter, and returns its result; never raises for what the candidate
+    does.
 
     The child and all that it starts are killed after `timeout_s`, when its resident memory passes `memory_limit_mib`
     (watched every 20 ms; Linux), and when this process is interrupted or dies. Its output is kept in stdout.txt and
@@ -53,9 +56,9 @@ def run_bundle(
         (folder / stale).unlink(missing_ok=True)
     with (folder / "stdout.txt").open("wb") as stdout, (folder / "stderr.txt").open("wb") as stderr:
         child = subprocess.Popen(
-            [python, "run.py", "--child"],
+            [python or sys.executable, "run.py", "--child"],
             cwd=folder,
-            env=child_environment(os.environ),
+            env=child_environment(os.environ, is_own=python is None),
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
@@ -86,12 +89,14 @@ def find_memory_limit_mib(meminfo: Path = Path("/proc/meminfo")) -> float | None
     return MEMORY_SHARE * available_kib / 1024
 
 
-def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """What a runner inherits: where things are and which devices it may use.
+def child_environment(environment: Mapping[str, str], *, is_own: bool = True) -> dict[str, str]:
+    """What a runner inherits: where things are and which devices it may use; of packages only in its own interpreter.
 
     Thread settings (OMP_NUM_THREADS and its like) stay out: they would overrule the threads that the job names.
     """
     kept = {k: v for k, v in environment.items() if k in KEPT_VARIABLES or k.startswith(KEPT_PREFIXES)}
+    if not is_own:
+        kept = {name: value for name, value in kept.items() if name not in OWN_VARIABLES}
     return kept | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -63,7 +62,7 @@ def is_disturbed(curve: ServiceCurve) -> bool:
 def measure_curve(
     bundles: Sequence[Path],
     timeout_s: float,
-    python: Path = Path(sys.executable),
+    python: Path | None = None,
     memory_limit_mib: float | None = None,
 ) -> ServiceCurve | JobResult:
     """Runs all of `bundles`, copies of one job, at the same time; the first failure comes back as it is.

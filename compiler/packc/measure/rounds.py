@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import statistics
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -22,10 +21,11 @@ def measure_bundles(
     bundles: Mapping[str, Path],
     rounds: int,
     timeout_s: float,
-    python: Path = Path(sys.executable),
     memory_limit_mib: float | None = None,
+    pythons: Mapping[str, Path] | None = None,
 ) -> dict[str, Measurement | JobResult]:
-    """Runs every bundle once a round and pools the times, in the order of `bundles`.
+    """Runs every bundle once a round and pools the times, in the order of `bundles`; each in the interpreter that
+    `pythons` has for it, or in this one.
 
     A candidate whose run fails, even once, comes back as that JobResult and is not run again.
     """
@@ -37,6 +37,7 @@ def measure_bundles(
         for name, folder in bundles.items():
             if name in failures:
                 continue
+            python = (pythons or {}).get(name)
             result = run_bundle(folder, timeout_s, python, memory_limit_mib)
             results[name].append(result)
             if result.status != "ok":

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from packc.candidate import Candidate, OptionValue, PassStep, Rejection
 from packc.ingest.source import SourceInfo
-from packc.runtimes.runtime import refuse_kind
+from packc.runtimes.runtime import Runtime, refuse_kind
 from packc.target import Target
 from packc.tensors import Precision
 
@@ -58,7 +58,7 @@ NO_SOURCE = "AOTInductor compiles PyTorch modules, and an .onnx file has none: g
 COMPILERS = ("g++", "clang++")
 
 
-class AotInductor:
+class AotInductor(Runtime):
     """AOTInductor for CPUs: a package (`.pt2`) with a shared library made for one version of torch and one CPU."""
 
     name = "torch"
@@ -66,7 +66,6 @@ class AotInductor:
     device: Literal["cpu", "gpu"] = "cpu"
     compiler = "packc.runtimes.aotinductor_compile"
     reads: Literal["graph", "source"] = "source"
-    length_multiple = 1
     engine = Path(__file__).with_name("aotinductor_engine.py")
     model_filename = "model.pt2"
 
@@ -96,9 +95,6 @@ class AotInductor:
         """All of them: see GAINS."""
         return {recipe.id: GAINS[recipe.precision] for recipe in RECIPES}
 
-    def job_options(self, candidate: Candidate, threads: int) -> Mapping[str, OptionValue]:
-        return {}
-
     def configure_triton(self, config: Any, options: Mapping[str, OptionValue], threads: int) -> None:
         """A Python model around the engine, since Triton's own pytorch backend takes such packages from 26.03 on
         without batches, and only under tensor names of its making (its README)."""
@@ -110,9 +106,6 @@ class AotInductor:
             "requirement": self.requirement,
         }.items():
             config.parameters[name].string_value = value
-
-    def calibrates(self, step: PassStep) -> bool:
-        return False
 
     def compiler_versions(self) -> Mapping[str, str]:
         command = find_compiler()

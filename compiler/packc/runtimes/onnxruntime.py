@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from packc.candidate import Candidate, OptionValue, PassStep, Rejection
 from packc.ingest.source import SourceInfo
-from packc.runtimes.runtime import is_transformer, pads_left, refuse_kind
+from packc.runtimes.runtime import Runtime, is_transformer, pads_left, refuse_kind
 from packc.spec.model import Task
 from packc.target import Target
 from packc.tensors import Precision
@@ -150,17 +150,13 @@ def prune_candidates(candidates: Sequence[Candidate], share: float) -> tuple[Can
     )
 
 
-class OnnxRuntime:
+class OnnxRuntime(Runtime):
     """ONNX Runtime's CPU provider."""
 
     name = "onnxruntime"
     library = "onnxruntime"
     device: Literal["cpu", "gpu"] = "cpu"
     requirement = "onnxruntime>=1.23"
-    compiler = None
-    reads: Literal["graph", "source"] = "graph"
-    server_requirement = None
-    length_multiple = 1
     engine = Path(__file__).with_name("onnxruntime_engine.py")
     model_filename = "model.onnx"
 
@@ -185,9 +181,6 @@ class OnnxRuntime:
             refused += (Rejection("onnxruntime-int8 with signed weights in 8 bits", f"{target.name} {SATURATES}"),)
         return offered, refused
 
-    def on_request(self, info: SourceInfo, target: Target) -> Mapping[str, str]:
-        return {}
-
     def job_options(self, candidate: Candidate, threads: int) -> Mapping[str, OptionValue]:
         return {"spinning": True}
 
@@ -196,12 +189,6 @@ class OnnxRuntime:
         config.default_model_filename = self.model_filename
         config.parameters["intra_op_thread_count"].string_value = str(threads)
         config.parameters["inter_op_thread_count"].string_value = "1"
-
-    def calibrates(self, step: PassStep) -> bool:
-        return False
-
-    def compiler_versions(self) -> Mapping[str, str]:
-        return {}
 
     def versions(self) -> Mapping[str, str]:
         try:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from packc.candidate import Candidate, OptionValue, PassStep, Rejection
 from packc.ingest.source import SourceInfo
-from packc.runtimes.runtime import TEXT_TASKS, is_transformer, pads_left
+from packc.runtimes.runtime import TEXT_TASKS, Runtime, is_transformer, pads_left
 from packc.target import Target
 from packc.tensors import Precision
 
@@ -94,15 +94,13 @@ def _keep_mask(recipe: Recipe) -> Recipe:
     return replace(recipe, passes=tuple(any_mask if step == LENGTHS else step for step in recipe.passes))
 
 
-class OnnxRuntimeCuda:
+class OnnxRuntimeCuda(Runtime):
     """ONNX Runtime's CUDA provider."""
 
     name = "onnxruntime-cuda"
     library = "onnxruntime-gpu"
     device: Literal["cpu", "gpu"] = "gpu"
     requirement = "onnxruntime-gpu[cuda,cudnn]>=1.23"
-    compiler = None
-    reads: Literal["graph", "source"] = "graph"
     length_multiple = LENGTH_MULTIPLE
     engine = Path(__file__).with_name("onnxruntime_cuda_engine.py")
     model_filename = "model.onnx"
@@ -129,12 +127,6 @@ class OnnxRuntimeCuda:
         offered = (Candidate(r.id, self.name, r.precision, r.passes, session=r.session) for r in fitting)
         return tuple(offered), tuple(refused)
 
-    def on_request(self, info: SourceInfo, target: Target) -> Mapping[str, str]:
-        return {}
-
-    def job_options(self, candidate: Candidate, threads: int) -> Mapping[str, OptionValue]:
-        return candidate.session
-
     def configure_triton(self, config: Any, options: Mapping[str, OptionValue], threads: int) -> None:
         """Provider options go through the accelerator "cuda", as the backend's README has it. CUDA graphs do not: the
         native backend binds other buffers in each request, and a graph would replay the old ones. The parameter
@@ -150,12 +142,6 @@ class OnnxRuntimeCuda:
         config.parameters["requirement"].string_value = self.server_requirement
         if options.get("graph", False):
             config.parameters[GRAPH_PARAMETER].string_value = "1"
-
-    def calibrates(self, step: PassStep) -> bool:
-        return False
-
-    def compiler_versions(self) -> Mapping[str, str]:
-        return {}
 
     def versions(self) -> Mapping[str, str]:
         try:

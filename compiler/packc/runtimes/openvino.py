@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from packc.candidate import Candidate, OptionValue, PassStep, Rejection
 from packc.ingest.source import SourceInfo
-from packc.runtimes.runtime import is_transformer, refuse_kind
+from packc.runtimes.runtime import Runtime, is_transformer, refuse_kind
 from packc.target import Target
 from packc.tensors import Precision
 
@@ -72,7 +72,7 @@ NO_BF16 = "OpenVINO's CPU plugin computes in bf16 on x86 CPUs with AVX512-BF16 o
 INSTALL = "openvino and nncf are not installed: pip install 'packc[cpu]' brings them"
 
 
-class OpenVino:
+class OpenVino(Runtime):
     """OpenVINO's CPU plugin."""
 
     name = "openvino"
@@ -80,8 +80,6 @@ class OpenVino:
     device: Literal["cpu", "gpu"] = "cpu"
     requirement = "openvino>=2026.1"
     compiler = "packc.runtimes.openvino_compile"
-    reads: Literal["graph", "source"] = "graph"
-    server_requirement = None
     length_multiple = 16
     engine = Path(__file__).with_name("openvino_engine.py")
     model_filename = "model.xml"
@@ -130,9 +128,6 @@ class OpenVino:
 
     def calibrates(self, step: PassStep) -> bool:
         return step.options.get("quantize") == "full"
-
-    def compiler_versions(self) -> Mapping[str, str]:
-        return {}
 
     def versions(self) -> Mapping[str, str]:
         try:

@@ -40,7 +40,10 @@ def refuse_kind(runtime: str, target: Target) -> Rejection:
 
 
 class Runtime(Protocol):
-    """One inference library. Its adapter for jobs is a file of its own that imports nothing of packc."""
+    """One inference library. Its adapter for jobs is a file of its own that imports nothing of packc.
+
+    A runtime inherits from this class: what has a value here is what most of them say.
+    """
 
     @property
     def name(self) -> str:
@@ -59,22 +62,31 @@ class Runtime(Protocol):
         """What pip installs on the device to run a job bundle."""
 
     @property
+    def python(self) -> Path | None:
+        """The interpreter that runs its jobs here, where that is another one than pack's own."""
+        return None
+
+    @property
     def compiler(self) -> str | None:
         """Module whose `compile_model(request: CompileRequest) -> tuple[str, ...]` makes the artifact of candidates
         with a `build` step, in a child process, and returns remarks; None where the lowered graph is the artifact."""
+        return None
 
     @property
     def reads(self) -> Literal["graph", "source"]:
         """What its compiler works on: the lowered ONNX graph, or the model's own source. Of what is only a graph, such
         as an .onnx file or a student, the latter compiles nothing."""
+        return "graph"
 
     @property
     def length_multiple(self) -> int:
         """What lengths of texts are best rounded up to when they vary; 1 for runtimes that prepare nothing a shape."""
+        return 1
 
     @property
     def server_requirement(self) -> str | None:
         """What pip installs for a server that runs its models; None where every server that pack uses has it."""
+        return None
 
     @property
     def engine(self) -> Path:
@@ -91,9 +103,11 @@ class Runtime(Protocol):
 
     def on_request(self, info: SourceInfo, target: Target) -> Mapping[str, str]:
         """Candidates that are tried only where the spec names the runtime -> why not otherwise."""
+        return {}
 
     def job_options(self, candidate: Candidate, threads: int) -> Mapping[str, OptionValue]:
         """Options of the adapter's `load`."""
+        return candidate.session
 
     def configure_triton(self, config: Any, options: Mapping[str, OptionValue], threads: int) -> None:
         """Sets backend and parameters of a ModelConfig (tritonclient's protobuf) for instances of `threads` threads,
@@ -101,9 +115,11 @@ class Runtime(Protocol):
 
     def calibrates(self, step: PassStep) -> bool:
         """Whether its compiler reads calibration samples for this `build` step."""
+        return False
 
     def compiler_versions(self) -> Mapping[str, str]:
         """Tool -> version of what makes its artifacts here, beside the packages of `versions`."""
+        return {}
 
     def versions(self) -> Mapping[str, str]:
         """Package -> version of what runs the models here; empty when it is not installed."""
