@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from packc.package.manifest import (
     CandidateRecord,
+    GpuStateRecord,
     LayerRecord,
     LimitRecord,
     LimitsRecord,
@@ -295,3 +296,19 @@ def _timed(
 def _checked(value: float, low: float, high: float) -> MeasurementRecord:
     """Judged by the quality gate and refused before it was timed."""
     return MeasurementRecord(None, None, None, None, None, None, QualityRecord(METRIC, value, low, high))
+
+
+HELD_BACK = (GpuStateRecord(1980, 3201, 310.4, 54, ()), GpuStateRecord(1725, 3201, 700.0, 83, ("power cap",)))
+"""The states of two rounds on a GPU."""
+
+
+def make_gpu_manifest(*states: GpuStateRecord, notes: tuple[str, ...] = ()) -> Manifest:
+    """The kept one, as if a GPU had run so after the rounds of the chosen candidate."""
+    manifest = make_kept_manifest()
+    candidates = tuple(
+        replace(record, measurements=replace(record.measurements, gpu_states=states))
+        if record.id == CHOSEN and record.measurements
+        else record
+        for record in manifest.candidates
+    )
+    return replace(manifest, candidates=candidates, device_notes=notes)

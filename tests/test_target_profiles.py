@@ -98,6 +98,9 @@ def test_a_shipped_profile_is_here_where_the_driver_calls_its_gpu_so(use_gpu: Ca
     use_gpu(H200)
     assert [target.id for target in shipped_profiles() if target.is_here] == ["nvidia-h200-sxm"]
     assert find_target("nvidia-h200-sxm", Path()).notes[0] == "Driver 570.86.15."
+    assert find_target("nvidia-h200-sxm", Path()).warnings == ()
+    use_gpu(replace(H200, processes=1))
+    assert find_target("nvidia-h200-sxm", Path()).warnings[0].startswith("1 other process computes on this GPU now")
     use_gpu(replace(H200, name="NVIDIA H200 MIG 1g.18gb", units=16))
     assert not any(target.is_here for target in shipped_profiles())
     use_gpu(None)

@@ -55,8 +55,13 @@ class Gpu:
 
     @property
     def notes(self) -> tuple[str, ...]:
+        """All that a user may want to know."""
+        return (*([f"Driver {self.driver}."] if self.driver else []), *self.warnings)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
         """What a reader of measurements must know."""
-        said = [f"Driver {self.driver}."] if self.driver else []
+        said = []
         if self.is_split:
             said.append(
                 "MIG mode is on: figures are those of this slice, and other slices share its memory's bandwidth."
@@ -128,6 +133,7 @@ def describe_gpu(gpu: Gpu) -> Target:
         sources={},
         is_here=True,
         driver_names=(gpu.name,),
+        warnings=gpu.warnings,
         cache_mib=gpu.cache_bytes / 2**20 or None,
     )
 

@@ -91,6 +91,8 @@ class Target:
     """Whether this machine is the device, so that what is measured here is true of it."""
     driver_names: tuple[str, ...] = ()
     """What an NVIDIA GPU's driver calls it; empty where nobody knows."""
+    warnings: tuple[str, ...] = ()
+    """Those of the notes that a reader of what was measured on it must know."""
     profile: str | None = None
     """The shipped profile that peaks and bandwidth of `host-gpu` are of; None where it is none of them."""
     cache_mib: float | None = None

@@ -166,6 +166,7 @@ def read_profile(path: Path) -> Target:
         sources={figure: source for figure, source in profile.sources.items()},  # noqa: C416
         is_here=here is not None,
         driver_names=profile.driver_names,
+        warnings=here.warnings if here else (),
         cache_mib=here.cache_bytes / 2**20 or None if here else None,
     )
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from manifests import CHOSEN, make_kept_manifest
+from manifests import CHOSEN, make_gpu_manifest, make_kept_manifest
 from packc.cli.main import run
+from packc.package.manifest import GpuStateRecord
 from packc.package.manifest_file import hash_files, write_manifest
 
 
@@ -35,6 +36,13 @@ def test_package_as_text(package: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "Triton models: minilm, minilm_model" in out
     assert "4 files, 3.0 MiB" in out
     assert "every file is as it was built" in out
+
+
+def test_a_package_timed_on_a_gpu_says_how_that_ran(package: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    timed = make_gpu_manifest(GpuStateRecord(1980, 3201, 310.4, 54, ()))
+    write_manifest(package, replace(timed, environment={"device": "NVIDIA H200"}, files=hash_files(package)))
+    assert run(["inspect", str(package)]) == 0
+    assert "\nNVIDIA H200: SM clock 1,980 MHz, up to 310 W, up to 54 °C\n" in capsys.readouterr().out
 
 
 def test_package_as_json(package: Path, capsys: pytest.CaptureFixture[str]) -> None:

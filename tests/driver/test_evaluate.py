@@ -12,6 +12,7 @@ from models import make_tiny_onnx
 from packc.driver import evaluate
 from packc.driver.evaluate import check_candidate
 from packc.errors import DataError, Diagnostic
+from packc.jobs.bundle import RUNNER
 from packc.jobs.job import Job
 from packc.measure.jobs import check_job
 from packc.passes.lower import Lowered
@@ -109,8 +110,8 @@ def test_another_model_is_measured_anew(world: World, monkeypatch: pytest.Monkey
 def test_another_runner_measures_anew(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     world.search()
     changed = tmp_path / "runner.py"
-    changed.write_text(Path(str(evaluate.runner.__file__)).read_text() + "\n# changed\n")
-    monkeypatch.setattr(evaluate.runner, "__file__", str(changed))
+    changed.write_text(RUNNER["run.py"].read_text() + "\n# changed\n")
+    monkeypatch.setattr(evaluate, "RUNNER", {**RUNNER, "run.py": changed})
     world.search()
     assert (world.checks, world.timings) == (["base"] * 2, [["base"]] * 2)
 

@@ -7,8 +7,9 @@ import pytest
 from packc.candidate import Candidate, PassStep, Rejection
 from packc.driver.evaluate import NOT_JUDGED
 from packc.driver.verdict import Findings, record_findings
+from packc.jobs.job import GpuState
 from packc.measure.measurement import Latency, Measurement
-from packc.package.manifest import LoadRecord, Manifest, MissRecord, RejectedRecord, ServingRecord
+from packc.package.manifest import GpuStateRecord, LoadRecord, Manifest, MissRecord, RejectedRecord, ServingRecord
 from packc.quality.score import QualityScore
 from packc.select import Miss, Outcome, Verdict
 from packc.serving import ServingPlan
@@ -124,6 +125,18 @@ def test_a_failure_keeps_what_is_known(judged: bool) -> None:
     (candidate,) = record(failed).candidates
     assert (candidate.status, candidate.failure) == ("failed", "killed by SIGKILL")
     assert (candidate.measurements is not None) == judged
+
+
+def test_how_the_gpu_ran_belongs_to_long_timings() -> None:
+    assert OUTCOME.measurement is not None
+    state = GpuState(1980, 3201, 310.4, 54, ("power cap",))
+    timed = replace(OUTCOME, measurement=replace(OUTCOME.measurement, gpu_states=(state,)))
+    (candidate,) = record(timed).candidates
+    assert candidate.measurements is not None
+    assert candidate.measurements.gpu_states == (GpuStateRecord(1980, 3201, 310.4, 54, ("power cap",)),)
+    (rough,) = record(replace(timed, is_rough=True)).candidates
+    assert rough.measurements is not None
+    assert rough.measurements.gpu_states == ()
 
 
 def test_what_was_built_but_not_measured_has_not_failed() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 
 from packc.jobs import runner
 from packc.jobs.bundle import read_result
-from packc.jobs.job import Effort, JobResult
+from packc.jobs.job import Effort, GpuState, JobResult
 from packc.samples import load_samples
 from stub_bundle import DOUBLING, LARGEST, TYPICAL, stub_bundle, stub_job
 
@@ -44,6 +45,17 @@ def test_an_engine_tells_what_the_model_takes_of_a_gpu(tmp_path: Path) -> None:
     assert run_by_hand(stub_bundle(tmp_path / "cpu")).device_memory_mib is None
     engine = DOUBLING + "\ndef device_memory_mib(session):\n    return 512.0\n"
     assert run_by_hand(stub_bundle(tmp_path / "gpu", engine)).device_memory_mib == 512.0
+
+
+def test_a_gpu_is_read_once_a_round(tmp_path: Path) -> None:
+    engine = DOUBLING + "\ndef device_memory_mib(session):\n    return None\n"
+    bundle = stub_bundle(tmp_path, engine, stub_job(cases=(TYPICAL, LARGEST)))
+    states = "def open_gpu(device):\n    return device\ndef read_state(gpu):\n    return STATE\n"
+    state = GpuState(1980, 3201, 310.4, 54, ("power cap",))
+    (bundle / "gpu_state.py").write_text(f"STATE = {asdict(state)}\n{states}")
+    assert run_by_hand(bundle, "--rounds", "2").gpu_states == (state,) * 2
+    (bundle / "gpu_state.py").write_text("def open_gpu(device):\n    return None\n")
+    assert run_by_hand(bundle, "--rounds", "2").gpu_states == ()
 
 
 def test_rounds_repeat_every_case(tmp_path: Path) -> None:

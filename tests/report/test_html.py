@@ -25,6 +25,7 @@ MAKERS: dict[str, Callable[[], Manifest]] = {
     "halved": manifests.make_halved_manifest,
     "crowded": manifests.make_crowded_manifest,
     "mixed": manifests.make_mixed_manifest,
+    "gpu": lambda: manifests.make_gpu_manifest(*manifests.HELD_BACK),
 }
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 EMPTY_ELEMENTS = {"meta", "link", "br", "hr", "img", "input"}
@@ -232,3 +233,16 @@ def look_in_chromium(page: str, folder: Path, width: int, scheme: str) -> tuple[
     match = re.search(r'id="findings">(.*?)</script>', done.stdout, re.DOTALL)
     assert match, done.stderr[-2000:]
     return json.loads(match[1]), [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
+
+
+def test_a_gpus_clocks_stand_with_where_it_was_measured() -> None:
+    assert "<dt>GPU when timed</dt><dd>SM clock 1,725 to 1,980 MHz, up to 700 W" in render_html(MAKERS["gpu"]())
+    assert "GPU when timed" not in render_html(MAKERS["kept"]())
+
+
+def test_peaks_of_a_profile_are_not_called_found() -> None:
+    halved = MAKERS["halved"]()
+    assert halved.limits is not None
+    stated = replace(halved, limits=replace(halved.limits, source="of the profile nvidia-h200-sxm"))
+    assert "the best products found with" in render_html(halved)
+    assert "; the profile states " in render_html(stated)

@@ -18,6 +18,7 @@ MAKERS: dict[str, Callable[[], Manifest]] = {
     "planned": manifests.make_planned_manifest,
     "halved": manifests.make_halved_manifest,
     "error": manifests.make_error_manifest,
+    "gpu": lambda: manifests.make_gpu_manifest(*manifests.HELD_BACK),
 }
 
 

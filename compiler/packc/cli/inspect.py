@@ -12,6 +12,7 @@ from packc.cli.console import print_json
 from packc.ingest.source import AudioInput, ImagePreprocessing, Preprocessing, SourceInfo
 from packc.package.manifest import Manifest
 from packc.package.manifest_file import MANIFEST, check_files, read_manifest
+from packc.report.device import describe_gpu
 from packc.report.view import describe_count, describe_outcome
 from packc.spec.model import ModelSection
 from packc.spec.paths import resolve_source
@@ -69,6 +70,8 @@ def _document_package(folder: Path, manifest: Manifest, problems: list[str]) -> 
 def _print_package(folder: Path, manifest: Manifest, problems: list[str]) -> None:
     click.echo(f"{manifest.model} for {manifest.target} (profile {manifest.profile}): {manifest.state}")
     click.echo(describe_outcome(manifest))
+    if gpu := describe_gpu(manifest):
+        click.echo(f"{manifest.environment.get('device', 'GPU')}: {gpu}")
     if models := _list_models(manifest):
         click.echo(f"\nTriton models: {', '.join(models)}")
     files = _measure_files(folder, manifest)

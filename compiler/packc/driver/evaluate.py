@@ -20,8 +20,7 @@ from packc.candidate import Candidate
 from packc.errors import DataError, PackError
 from packc.ingest.fingerprint import fingerprint_files, hash_file
 from packc.ingest.ingest import Ingested
-from packc.jobs import runner
-from packc.jobs.bundle import write_bundle
+from packc.jobs.bundle import RUNNER, write_bundle
 from packc.jobs.job import Job
 from packc.jobs.local import run_bundle
 from packc.measure.jobs import check_job
@@ -195,7 +194,7 @@ def identify_job(job: Job, model: Path, trial: Trial) -> dict[str, object]:
         "job": TypeAdapter(Job).dump_python(job, mode="json"),
         "model": fingerprint_files(artifact_files(model).values(), model.parent),
         "engine": hash_file(runtime.engine),
-        "runner": hash_file(Path(runner.__file__)),
+        "runner": [hash_file(file) for file in RUNNER.values()],
         "versions": {"packc": __version__, **runtime.versions()},
         "latency_inputs": hash_file(trial.latency_inputs),
         "device": trial.device,

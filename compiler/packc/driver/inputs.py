@@ -58,7 +58,16 @@ class BuildInputs:
     def make_findings(self, outcomes: Sequence[Outcome], rejected: Sequence[Rejection]) -> Findings:
         """What came of the candidates, with the circumstances under which it did."""
         environment = {"device": self.target.name, "system": platform.platform(), **list_versions()}
-        return Findings(self.spec, self.metric, self.evaluation.origin, outcomes, rejected, environment, self.key)
+        return Findings(
+            self.spec,
+            self.metric,
+            self.evaluation.origin,
+            outcomes,
+            rejected,
+            environment,
+            self.key,
+            device_notes=self.target.warnings,
+        )
 
 
 def gather_inputs(spec: TargetSpec, target: Target, info: SourceInfo, *, verify: bool) -> BuildInputs:

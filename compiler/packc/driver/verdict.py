@@ -11,6 +11,7 @@ from packc.driver.sensitivity import record_sensitivity
 from packc.ingest.student import Training
 from packc.package.manifest import (
     CandidateRecord,
+    GpuStateRecord,
     LoadRecord,
     Manifest,
     MeasurementRecord,
@@ -46,6 +47,8 @@ class Findings:
     rejected: Sequence[Rejection]
     environment: dict[str, str]
     build_key: str
+    device_notes: tuple[str, ...] = ()
+    """Of a device that measured: that it is a part of a GPU, or shared."""
     verify: bool = False
     """Whether a server has the word on throughput, not what was measured without one."""
     roofline: Roofline | None = None
@@ -88,6 +91,7 @@ def record_findings(
         rejected=tuple(RejectedRecord(rejection.what, rejection.reason) for rejection in findings.rejected),
         served=served,
         environment=findings.environment,
+        device_notes=findings.device_notes,
         serving=_record_serving(serving, tried, verdict.chosen) if serving else None,
         limits=record_limits(findings.roofline, findings.outcomes) if findings.roofline else None,
         sensitivity=record_sensitivity(findings.sensitivity, findings.outcomes, verdict.chosen),
@@ -188,4 +192,5 @@ def _record_measurement(outcome: Outcome, status: str) -> MeasurementRecord | No
         max_p50_ms=larger[-1].p50_ms if larger and is_timed else None,
         short_p50_ms=typical.p50_ms if status == "outpaced" else None,
         device_memory_mib=measurement.device_memory_mib,
+        gpu_states=tuple(GpuStateRecord(**asdict(s)) for s in measurement.gpu_states) if is_timed else (),
     )

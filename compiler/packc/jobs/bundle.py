@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -12,10 +12,13 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from packc.errors import PackError
-from packc.jobs import runner
+from packc.jobs import gpu_state, runner
 from packc.jobs.job import Job, JobResult
 
 MODEL_FOLDER = "model"
+
+RUNNER: Mapping[str, Path] = {"run.py": Path(runner.__file__), "gpu_state.py": Path(gpu_state.__file__)}
+"""Of every bundle: file -> what it is a copy of."""
 
 T = TypeVar("T")
 
@@ -43,11 +46,12 @@ def write_bundle(
     main = next(file for file in files if file.name == Path(job.model).name)
     for file in files:
         (place if file == main else _copy)(file, folder / MODEL_FOLDER / file.relative_to(main.parent))
-    for name, source in (("samples.npz", samples), ("latency.npz", latency)):
-        if source is not None:
-            place(source, folder / name)
+    for name, data in (("samples.npz", samples), ("latency.npz", latency)):
+        if data is not None:
+            place(data, folder / name)
     shutil.copyfile(engine, folder / "engine.py")
-    shutil.copyfile(runner.__file__, folder / "run.py")
+    for name, source in RUNNER.items():
+        shutil.copyfile(source, folder / name)
     (folder / "job.json").write_bytes(TypeAdapter(Job).dump_json(job, indent=1))
 
 

@@ -2,6 +2,7 @@
 
     job.json      what to do (Job)
     run.py        the runner: standard library and numpy only
+    gpu_state.py  of the runner: how a GPU runs at a moment
     engine.py     the runtime's adapter: its own package only
     model/        the lowered graph
     samples.npz   inputs whose answers are wanted (the layout of packc.samples)
@@ -71,6 +72,18 @@ class CaseTimes:
 
 
 @dataclass(frozen=True, slots=True)
+class GpuState:
+    """How a GPU ran at one moment, by NVML; None for what it does not tell."""
+
+    sm_mhz: int | None
+    memory_mhz: int | None
+    power_w: float | None
+    temperature_c: int | None
+    limits: tuple[str, ...]
+    """What held its clocks back: "power cap", "temperature"; see LIMITS of packc.jobs.gpu_state."""
+
+
+@dataclass(frozen=True, slots=True)
 class JobResult:
     """What came back from one run of a bundle. Figures that were never reached are 0 or empty."""
 
@@ -85,3 +98,5 @@ class JobResult:
     versions: tuple[tuple[str, str], ...]
     device_memory_mib: float | None = None
     """The most memory of a GPU that the session took, by its adapter; None where there is none, or nobody knows."""
+    gpu_states: tuple[GpuState, ...] = ()
+    """Of such a device, right after the calls of the first case: one a round; empty where nothing is told."""

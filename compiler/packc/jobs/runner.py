@@ -1,6 +1,7 @@
 """Runs the job bundle that this file lies in: `python3 run.py [--rounds N]` writes result.json and answers.npz.
 
-Copied into every bundle as run.py, so it imports nothing of packc: Python 3.10, numpy and the bundle's engine.py.
+Copied into every bundle as run.py, so it imports nothing of packc: Python 3.10, numpy and the bundle's engine.py
+and gpu_state.py.
 Whatever goes wrong is written into result.json; the exit status is 0 whenever that file was written.
 """
 
@@ -58,6 +59,7 @@ def run(bundle: Path, rounds: int) -> dict[str, Any]:
         "times": [],
         "answers": None,
         "device_memory_mib": None,
+        "gpu_states": [],
         "device": cpu_name(),
         "versions": [["python", platform.python_version()], ["numpy", np.__version__]],
     }
@@ -87,12 +89,24 @@ def run_job(bundle: Path, job: dict[str, Any], rounds: int, result: dict[str, An
         result["answers"] = answers.name
     if job["cases"]:
         inputs = list(itertools.islice(read_samples(bundle / "latency.npz"), len(job["cases"])))
+        read_state = open_state_reader(engine, job)
         for _ in range(rounds):
-            for case, effort, sample in zip(job["cases"], job["efforts"], inputs, strict=True):
+            for number, (case, effort, sample) in enumerate(zip(job["cases"], job["efforts"], inputs, strict=True)):
                 times_ms = time_calls(engine.run, session, sample, effort)
+                if number == 0:  # while the clocks are still those of the calls that count most
+                    result["gpu_states"] += read_state()
                 result["times"].append({"case": case["name"], "times_ms": times_ms})
     if hasattr(engine, "device_memory_mib"):
         result["device_memory_mib"] = engine.device_memory_mib(session)
+
+
+def open_state_reader(engine: Any, job: dict[str, Any]) -> Callable[[], list[dict[str, Any]]]:
+    """Reads how the engine's GPU runs: one state a call, or none where it computes elsewhere or nothing is told."""
+    if not hasattr(engine, "device_memory_mib"):
+        return list
+    gpu_state = importlib.import_module("gpu_state")
+    gpu = gpu_state.open_gpu(int(job["options"].get("device", 0)))
+    return list if gpu is None else lambda: [gpu_state.read_state(gpu)]
 
 
 def write_answers(engine: Any, session: Any, samples: Path, outputs: list[str], path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from packc.jobs.job import GpuState
 from packc.measure.statistics import percentile_ms
 from packc.tensors import ShapeCase
 
@@ -48,3 +49,5 @@ class Measurement:
     versions: tuple[tuple[str, str], ...]
     device_memory_mib: float | None = None
     """Of a GPU: what the model took of its memory; None on a CPU."""
+    gpu_states: tuple[GpuState, ...] = ()
+    """How the GPU ran in each round; empty on a CPU, and where nobody tells."""

@@ -61,6 +61,7 @@ def summarize_runs(folder: Path, results: Sequence[JobResult]) -> Measurement:
         device=results[0].device,
         versions=results[0].versions,
         device_memory_mib=max((mib for r in results if (mib := r.device_memory_mib) is not None), default=None),
+        gpu_states=tuple(state for result in results for state in result.gpu_states),
     )
 
 

@@ -23,6 +23,17 @@ class QualityRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class GpuStateRecord:
+    """Mirrors packc.jobs.job.GpuState, field by field: how the GPU ran at the end of a round."""
+
+    sm_mhz: int | None
+    memory_mhz: int | None
+    power_w: float | None
+    temperature_c: int | None
+    limits: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class MeasurementRecord:
     p50_ms: float | None
     p99_ms: float | None
@@ -42,6 +53,8 @@ class MeasurementRecord:
     """Median of a few calls: of a candidate that was behind then and has no other figure of speed."""
     device_memory_mib: float | None = None
     """Of a GPU's memory, what the model took."""
+    gpu_states: tuple[GpuStateRecord, ...] = ()
+    """How the GPU ran, read after the calls of each round; empty where nobody told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +291,8 @@ class Manifest:
     rejected: tuple[RejectedRecord, ...]
     served: ServedRecord | None
     environment: dict[str, str]
+    device_notes: tuple[str, ...] = ()
+    """What a reader of the measurements must know of the device, in sentences: that a GPU is split, or shared."""
     serving: ServingRecord | None = None
     limits: LimitsRecord | None = None
     """None where the model's work or the device's peaks are not known, and where nothing was timed."""

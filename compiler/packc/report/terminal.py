@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from packc.package.manifest import Manifest, MeasurementRecord
+from packc.report.device import describe_gpu
 from packc.report.figures import MISSING, show_figure, show_protocol
 from packc.report.sensitivity import describe_sensitivity
 from packc.report.view import (
@@ -83,7 +84,7 @@ def render_report(manifest: Manifest, width: int = WIDTH_WITHOUT_TERMINAL, color
 
 def _render_title(manifest: Manifest, rows: tuple[Row, ...], width: int) -> list[str]:
     title = f"{manifest.model} for {manifest.target} (profile {manifest.profile}): {manifest.state}"
-    return [*_wrap(title, width), *_wrap(describe_basis(rows), width)]
+    return [*_wrap(title, width), *_wrap(describe_basis(rows), width), *_wrap(describe_gpu(manifest), width)]
 
 
 def _render_candidates(rows: tuple[Row, ...], manifest: Manifest, width: int, color: bool) -> list[str]:

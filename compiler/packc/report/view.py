@@ -18,6 +18,7 @@ from packc.package.manifest import (
     ServedRecord,
     StudentRecord,
 )
+from packc.report.device import list_device_caveats
 from packc.report.figures import MISSING, show_figure, show_quality
 from packc.roofline import OF_PROFILE
 from packc.spec.model import ERROR_METRICS
@@ -223,6 +224,7 @@ def make_caveats(manifest: Manifest) -> tuple[str, ...]:
             f"{describe_count(student.samples, 'text')}) to answer as the model does: on texts held out from that, the "
             f"loss went from {student.loss_before:.3g} to {student.loss_after:.3g}."
         )
+    caveats += list_device_caveats(manifest)
     noisy = [record.id for record in manifest.candidates if record.measurements and record.measurements.noisy]
     if noisy:
         caveats.append(

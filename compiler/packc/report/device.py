@@ -1,0 +1,64 @@
+"""How the GPU ran while candidates were timed: in one line, and what of it makes their figures less than they seem."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from packc.package.manifest import CandidateRecord, GpuStateRecord, Manifest
+
+STEADY = 0.05
+"""Of the higher clock, that those of a candidate's rounds may differ by without a remark."""
+
+
+def describe_gpu(manifest: Manifest) -> str:
+    """`SM clock 1,725 to 1,980 MHz, up to 310 W, up to 54 °C; held back by its power cap`; empty where nobody told.
+
+    Of the chosen candidate's rounds, or those of all that were timed for long where none was chosen.
+    """
+    chosen = [record for record in manifest.candidates if record.id == manifest.verdict.chosen]
+    states = _list_states(chosen) or _list_states(manifest.candidates)
+    parts = []
+    if clocks := [state.sm_mhz for state in states if state.sm_mhz is not None]:
+        parts.append(f"SM clock {_describe_clocks(clocks)}")
+    if watts := [state.power_w for state in states if state.power_w is not None]:
+        parts.append(f"up to {max(watts):.0f} W")
+    if degrees := [state.temperature_c for state in states if state.temperature_c is not None]:
+        parts.append(f"up to {max(degrees)} °C")
+    limits = _list_limits(states)
+    return f"{', '.join(parts)}{f'; held back by its {limits}' if limits else ''}" if parts else ""
+
+
+def list_device_caveats(manifest: Manifest) -> tuple[str, ...]:
+    """What a reader should know of the device before trusting the figures, in sentences."""
+    timed = [(record.id, _list_states([record])) for record in manifest.candidates]
+    caveats = list(manifest.device_notes)
+    if unsteady := [f"{name} ({_describe_clocks(found)})" for name, states in timed if (found := _find_drift(states))]:
+        caveats.append(
+            f"The GPU's SM clock changed by more than {100 * STEADY:g} % between the rounds of {', '.join(unsteady)}: their "
+            "figures are of several clocks."
+        )
+    if held := [f"{name} ({limits})" for name, states in timed if (limits := _list_limits(states))]:
+        caveats.append(
+            f"The GPU was held back while these were timed: {', '.join(held)}. A cooler GPU, or one with another power "
+            "limit, is faster."
+        )
+    return tuple(caveats)
+
+
+def _list_states(records: Iterable[CandidateRecord]) -> list[GpuStateRecord]:
+    return [state for record in records if record.measurements for state in record.measurements.gpu_states]
+
+
+def _find_drift(states: Sequence[GpuStateRecord]) -> list[int]:
+    """The clocks, where they differ by more than STEADY."""
+    clocks = [state.sm_mhz for state in states if state.sm_mhz is not None]
+    return clocks if clocks and min(clocks) < (1 - STEADY) * max(clocks) else []
+
+
+def _list_limits(states: Sequence[GpuStateRecord]) -> str:
+    return ", ".join(sorted({limit for state in states for limit in state.limits}))
+
+
+def _describe_clocks(clocks: Sequence[int]) -> str:
+    low, high = min(clocks), max(clocks)
+    return f"{high:,} MHz" if low == high else f"{low:,} to {high:,} MHz"

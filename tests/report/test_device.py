@@ -1,0 +1,46 @@
+"""How the GPU ran, in words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from manifests import CHOSEN, make_gpu_manifest
+from packc.package.manifest import GpuStateRecord
+from packc.report.device import describe_gpu, list_device_caveats
+
+FAST = GpuStateRecord(1980, 3201, 310.4, 54, ())
+SLOW = GpuStateRecord(1725, 3201, 700.0, 83, ("power cap",))
+SILENT = GpuStateRecord(None, None, None, None, ())
+
+
+def test_clock_power_and_temperature_in_one_line() -> None:
+    assert describe_gpu(make_gpu_manifest(FAST)) == "SM clock 1,980 MHz, up to 310 W, up to 54 °C"
+    assert describe_gpu(make_gpu_manifest(FAST, SLOW)) == (
+        "SM clock 1,725 to 1,980 MHz, up to 700 W, up to 83 °C; held back by its power cap"
+    )
+
+
+def test_without_a_choice_it_is_about_all_that_were_timed() -> None:
+    timed = make_gpu_manifest(FAST)
+    unchosen = replace(timed, verdict=replace(timed.verdict, chosen=None))
+    assert describe_gpu(unchosen) == describe_gpu(timed)
+
+
+def test_where_nobody_told_nothing_is_said() -> None:
+    for manifest in (make_gpu_manifest(), make_gpu_manifest(SILENT)):
+        assert describe_gpu(manifest) == ""
+        assert list_device_caveats(manifest) == ()
+
+
+def test_a_steady_gpu_needs_no_remark() -> None:
+    assert list_device_caveats(make_gpu_manifest(FAST, replace(FAST, sm_mhz=1900))) == ()
+
+
+def test_changing_clocks_and_limits_are_remarked_on() -> None:
+    drift, held = list_device_caveats(make_gpu_manifest(FAST, SLOW))
+    assert f"between the rounds of {CHOSEN} (1,725 to 1,980 MHz)" in drift
+    assert held.startswith(f"The GPU was held back while these were timed: {CHOSEN} (power cap).")
+
+
+def test_a_shared_gpu_is_remarked_on() -> None:
+    assert list_device_caveats(make_gpu_manifest(FAST, notes=("MIG mode is on.",))) == ("MIG mode is on.",)
