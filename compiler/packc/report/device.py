@@ -34,8 +34,8 @@ def list_device_caveats(manifest: Manifest) -> tuple[str, ...]:
     caveats = list(manifest.device_notes)
     if unsteady := [f"{name} ({_describe_clocks(found)})" for name, states in timed if (found := _find_drift(states))]:
         caveats.append(
-            f"The GPU's SM clock changed by more than {100 * STEADY:g} % between the rounds of {', '.join(unsteady)}: their "
-            "figures are of several clocks."
+            f"The GPU's SM clock changed by more than {100 * STEADY:g} % between the rounds of "
+            f"{', '.join(unsteady)}: their figures are of several clocks."
         )
     if held := [f"{name} ({limits})" for name, states in timed if (limits := _list_limits(states))]:
         caveats.append(
