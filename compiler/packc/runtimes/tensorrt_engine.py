@@ -153,7 +153,7 @@ class Buffer:
 
     def view(self, shape: Sequence[int]) -> Any:
         """The host's memory as an array."""
-        memory = (ctypes.c_byte * self.capacity).from_address(self.host.value or 0)
+        memory: Any = (ctypes.c_byte * self.capacity).from_address(self.host.value or 0)
         return np.ndarray(tuple(shape), self.dtype, memory)
 
     def count_bytes(self, shape: Sequence[int]) -> int:
