@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from packc.runtimes import RUNTIMES
-
 PACKAGE = Path(__file__).resolve().parents[1] / "compiler" / "packc"
 
 IMPORT_ALL = """
@@ -49,7 +47,7 @@ CORE = {
 STARTED_ELSEWHERE = (
     "packc.server.backends",
     "packc.package.pipelines.engine_model",
-    *(f"packc.runtimes.{runtime.engine.stem}" for runtime in RUNTIMES),
+    *(f"packc.runtimes.{path.stem}" for path in (PACKAGE / "runtimes").glob("*_engine.py")),
 )
 """Code that runs in another environment: Triton's Python backend and job bundles import it, not pack."""
 

@@ -246,7 +246,7 @@ def run(session: Session, inputs: Mapping[str, Any]) -> dict[str, Any]:
     else:
         shapes = prepare_call(session, index, arrays)
         enqueue(session, index, arrays, shapes)
-        if len(session.called) >= MOST_SHAPES:
+        if key not in session.called and len(session.called) >= MOST_SHAPES:
             session.called.clear()
         session.called.add(key)
     session.device.call("cuStreamSynchronize", session.stream)
