@@ -43,7 +43,7 @@ CU_STREAM_CAPTURE_MODE_THREAD_LOCAL."""
 MOST_GRAPHS = 64
 """Recorded graphs at most; further shapes run kernel by kernel."""
 MOST_SHAPES = 1024
-"""Shapes that are remembered as having been called once."""
+"""Shapes that are prepared at a time, at most, beside those with a graph."""
 MOST_MESSAGES = 50
 KEPT_WARNINGS = 10
 
@@ -161,11 +161,17 @@ class Buffer:
 
 
 @dataclass
-class Recorded:
-    """A CUDA graph of one shape and what it writes."""
+class Call:
+    """How inputs of one shape are run, which holds as long as no buffer moves."""
 
-    executable: ctypes.c_void_p
-    outputs: dict[str, tuple[int, ...]]
+    context: Any
+    shapes: dict[str, tuple[int, ...]]
+    """Of the inputs."""
+    inputs: dict[str, Any]
+    outputs: dict[str, Any]
+    """Arrays in the host's page-locked memory, as are the inputs."""
+    graph: ctypes.c_void_p | None = None
+    """The recorded CUDA graph, once there is one."""
 
 
 @dataclass
@@ -185,8 +191,11 @@ class Session:
     profiles: list[dict[str, tuple[tuple[int, ...], tuple[int, ...]]]]
     """One an optimization profile: input -> least and largest shape."""
     contexts: dict[int, Any] = field(default_factory=dict)
-    graphs: dict[Any, Recorded] = field(default_factory=dict)
-    called: set[Any] = field(default_factory=set)
+    calls: dict[Any, Call] = field(default_factory=dict)
+    """By the shapes of the inputs."""
+    bound: Call | None = None
+    """The one that a context was told last."""
+    graphs: int = 0
 
 
 def load(model: str, options: Options, threads: int) -> Session:
@@ -231,26 +240,23 @@ def run(session: Session, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """
     session.device.enter()
     arrays = {name: np.asarray(inputs[name]) for name in session.inputs if name in inputs}
-    index = choose_profile(session, {name: array.shape for name, array in arrays.items()})
     key = tuple(array.shape for array in arrays.values())
-    reserve(session, session.inputs, {name: array.shape for name, array in arrays.items()})
-    for name, array in arrays.items():
-        buffer = session.inputs[name]
-        buffer.view(array.shape)[...] = cast_input(name, array, buffer.dtype)
-    recorded = session.graphs.get(key)
-    if recorded is None and session.is_graph and key in session.called and len(session.graphs) < MOST_GRAPHS:
-        recorded = record_graph(session, index, key, arrays)
-    if recorded is not None:
-        session.device.call("cuGraphLaunch", recorded.executable, session.stream)
-        shapes = recorded.outputs
+    call = session.calls.get(key)
+    is_graph = session.is_graph and call is not None
+    if call is None:
+        call = session.calls[key] = prepare_call(session, {name: array.shape for name, array in arrays.items()})
+    for name, place in call.inputs.items():
+        refuse_values(name, arrays[name], place.dtype)
+        place[...] = arrays[name]
+    if is_graph and call.graph is None and session.graphs < MOST_GRAPHS:
+        record_graph(session, call)
+    if call.graph is not None:
+        session.device.call("cuGraphLaunch", call.graph, session.stream)
     else:
-        shapes = prepare_call(session, index, arrays)
-        enqueue(session, index, arrays, shapes)
-        if key not in session.called and len(session.called) >= MOST_SHAPES:
-            session.called.clear()
-        session.called.add(key)
+        bind_call(session, call)
+        enqueue(session, call)
     session.device.call("cuStreamSynchronize", session.stream)
-    return {name: session.outputs[name].view(shape).copy() for name, shape in shapes.items()}
+    return {name: place.copy() for name, place in call.outputs.items()}
 
 
 def describe(session: Session) -> dict[str, str]:
@@ -625,19 +631,17 @@ def is_within(shape: tuple[int, ...], least: tuple[int, ...], most: tuple[int, .
     return len(shape) == len(least) and all(low <= size <= high for low, size, high in sizes)
 
 
-def cast_input(name: str, array: Any, dtype: np.dtype[Any]) -> Any:
-    """The array in the binding's type. Raises RuntimeError for values or kinds of type that it cannot hold."""
-    if array.dtype == dtype:
-        return array
-    kinds = array.dtype.kind.replace("u", "i") + dtype.kind.replace("u", "i")
-    if kinds not in ("ii", "ff", "bi"):
+def refuse_values(name: str, array: Any, dtype: np.dtype[Any]) -> None:
+    """Raises RuntimeError for an array of another kind than the binding, or with values that this cannot hold."""
+    if array.dtype == dtype or np.can_cast(array.dtype, dtype):
+        return
+    kinds = {array.dtype.kind.replace("u", "i"), dtype.kind.replace("u", "i")}
+    if kinds != {"i"} and kinds != {"f"}:
         raise RuntimeError(f"{name} is {array.dtype}, and the engine takes {dtype}")
-    if kinds != "bi" and array.size:
-        limits: Any = np.iinfo(dtype) if dtype.kind in "iu" else np.finfo(dtype)
-        values = array[np.isfinite(array)] if kinds == "ff" else array
-        if values.size and (values.min() < limits.min or values.max() > limits.max):
-            raise RuntimeError(f"{name} has values that the engine's {dtype} cannot hold")
-    return array.astype(dtype)
+    limits: Any = np.iinfo(dtype) if kinds == {"i"} else np.finfo(dtype)
+    values = array if kinds == {"i"} else array[np.isfinite(array)]
+    if values.size and (values.min() < limits.min or values.max() > limits.max):
+        raise RuntimeError(f"{name} has values that the engine's {dtype} cannot hold")
 
 
 def open_context(session: Session, index: int) -> Any:
@@ -651,67 +655,85 @@ def open_context(session: Session, index: int) -> Any:
     return session.contexts[index]
 
 
-def prepare_call(session: Session, index: int, arrays: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Tells the context shapes and addresses; returns the outputs' shapes, and refuses outputs without a known one."""
-    context = open_context(session, index)
-    for name, array in arrays.items():
-        if not context.set_input_shape(name, array.shape):
-            raise RuntimeError(explain(session.log, f"TensorRT refuses the shape {list(array.shape)} of {name}"))
-    shapes = {name: tuple(context.get_tensor_shape(name)) for name in session.outputs}
-    unknown = [name for name, shape in shapes.items() if any(size < 0 for size in shape)]
+def prepare_call(session: Session, shapes: dict[str, tuple[int, ...]]) -> Call:
+    """Finds a profile for inputs of these shapes, and memory for them and the outputs.
+
+    Where memory moves, all calls are forgotten, as recorded graphs and arrays are of the old one.
+    """
+    context = open_context(session, choose_profile(session, shapes))
+    session.bound = None
+    set_shapes(session, context, shapes)
+    outputs = {name: tuple(context.get_tensor_shape(name)) for name in session.outputs}
+    unknown = [name for name, shape in outputs.items() if any(size < 0 for size in shape)]
     if unknown:
         raise RuntimeError(f"the shape of {', '.join(unknown)} depends on values, which pack's engines do not support")
-    reserve(session, session.outputs, shapes)
-    for buffer in (*session.inputs.values(), *session.outputs.values()):
-        context.set_tensor_address(buffer.name, buffer.device.value)
-    return shapes
+    buffers = {**session.inputs, **session.outputs}
+    if [name for name, shape in {**shapes, **outputs}.items() if buffers[name].reserve(session.device, shape)]:
+        for call in session.calls.values():
+            if call.graph is not None:
+                session.device.call("cuGraphExecDestroy", call.graph)
+        session.calls, session.graphs = {}, 0
+    if len(session.calls) >= MOST_SHAPES:
+        session.calls = {key: call for key, call in session.calls.items() if call.graph is not None}
+    return Call(
+        context,
+        shapes,
+        {name: buffers[name].view(shape) for name, shape in shapes.items()},
+        {name: buffers[name].view(shape) for name, shape in outputs.items()},
+    )
 
 
-def enqueue(session: Session, index: int, arrays: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Puts a call on the stream: inputs to the device, kernels, outputs to the host."""
-    for name, array in arrays.items():
-        buffer = session.inputs[name]
-        size = ctypes.c_size_t(buffer.count_bytes(array.shape))
-        session.device.call("cuMemcpyHtoDAsync_v2", buffer.device, buffer.host, size, session.stream)
-    if not session.contexts[index].execute_async_v3(session.stream.value):
-        raise RuntimeError(explain(session.log, "TensorRT cannot run the engine"))
+def set_shapes(session: Session, context: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:
     for name, shape in shapes.items():
+        if not context.set_input_shape(name, shape):
+            raise RuntimeError(explain(session.log, f"TensorRT refuses the shape {list(shape)} of {name}"))
+
+
+def bind_call(session: Session, call: Call) -> None:
+    """Tells the context shapes and addresses, unless they are what it was told last."""
+    if session.bound is call:
+        return
+    set_shapes(session, call.context, call.shapes)
+    for buffer in (*session.inputs.values(), *session.outputs.values()):
+        call.context.set_tensor_address(buffer.name, buffer.device.value)
+    session.bound = call
+
+
+def enqueue(session: Session, call: Call) -> None:
+    """Puts a call on the stream: inputs to the device, kernels, outputs to the host."""
+    device, stream = session.device, session.stream
+    for name, place in call.inputs.items():
+        buffer = session.inputs[name]
+        device.call("cuMemcpyHtoDAsync_v2", buffer.device, buffer.host, ctypes.c_size_t(place.nbytes), stream)
+    if not call.context.execute_async_v3(stream.value):
+        raise RuntimeError(explain(session.log, "TensorRT cannot run the engine"))
+    for name, place in call.outputs.items():
         buffer = session.outputs[name]
-        size = ctypes.c_size_t(buffer.count_bytes(shape))
-        session.device.call("cuMemcpyDtoHAsync_v2", buffer.host, buffer.device, size, session.stream)
+        device.call("cuMemcpyDtoHAsync_v2", buffer.host, buffer.device, ctypes.c_size_t(place.nbytes), stream)
 
 
-def record_graph(session: Session, index: int, key: Any, arrays: Mapping[str, Any]) -> Recorded:
-    """Records a call of these shapes. Raises RuntimeError with the reason where something cannot be recorded.
+def record_graph(session: Session, call: Call) -> None:
+    """Records the call. Raises RuntimeError with the reason where something cannot be recorded.
 
-    One call goes first: after a change of shapes, TensorRT prepares in the next call what cannot be recorded.
+    Where the context ran another shape last, one call goes first: TensorRT prepares in it what cannot be recorded.
     """
     device, stream = session.device, session.stream
-    shapes = prepare_call(session, index, arrays)
-    enqueue(session, index, arrays, shapes)
-    device.call("cuStreamSynchronize", stream)
+    if session.bound is not call:
+        bind_call(session, call)
+        enqueue(session, call)
+        device.call("cuStreamSynchronize", stream)
     graph, executable = ctypes.c_void_p(), ctypes.c_void_p()
     device.call("cuStreamBeginCapture_v2", stream, CAPTURE_THIS_THREAD)
     try:
-        enqueue(session, index, arrays, shapes)
+        enqueue(session, call)
         device.call("cuStreamEndCapture", stream, ctypes.byref(graph))
         device.call("cuGraphInstantiateWithFlags", ctypes.byref(executable), graph, ctypes.c_ulonglong(0))
     except RuntimeError as error:
         device.cuda.cuStreamEndCapture(stream, ctypes.byref(graph))  # a broken capture has to be ended, too
         raise RuntimeError(f"capture failed: {first_line(str(error))}") from error
     device.call("cuGraphDestroy", graph)
-    session.graphs[key] = Recorded(executable, shapes)
-    return session.graphs[key]
-
-
-def reserve(session: Session, buffers: Mapping[str, Buffer], shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Makes room for arrays of these shapes. Recorded graphs are given up where memory moved: they use the old one."""
-    moved = [name for name, shape in shapes.items() if buffers[name].reserve(session.device, shape)]
-    if not moved:
-        return
-    for recorded in session.graphs.values():
-        session.device.call("cuGraphExecDestroy", recorded.executable)
-    session.graphs.clear()
+    call.graph = executable
+    session.graphs += 1
 
 
 def write_whole(path: Path, data: bytes) -> None:
