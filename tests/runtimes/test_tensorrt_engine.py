@@ -4,6 +4,9 @@ import ast
 import ctypes
 import importlib.util
 import json
+import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -111,6 +114,17 @@ def test_what_a_session_tells(bench: Bench) -> None:
     assert (facts["device"], facts["cuda"], facts["tensorrt"][:2]) == ("NVIDIA H200", "13.0", facts["tensorrt"][:2])
     bench.run(session, 4)
     assert bench.engine.device_memory_mib(session) == 2 * 4 * 2 * 4 / 2**20
+
+
+def test_the_drivers_version_is_told_where_the_system_does(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(path: Path, encoding: str) -> str:
+        assert str(path) == "/proc/driver/nvidia/version"
+        return "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.86.15  Release Build\nGCC version: 12\n"
+
+    device = bench.engine.Device(0)
+    assert "driver" not in device.describe()
+    monkeypatch.setattr(Path, "read_text", read)
+    assert device.describe()["driver"] == "570.86.15"
 
 
 def test_the_network_is_strongly_typed_where_it_can_be(bench: Bench) -> None:
@@ -383,6 +397,22 @@ def test_an_operator_that_the_parser_lacks_is_named(bench: Bench) -> None:
         bench.engine.build(bench.model, str(bench.plan), DYNAMIC)
 
 
+def test_a_file_that_the_parser_cannot_read(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench.trt.OnnxParser, "parse_from_file", lambda self, model: False)
+    with pytest.raises(RuntimeError, match=r"^TensorRT [\d.]+ cannot parse model\.onnx: it gives no reason$"):
+        bench.engine.build(bench.model, str(bench.plan), DYNAMIC)
+
+
+def test_what_tensorrt_itself_refuses(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = bench.engine.load(bench.model, DYNAMIC, threads=1)
+    monkeypatch.setattr(bench.trt.IExecutionContext, "set_input_shape", lambda self, name, shape: False)
+    with pytest.raises(RuntimeError, match=r"^TensorRT refuses the shape \[1, 2\] of x: "):
+        bench.run(session, 1)
+    monkeypatch.setattr(bench.trt.IBuilderConfig, "add_optimization_profile", lambda self, profile: -1)
+    with pytest.raises(RuntimeError, match=rf"^TensorRT refuses the optimization profile '{PROFILE}'$"):
+        bench.engine.build(bench.model, str(bench.plan), DYNAMIC)
+
+
 @pytest.mark.parametrize(
     ("error", "message"),
     [
@@ -478,6 +508,18 @@ def test_the_command_line(bench: Bench, capsys: pytest.CaptureFixture[str]) -> N
     assert bench.engine.main([bench.model, str(bench.plan), str(options)]) == 1
     assert capsys.readouterr().err.splitlines()[-1].startswith("RuntimeError: TensorRT ")
     assert bench.engine.main([]) == 2
+
+
+def test_as_a_script_it_is_not_misled_by_a_file_beside_it(tmp_path: Path) -> None:
+    beside, elsewhere = tmp_path / "beside", tmp_path / "elsewhere"
+    for folder, code in ((beside, "raise AssertionError"), (elsewhere, "__version__ = '10.3.0'")):
+        folder.mkdir()
+        (folder / "tensorrt.py").write_text(code)
+    shutil.copy(ENGINE, beside / "tensorrt_engine.py")
+    command = [sys.executable, str(beside / "tensorrt_engine.py")]
+    environment = {**os.environ, "PYTHONPATH": str(elsewhere)}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (2, "usage: tensorrt_engine.py MODEL.onnx PLAN OPTIONS.json\n")
 
 
 def test_the_engine_imports_only_what_a_device_has() -> None:

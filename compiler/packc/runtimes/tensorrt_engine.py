@@ -297,7 +297,9 @@ def build(model: str, plan: str, options: Options) -> dict[str, Any]:
     try:
         builder = trt.Builder(log)
     except TypeError as error:  # pybind11's word for a null pointer
-        raise RuntimeError(f"TensorRT {find_version()} cannot use the GPU: {log.first_error('no reason')}") from error
+        raise RuntimeError(
+            f"TensorRT {find_version()} cannot use the GPU: {log.first_error('it gives no reason')}"
+        ) from error
     network = builder.create_network(network_flags())
     parse(network, model, log)
     config = builder.create_builder_config()
@@ -441,7 +443,7 @@ def parse(network: Any, model: str, log: Any) -> None:
     if parser.parse_from_file(model):
         return
     if not parser.num_errors:
-        raise RuntimeError(f"TensorRT {find_version()} cannot parse {Path(model).name}: {log.first_error('no reason')}")
+        raise RuntimeError(explain(log, f"TensorRT {find_version()} cannot parse {Path(model).name}"))
     error = parser.get_error(0)
     if hasattr(error, "node_operator"):
         operator, node = error.node_operator(), error.node_name()
