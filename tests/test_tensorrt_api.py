@@ -15,7 +15,7 @@ def test_a_listing_has_members_with_parameters_and_values() -> None:
         max_threads = property()
 
         def create_network(self) -> None:
-            """create_network(self: tensorrt.tensorrt.Builder, flags: int = 0) -> tensorrt.tensorrt.INetworkDefinition"""
+            """create_network(self: tensorrt.tensorrt.Builder, flags: int = 0) -> tensorrt.INetworkDefinition"""
 
         def reset(self) -> None:
             """reset(self: tensorrt.tensorrt.Builder) -> None"""

@@ -121,10 +121,13 @@ def test_the_drivers_version_is_told_where_the_system_does(bench: Bench, monkeyp
         assert str(path) == "/proc/driver/nvidia/version"
         return "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.86.15  Release Build\nGCC version: 12\n"
 
-    device = bench.engine.Device(0)
-    assert "driver" not in device.describe()
+    def refuse(path: Path, encoding: str) -> str:
+        raise FileNotFoundError(path)
+
     monkeypatch.setattr(Path, "read_text", read)
-    assert device.describe()["driver"] == "570.86.15"
+    assert bench.engine.Device(0).describe()["driver"] == "570.86.15"
+    monkeypatch.setattr(Path, "read_text", refuse)
+    assert "driver" not in bench.engine.Device(0).describe()
 
 
 def test_the_network_is_strongly_typed_where_it_can_be(bench: Bench) -> None:

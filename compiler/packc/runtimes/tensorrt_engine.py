@@ -297,9 +297,7 @@ def build(model: str, plan: str, options: Options) -> dict[str, Any]:
     try:
         builder = trt.Builder(log)
     except TypeError as error:  # pybind11's word for a null pointer
-        raise RuntimeError(
-            f"TensorRT {find_version()} cannot use the GPU: {log.first_error('it gives no reason')}"
-        ) from error
+        raise RuntimeError(explain(log, f"TensorRT {find_version()} cannot use the GPU")) from error
     network = builder.create_network(network_flags())
     parse(network, model, log)
     config = builder.create_builder_config()
@@ -392,10 +390,10 @@ def open_log() -> Any:
             if severity not in (trt.ILogger.INFO, trt.ILogger.VERBOSE) and len(kept) < MOST_MESSAGES:
                 kept.append(text)
 
-        def first_error(self, otherwise: str) -> str:
-            """The first error in one line, or the last warning, or `otherwise`."""
+        def first_error(self) -> str:
+            """The first error in one line, else the last warning."""
             lines = (first_line(text) for text in (*self.errors, *reversed(self.warnings)))
-            return next((line for line in lines if line), otherwise)
+            return next((line for line in lines if line), "it gives no reason")
 
     return Log()
 
@@ -404,7 +402,7 @@ def explain(log: Any, what: str) -> str:
     """`what` went wrong and TensorRT's first error; lack of GPU memory is called that, as it is no fault of a graph."""
     said = " ".join(log.errors).lower().replace(" ", "")
     is_full = "outofmemory" in said or "couldnotbeallocated" in said
-    return f"{'out of GPU memory: ' if is_full else ''}{what}: {log.first_error('it gives no reason')}"
+    return f"{'out of GPU memory: ' if is_full else ''}{what}: {log.first_error()}"
 
 
 def first_line(text: str) -> str:
