@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from driver_world import DEFAULTS, Way, World
+from driver_world import DEFAULTS, StubRuntime, Way, World
 from packc.candidate import PassStep
 from packc.driver import ways
 from packc.driver.endings import BuildOptions
 from packc.driver.packing import Packing, PackingFailed
 from packc.driver.ways import WayFinder, describe_figures
 from packc.errors import PackError
+from packc.measure.curve import CurvePoint, ServiceCurve
 from packc.search import TimeLimit
 from packc.select import Outcome
 from packc.server.libraries import LibraryMissing
 from packc.server.load import ServerFailed, Traffic
-from packc.serving import plan_serving
+from packc.serving import choices, plan_serving
+from packc.serving.choices import Split
 from packc.serving.queue import LoadFigures
 
 TRAFFIC = "[workload]\nconcurrency = 8\n"
@@ -169,3 +172,74 @@ def test_one_client_has_no_load_below_it(world: World) -> None:
 
 def test_figures_in_words() -> None:
     assert describe_figures(LoadFigures(1204.2, 4.81, 9.1), 95) == "1,204 samples/s, p50 4.81 ms, p95 9.1 ms"
+
+
+GPU = {"kind": "cuda", "units": 132, "memory_gb": 80.0}
+
+
+def make_gpu_packing(world: World, outcomes: Sequence[Outcome], *sections: str, **changes: Any) -> Packing:
+    """As if the device were a GPU, on which each candidate took 1,000 MiB."""
+    packing = make_packing(world, outcomes, *sections)
+    inputs = replace(packing.inputs, target=replace(packing.inputs.target, **GPU))
+    rule = plan_serving(inputs.spec, inputs.target, packing.trial.ingested.source)
+    return replace(packing, inputs=inputs, rule=rule, **changes)
+
+
+def on_gpu(outcome: Outcome, memory_mib: float | None = 1000.0, **session: Any) -> Outcome:
+    assert outcome.measurement is not None
+    measurement = replace(outcome.measurement, device_memory_mib=memory_mib)
+    return replace(outcome, measurement=measurement, candidate=replace(outcome.candidate, session=session))
+
+
+def test_instances_on_a_gpu_are_measured_side_by_side_and_served(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two instances get more out of this GPU than one, and four less than two."""
+    shared_ms = {1: 4.0, 2: 5.0, 4: 12.0}
+    drawn: list[Split] = []
+
+    def draw(outcome: Outcome, split: Split, batches: Sequence[int], *_: object) -> ServiceCurve:
+        drawn.append(split)
+        points = tuple(CurvePoint(batch, None, (shared_ms[split.instances] * batch,) * 3) for batch in batches)
+        return ServiceCurve(split.instances, split.threads, points)
+
+    monkeypatch.setattr(ways, "find_curve", draw)
+    outcomes = [on_gpu(outcome) for outcome in search(world, base=Way(ms=4.0))]
+    world.probe = lambda instances, threads, traffic: {1: 32.0, 2: 20.0, 4: 21.0}[instances]
+    service = WayFinder(make_gpu_packing(world, outcomes, TRAFFIC, GOAL)).choose(outcomes[0], outcomes)
+    assert world.probed[0][:2] == (1, 1), "the rule's plan comes first"
+    assert drawn == [Split(1, 1), Split(2, 1), Split(4, 1)], "each once, however many plans it is for"
+    assert service.plan.instances == 2
+    assert service.plan.reasons[-1] == ("each of the 2 instances has a copy of the model: 2 x 1,000 MiB of GPU memory")
+
+
+@pytest.mark.parametrize(("bound", "took_mib", "instances"), [
+    ("", 1000.0, {1, 2, 4}), ("memory_mib = 2500", 1000.0, {1, 2}), ("memory_mib = 1500", 1000.0, {1}),
+    ("", 20_000.0, {1, 2}), ("", None, {1}),
+])  # fmt: skip
+def test_what_all_instances_take_keeps_the_memory_budget(
+    world: World, bound: str, took_mib: float | None, instances: set[int]
+) -> None:
+    outcomes = [on_gpu(outcome, took_mib) for outcome in search(world, base=Way())]
+    finder = WayFinder(make_gpu_packing(world, outcomes, TRAFFIC, f"[budget]\n{bound}\n"))
+    finder._outcomes = {"base": outcomes[0]}
+    assert {plan.instances for plan in finder._list_plans("base")} == instances
+
+
+def test_texts_on_a_gpu_share_calls_in_both_ways(world: World) -> None:
+    outcomes = [on_gpu(outcome) for outcome in search(world, base=Way())]
+    finder = WayFinder(make_gpu_packing(world, outcomes, TRAFFIC, pipeline="text"))
+    finder._outcomes = {"base": outcomes[0]}
+    assert {(plan.front, plan.lengths) for plan in finder._list_plans("base")} == {
+        ("ensemble", "pad"), ("in_process", "sorted"), ("in_process", "pad"),
+    }  # fmt: skip
+
+
+def test_only_engines_that_record_graphs_are_served_without(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choices, "has_mixed_shapes", lambda *_: True)
+    outcomes = [on_gpu(outcome) for outcome in search(world, base=Way())]
+    finder = WayFinder(make_gpu_packing(world, outcomes, TRAFFIC))
+    finder._outcomes = {"base": outcomes[0]}
+    assert {plan.cuda_graphs for plan in finder._list_plans("base")} == {True}
+    monkeypatch.setattr(StubRuntime, "job_options", lambda *_: {"graph": True})
+    assert {plan.cuda_graphs for plan in finder._list_plans("base")} == {True, False}
+    loose = next(plan for plan in finder._list_plans("base") if not plan.cuda_graphs)
+    assert finder._list_shares(loose) == (Split(1, 1, cuda_graphs=False),)

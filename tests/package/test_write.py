@@ -26,7 +26,7 @@ from packc.package.lint import lint_repository
 from packc.package.pipelines.tensors import TritonRuntime
 from packc.package.write import write_package
 from packc.runtimes import onnxruntime_cuda
-from packc.runtimes.onnxruntime_cuda import GRAPH, LENGTHS, OnnxRuntimeCuda
+from packc.runtimes.onnxruntime_cuda import GRAPH, GRAPH_PARAMETER, LENGTHS, OnnxRuntimeCuda
 from packc.server.libraries import find_requirements
 from packc.serving import ServingPlan
 from packc.spec.model import TargetSpec
@@ -108,6 +108,16 @@ def test_on_a_gpu_the_graph_alone_is_there(tmp_path: Path, gpu_runtime: OnnxRunt
     assert "`docker run --gpus 1`" in readme
     assert "Triton's native backend" in readme
     assert "padding must come last" not in readme, "the packed tokenizer pads"
+
+
+def test_a_plan_without_cuda_graphs_records_none(tmp_path: Path, gpu_runtime: OnnxRuntimeCuda) -> None:
+    source, serving = make_text_source(tmp_path / "source"), replace(SERVING, cuda_graphs=False)
+    package = write(tmp_path / "package", source, make_target_spec(), serving, ON_GPU, gpu_runtime)
+    config = (package / "model_repository" / "tiny-model" / "config.pbtxt").read_text()
+    assert GRAPH_PARAMETER not in config
+    together = replace(serving, front="in_process")
+    package = write(tmp_path / "one", source, make_target_spec(), together, ON_GPU, gpu_runtime)
+    assert '"graph\\": false' in (package / "model_repository" / "tiny" / "config.pbtxt").read_text()
 
 
 def test_in_process_on_a_gpu_brings_its_onnxruntime(tmp_path: Path, gpu_runtime: OnnxRuntimeCuda) -> None:

@@ -13,6 +13,11 @@ def test_a_plan_reads_as_the_search_names_it() -> None:
     assert describe_tried_plan(broken).endswith("batches up to 4, up to 400 us of waiting, in one process")
 
 
+def test_a_plan_without_cuda_graphs_says_so() -> None:
+    rule, *_ = list_tried(make_kept_manifest())
+    assert describe_tried_plan(replace(rule, cuda_graphs=False)).endswith("batches up to 8, without CUDA graphs")
+
+
 def test_predicted_and_served_stand_side_by_side_and_are_told_apart() -> None:
     rule, faster, broken = list_tried(make_kept_manifest())
     assert "fitted 701 samples/s" in describe_tried(rule, 99)

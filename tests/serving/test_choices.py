@@ -7,6 +7,7 @@ import pytest
 from packc.serving.choices import (
     Split,
     describe_queue,
+    fits_memory,
     is_better,
     keeps_budget,
     list_batches,
@@ -51,8 +52,36 @@ def test_instances_are_bounded_by_clients_and_memory() -> None:
     assert list_splits(make_spec(clients=1, rate_per_s=50), device(), source())[0] == Split(4, 1)
 
 
-def test_a_device_that_runs_one_call_at_a_time_has_one_instance() -> None:
-    assert list_splits(make_spec(), device(kind="cuda"), source()) == (Split(1, 1),)
+GPU = device(kind="cuda", units=132, memory_gb=80.0)
+
+
+def test_a_gpu_has_a_few_instances_that_share_it() -> None:
+    assert list_splits(make_spec(), GPU, source()) == (Split(1, 1), Split(2, 1), Split(4, 1))
+    assert list_splits(make_spec(clients=3), GPU, source()) == (Split(1, 1), Split(2, 1))
+    assert list_splits(make_spec(), GPU, source(weights_mib=15_000.0)) == (Split(1, 1),)
+
+
+def test_plans_of_a_gpu_share_it_in_every_way() -> None:
+    plans = list_plans(make_spec(), GPU, source(), RULE, ("ensemble", "in_process"))
+    assert {plan.instances for plan in plans} == {1, 2, 4}, "nothing is left to the clients, which have a CPU"
+    assert {plan.token_budget for plan in plans if plan.front == "in_process"} == {16384}
+    without = [plan for plan in plans if not plan.cuda_graphs]
+    assert {(plan.front, plan.instances) for plan in without} == {("ensemble", 1)}
+    assert {plan.queue_batch for plan in without} == {1, 2, 4, 8, 16}
+    assert all(plan.cuda_graphs for plan in list_plans(make_spec(), GPU, source(dynamic=False), RULE))
+    assert all(plan.cuda_graphs for plan in list_plans(make_spec(), device(), source(), RULE))
+
+
+def test_copies_of_a_model_have_to_fit_into_the_memory_and_its_budget() -> None:
+    small = device(kind="cuda", memory_gb=10.0)
+    unbounded, bounded = BudgetSection(), BudgetSection(memory_mib=1000)
+    assert fits_memory(4, 1900.0, unbounded, small)
+    assert not fits_memory(4, 1920.0, unbounded, small)
+    assert fits_memory(2, 500.0, bounded, small)
+    assert not fits_memory(2, 501.0, bounded, small)
+    assert fits_memory(1, 9e9, bounded, small), "whether one keeps the budget was judged before"
+    assert not fits_memory(2, None, unbounded, small)
+    assert fits_memory(8, None, bounded, device())
 
 
 def test_batches_reach_from_one_request_to_all_that_can_wait() -> None:
@@ -105,6 +134,7 @@ def test_the_queue_of_a_plan() -> None:
     assert batching.cut is not None
     assert (batching.instances, batching.threads, batching.most, batching.delay_ms) == (2, 1, 4, 0.5)
     assert describe_queue(ServingPlan(1, 1, 0, 0, ()), skips_padding=False).most == 1
+    assert describe_queue(plan, skips_padding=False, is_fed=True).is_fed
 
 
 FAST, FULL, LATE = LoadFigures(100.0, 5.0, 9.0), LoadFigures(150.0, 9.0, 19.0), LoadFigures(200.0, 12.0, 30.0)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from packc.serving.plan import ServingPlan, describe_plan, limit_instances, plan_serving
+from packc.serving.plan import ServingPlan, describe_plan, limit_instances, plan_serving, set_graphs
 from packc.spec.model import BudgetSection, Goal, OptimizeSection, Range, WorkloadSection
 from serving_parts import device, source
 from target_spec import target_spec
@@ -105,6 +105,7 @@ def test_with_a_rate_clients_are_not_counted(goal: Goal, instances: int, reason:
 
 def test_a_plan_in_words() -> None:
     assert describe_plan(ServingPlan(1, 2, 0, 0, ())) == "1 instance of 2 threads, no batching"
+    assert describe_plan(ServingPlan(1, 1, 0, 0, (), cuda_graphs=False)).endswith("no batching, without CUDA graphs")
     plan = ServingPlan(2, 1, 16, 1500, (), front="in_process", preferred_batch_sizes=(4,))
     assert describe_plan(plan) == (
         "2 instances of 1 thread, batches up to 4, up to 1,500 us of waiting, in one process"
@@ -116,3 +117,10 @@ def test_copies_are_limited_by_cores_and_memory() -> None:
     assert limit_instances(device(), source(weights_mib=1500.0)) == 2
     assert limit_instances(device(memory_gb=None), source(weights_mib=1500.0)) == 4
     assert limit_instances(device(memory_gb=0.1), source(weights_mib=1500.0)) == 1
+
+
+def test_an_engine_that_records_graphs_can_be_told_not_to() -> None:
+    options = {"graph": True, "tf32": True}
+    assert set_graphs(options, cuda_graphs=True) == options
+    assert set_graphs(options, cuda_graphs=False) == {"graph": False, "tf32": True}
+    assert set_graphs({"tf32": True}, cuda_graphs=False) == {"tf32": True}

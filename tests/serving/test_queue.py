@@ -48,6 +48,28 @@ def test_instances_work_side_by_side() -> None:
     assert predicted.latency_ms == pytest.approx(20.0)
 
 
+def test_instances_that_share_a_device_take_what_they_took_side_by_side() -> None:
+    """One alone takes 10 ms, each of two at once 16."""
+    shared = ServiceTimes(
+        ServiceCurve(2, 1, (CurvePoint(1, None, (16.0,)),)), ServiceCurve(1, 1, (CurvePoint(1, None, (10.0,)),))
+    )
+    assert [shared.call_ms(1, 0, busy) for busy in (1, 2, 3)] == [10.0, 16.0, 16.0]
+    two = replace(ONE, instances=2)
+    assert predict_load(shared, clients(1), two, 8, 0.0, 99).latency_ms == pytest.approx(10.0)
+    # the first of two calls that begin together finds the other instance idle
+    assert predict_load(shared, clients(4), two, 8, 0.0, 99).throughput_per_s == pytest.approx(125.0, rel=0.01)
+
+
+def test_instances_that_are_fed_overlap_what_a_request_costs_with_calls() -> None:
+    """10 ms a call and 5 a request, which one instance spends in turn and two beside each other."""
+    fed = replace(ONE, is_fed=True)
+    assert predict_load(TEN_MS, clients(1), fed, 1, 5.0, 99).latency_ms == pytest.approx(15.0)
+    assert predict_load(TEN_MS, clients(8), fed, 8, 5.0, 99).throughput_per_s == pytest.approx(1000 / 15)
+    two = predict_load(TEN_MS, clients(8), replace(fed, instances=2), 8, 5.0, 99)
+    assert two.throughput_per_s == pytest.approx(2000 / 15)
+    assert fit_request_ms(TEN_MS, clients(8), fed, 8, 1000 / 12, 96.0) == pytest.approx(2.0, rel=0.01)
+
+
 def test_requests_that_wait_are_batched() -> None:
     predicted = predict_load(BATCHED, clients(4), replace(ONE, most=4), 1, 0.0, 99)
     assert predicted.p50_ms == pytest.approx(12.0 + 12.0 + 4 - 2, abs=8)

@@ -222,3 +222,15 @@ def test_a_plan_of_like_batches_says_more_than_one_of_others() -> None:
     for batch, expected in ((1, costs[0]), (2, costs[0]), (4, costs[1])):
         way = Way("a", replace(RULE, preferred_batch_sizes=(batch,)))
         assert predict_way(way, ground, costs) == predict_way(way, ground, (expected,))
+
+
+def test_a_plan_without_cuda_graphs_is_a_kind_of_its_own() -> None:
+    """It is served once, with time for it beyond MOST_SERVED, as what a request costs there is not known before."""
+    machine = Machine({"a": 4.0})
+    ground = machine.ground()
+    plans = ground.plans("a")
+    more = [*plans, *(replace(plan, front="in_process") for plan in plans), replace(plans[0], cuda_graphs=False)]
+    tried = search_plans(["a"], RULE, replace(ground, plans=lambda _: more))
+    kinds = [(item.way.plan.front, item.way.plan.cuda_graphs) for item in tried]
+    assert set(kinds[:3]) == {("ensemble", True), ("in_process", True), ("ensemble", False)}
+    assert len(tried) <= MOST_SERVED + 1

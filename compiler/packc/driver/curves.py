@@ -20,6 +20,7 @@ from packc.package.artifact import artifact_files
 from packc.runtimes import find_runtime
 from packc.select import Outcome
 from packc.serving.choices import Split
+from packc.serving.plan import set_graphs
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ def find_curve(outcome: Outcome, split: Split, batches: Sequence[int], lengths: 
     assert model is not None, "only a candidate with an artifact is served"
     cases = curve_cases(_limit_batches(outcome, batches, trial.spec.budget.latency_ms), lengths)
     runtime = find_runtime(outcome.candidate.runtime)
-    options = runtime.job_options(outcome.candidate, split.threads)
+    options = set_graphs(runtime.job_options(outcome.candidate, split.threads), cuda_graphs=split.cuda_graphs)
     job = curve_job(outcome.candidate, model, options, split.threads, cases)
 
     def make(folder: Path) -> None:

@@ -129,6 +129,7 @@ def _record_tried(item: Tried, chosen_plan: ServingPlan, chosen: str | None) -> 
         served=LoadRecord(**asdict(item.served)) if item.served else None,
         is_chosen=item.way.candidate == chosen and replace(plan, reasons=()) == replace(chosen_plan, reasons=()),
         failure=item.failure,
+        cuda_graphs=plan.cuda_graphs,
     )
 
 

@@ -14,14 +14,16 @@ from packc.data.workload import list_request_lengths
 from packc.driver.curves import find_curve
 from packc.driver.packing import ONE_FAILED, Packing, pack_candidate
 from packc.host import count_cores
+from packc.measure.curve import ServiceCurve
 from packc.package.pipelines.batches import cut_batches
 from packc.package.pipelines.choice import ChosenPipeline
 from packc.promises import format_figure
 from packc.runtimes import find_runtime
+from packc.runtimes.runtime import GRAPH_OPTION
 from packc.select import Outcome, classify, goal_figure
 from packc.server.load import Traffic
 from packc.server.probe import probe_package
-from packc.serving.choices import Split, describe_queue, list_batches, list_plans, list_splits
+from packc.serving.choices import Split, describe_queue, fits_memory, list_batches, list_plans, list_splits
 from packc.serving.limit import KeptLoad, find_kept_load, guess_kept_load
 from packc.serving.plan import Front, Lengths, ServingPlan, describe_plan
 from packc.serving.queue import Batching, Load, LoadFigures, ServiceTimes
@@ -66,7 +68,8 @@ class WayFinder:
         self._load = Load(
             spec.workload.concurrency, spec.workload.rate_per_s, spec.workload.batch.typical, self._lengths
         )
-        self._times: dict[tuple[str, int], ServiceTimes | None] = {}
+        self._curves: dict[tuple[str, Split], ServiceCurve | None] = {}
+        self._times: dict[tuple[str, Split], ServiceTimes] = {}
         self._outcomes: dict[str, Outcome] = {}
         self._tried: tuple[Tried, ...] = ()
 
@@ -132,24 +135,63 @@ class WayFinder:
         return target.units if target.kind == "cpu" else count_cores()
 
     def _find_times(self, way: Way) -> ServiceTimes | None:
-        key = (way.candidate, way.plan.threads)
+        """Of the plan's instances all at work; on a GPU, also of fewer of them. None where a curve is missing."""
+        shares = self._list_shares(way.plan)
+        key = (way.candidate, shares[-1])
         if key not in self._times:
-            if self._packing.limit.is_over:
+            curves = [curve for share in shares if (curve := self._find_curve(way.candidate, share)) is not None]
+            if len(curves) < len(shares):
                 return None
-            split = next((s for s in self._splits if s.threads == way.plan.threads), None)
-            split = split or Split(way.plan.instances, way.plan.threads)
-            curve = find_curve(self._outcomes[way.candidate], split, self._batches, self._lengths, self._packing.trial)
-            self._times[key] = ServiceTimes(curve) if curve else None
+            self._times[key] = ServiceTimes(*curves)
         return self._times[key]
 
+    def _list_shares(self, plan: ServingPlan) -> tuple[Split, ...]:
+        """The splits whose curves tell what calls of the plan's instances take; the last one has them all at work."""
+        alike = [replace(s, cuda_graphs=plan.cuda_graphs) for s in self._splits if s.threads == plan.threads]
+        if self._packing.inputs.target.kind == "cpu":
+            return tuple(alike) or (Split(plan.instances, plan.threads),)
+        return tuple(split for split in alike if split.instances <= plan.instances)
+
+    def _find_curve(self, candidate: str, split: Split) -> ServiceCurve | None:
+        key = (candidate, split)
+        if key not in self._curves:
+            if self._packing.limit.is_over:
+                return None
+            outcome = self._outcomes[candidate]
+            self._curves[key] = find_curve(outcome, split, self._batches, self._lengths, self._packing.trial)
+        return self._curves[key]
+
     def _list_plans(self, candidate: str) -> list[ServingPlan]:
-        """A graph that skips padding takes all texts in one call; for others, neighbours in length share one."""
-        lengths: Lengths = "pad" if self._skips_padding(candidate) else "sorted"
-        multiple = find_runtime(self._outcomes[candidate].candidate.runtime).length_multiple
-        return [
-            replace(plan, lengths=lengths, length_multiple=multiple) if plan.front == "in_process" else plan
-            for plan in self._plans
-        ]
+        """Those that there is memory for, and whose graphs the engine can leave out where they do.
+
+        A graph that skips padding takes all texts in one call; for others, neighbours in length share one. On a GPU,
+        where a call may cost more than padding, the plans have both.
+        """
+        target, built = self._packing.inputs.target, self._outcomes[candidate].candidate
+        runtime = find_runtime(built.runtime)
+        records = bool(runtime.job_options(built, target.session_threads).get(GRAPH_OPTION))
+        lengths: list[Lengths] = ["pad"] if self._skips_padding(candidate) else ["sorted"]
+        if target.kind != "cpu" and "pad" not in lengths:
+            lengths.append("pad")
+        plans = []
+        for plan in self._plans:
+            if not (plan.cuda_graphs or records) or not self._has_room(candidate, plan):
+                continue
+            if plan.front == "in_process":
+                multiple = runtime.length_multiple
+                plans += [replace(plan, lengths=policy, length_multiple=multiple) for policy in lengths]
+            else:
+                plans.append(plan)
+        return plans
+
+    def _has_room(self, candidate: str, plan: ServingPlan) -> bool:
+        target, budget = self._packing.inputs.target, self._spec.budget
+        return fits_memory(plan.instances, self._find_instance_mib(candidate), budget, target)
+
+    def _find_instance_mib(self, candidate: str) -> float | None:
+        """What one instance was measured to take of a GPU's memory; None on a CPU, and where nobody knows."""
+        measurement = self._outcomes[candidate].measurement
+        return measurement.device_memory_mib if measurement else None
 
     def _skips_padding(self, candidate: str) -> bool:
         return any(step.name == "remove_padding" for step in self._outcomes[candidate].candidate.passes)
@@ -157,7 +199,8 @@ class WayFinder:
     def _describe(self, way: Way) -> Batching:
         plan = way.plan
         cut = partial(cut_batches, policy=plan.lengths, token_budget=plan.token_budget, multiple=plan.length_multiple)
-        return describe_queue(plan, skips_padding=self._skips_padding(way.candidate), cut=cut)
+        is_fed = self._packing.inputs.target.kind != "cpu"
+        return describe_queue(plan, skips_padding=self._skips_padding(way.candidate), cut=cut, is_fed=is_fed)
 
     def _serve(self, way: Way) -> LoadFigures | str:
         try:
@@ -214,7 +257,14 @@ class WayFinder:
             reasons.append(
                 f"the workload alone suggested {describe_plan(rule.way.plan)} ({rule.way.candidate}): {before}"
             )
-        return tuple(reasons)
+        return (*reasons, *self._tell_memory(best.way))
+
+    def _tell_memory(self, way: Way) -> tuple[str, ...]:
+        """What several instances take of a GPU's memory, as far as one was measured."""
+        one_mib, count = self._find_instance_mib(way.candidate), way.plan.instances
+        if one_mib is None or count == 1:
+            return ()
+        return (f"each of the {count} instances has a copy of the model: {count} x {one_mib:,.0f} MiB of GPU memory",)
 
 
 def _compare(how: str, served: Sequence[Tried]) -> str:

@@ -165,6 +165,8 @@ class TriedPlanRecord:
     is_chosen: bool
     failure: str | None = None
     """How it failed as served."""
+    cuda_graphs: bool = True
+    """Whether an engine that can record them did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +185,7 @@ class ServingRecord:
     lengths: str = "pad"
     length_multiple: int = 1
     token_budget: int = 4096
+    cuda_graphs: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from packc.package.readme import write_readme
 from packc.package.sbom import write_sbom
 from packc.samples import Sample
 from packc.serving import ServingPlan
+from packc.serving.plan import set_graphs
 from packc.spec.model import TargetSpec
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ def write_package(
         serving=serving,
         warmup=warmup if spec.serve.warmup else (),
         cache=spec.serve.cache,
-        engine_options=runtime.job_options(candidate, serving.threads),
+        engine_options=set_graphs(runtime.job_options(candidate, serving.threads), cuda_graphs=serving.cuda_graphs),
     )
     models = build_models(golden.pipeline, ingredients)
     repository = folder / "model_repository"

@@ -23,6 +23,7 @@ def describe_tried_plan(record: TriedPlanRecord | ServingRecord) -> str:
             (),
             front="in_process" if record.front == "in_process" else "ensemble",
             preferred_batch_sizes=record.preferred_batch_sizes,
+            cuda_graphs=record.cuda_graphs,
         )
     )
 

@@ -24,6 +24,10 @@ TEXT_TASKS: tuple[Task, ...] = (
 """All whose models read texts, whatever they answer."""
 
 
+GRAPH_OPTION = "graph"
+"""Of engines on a GPU that can record CUDA graphs: whether they do."""
+
+
 def is_transformer(info: SourceInfo) -> bool:
     """Whether a model is one, as far as its source tells: its layers are known, or it reads texts."""
     return info.geometry is not None or info.task in TEXT_TASKS

@@ -8,7 +8,7 @@ from itertools import product
 
 from packc.goals import SAME
 from packc.ingest.source import SourceModel
-from packc.serving.plan import Front, ServingPlan, limit_instances
+from packc.serving.plan import Front, ServingPlan, has_mixed_shapes, limit_instances
 from packc.serving.queue import Batching, Cut, LoadFigures
 from packc.spec.model import BudgetSection, Goal, TargetSpec
 from packc.target import Target
@@ -22,25 +22,37 @@ DELAYS_US = (250, 1000)
 """Where there is no budget."""
 
 
+GPU_INSTANCES = (1, 2, 4)
+"""On one GPU: one computes while another is fed; more than a few wait for each other."""
+GPU_TOKEN_BUDGET = 16384
+"""Of a call in one process: a GPU is not full at what a CPU's caches hold."""
+GPU_MEMORY_SHARE = 0.8
+"""Of a GPU's memory, at most, for what all instances were measured to take: each one's CUDA context comes on top."""
+
+
 @dataclass(frozen=True, slots=True)
 class Split:
-    """How the cores are shared out."""
+    """How the device is shared out."""
 
     instances: int
     threads: int
+    cuda_graphs: bool = True
 
 
 def list_splits(spec: TargetSpec, target: Target, source: SourceModel) -> tuple[Split, ...]:
     """Full use of the cores, for each number of threads that divides them; the most instances first.
 
-    There are no more instances than requests in flight, than memory allows, or than one where memory is bounded.
+    There are no more instances than requests in flight, than memory allows, or than one where memory is bounded. A GPU
+    has GPU_INSTANCES as far as there are requests in flight and room for the weights, the fewest first; what of its
+    memory they really take is known of each candidate (`fits_memory`).
     """
-    if target.kind != "cpu":
-        return (Split(1, 1),)
-    cores = target.units
-    most = 1 if spec.budget.memory_mib else limit_instances(target, source)
+    most = limit_instances(target, source)
     if not spec.workload.rate_per_s:
         most = min(most, spec.workload.concurrency)
+    if target.kind != "cpu":
+        return tuple(Split(count, target.session_threads) for count in GPU_INSTANCES if count <= most)
+    cores = target.units
+    most = 1 if spec.budget.memory_mib else most
     divisors = [threads for threads in range(1, cores + 1) if cores % threads == 0]
     step = (len(divisors) - 1) / (MOST_THREAD_COUNTS - 1)
     if len(divisors) > MOST_THREAD_COUNTS:
@@ -75,18 +87,40 @@ def list_plans(
     """Every plan worth a prediction, the simpler of two alike first. `rule` is the plan that the workload alone gives.
 
     `fronts` are those that the pipeline can have. Beside plans that use all cores there are some that leave one to the
-    clients, the server and the tokenizer.
+    clients, the server and the tokenizer. On a GPU, where shapes vary, there are some without CUDA graphs: of the one
+    instance of an ensemble, which gets every length as it comes.
     """
     splits = list_splits(spec, target, source)
-    fewer = [Split(split.instances - 1, split.threads) for split in splits if split.instances > 1]
+    if target.kind == "cpu":
+        splits += tuple(replace(split, instances=split.instances - 1) for split in splits if split.instances > 1)
+    elif has_mixed_shapes(spec.workload, source):
+        splits += (replace(splits[0], cuda_graphs=False),)
     alone = spec.workload.concurrency == 1 and not spec.workload.rate_per_s
     batches = (max(1, rule.max_batch_size),) if alone else list_batches(spec, rule)
     plans = []
-    for front, split, batch in product(fronts, dict.fromkeys((*splits, *fewer)), batches):
+    for front, split, batch in product(fronts, dict.fromkeys(splits), batches):
+        fronted = replace(rule, front=front)
+        if front == "in_process" and target.kind != "cpu":
+            if not split.cuda_graphs:
+                continue
+            fronted = replace(fronted, token_budget=GPU_TOKEN_BUDGET)
         can_wait = batch > spec.workload.batch.typical and not alone
         for delay_us in (0, *_list_delays(spec.budget)) if can_wait else (0,):
-            plans.append(_make_plan(replace(rule, front=front), split, batch, delay_us))
+            plans.append(_make_plan(fronted, split, batch, delay_us))
     return tuple(dict.fromkeys(plans))
+
+
+def fits_memory(instances: int, instance_mib: float | None, budget: BudgetSection, target: Target) -> bool:
+    """Whether so many instances of what took `instance_mib` of a GPU's memory keep the budget and leave room.
+
+    Where nobody knows what one takes, one is all that fits. On a CPU, `list_splits` has seen to it.
+    """
+    if target.kind == "cpu" or instances == 1:
+        return True
+    if instance_mib is None:
+        return False
+    room_mib = GPU_MEMORY_SHARE * target.memory_gb * 1e9 / 2**20 if target.memory_gb else float("inf")
+    return instances * instance_mib <= min(room_mib, budget.memory_mib or room_mib)
 
 
 def _list_delays(budget: BudgetSection) -> Sequence[int]:
@@ -103,6 +137,7 @@ def _make_plan(rule: ServingPlan, split: Split, batch: int, delay_us: int) -> Se
         rule,
         instances=split.instances,
         threads=split.threads,
+        cuda_graphs=split.cuda_graphs,
         max_batch_size=largest,
         queue_delay_us=delay_us,
         preferred_batch_sizes=preferred,
@@ -110,8 +145,9 @@ def _make_plan(rule: ServingPlan, split: Split, batch: int, delay_us: int) -> Se
     )
 
 
-def describe_queue(plan: ServingPlan, *, skips_padding: bool, cut: Cut | None = None) -> Batching:
-    """The plan as a queue sees it. `cut` is how the front that knows all texts of a batch lays them out in calls."""
+def describe_queue(plan: ServingPlan, *, skips_padding: bool, cut: Cut | None = None, is_fed: bool = False) -> Batching:
+    """The plan as a queue sees it. `cut` is how the front that knows all texts of a batch lays them out in calls;
+    `is_fed` says that the model computes on another device than the host's cores."""
     is_one = plan.front == "in_process"
     return Batching(
         instances=plan.instances,
@@ -122,6 +158,7 @@ def describe_queue(plan: ServingPlan, *, skips_padding: bool, cut: Cut | None = 
         skips_padding=skips_padding,
         cut=cut if is_one else None,
         length_multiple=plan.length_multiple if is_one else 1,
+        is_fed=is_fed,
     )
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from packc.candidate import OptionValue
 from packc.ingest.source import SourceModel
+from packc.runtimes.runtime import GRAPH_OPTION
 from packc.spec.model import TargetSpec, WorkloadSection
 from packc.target import Target
 
@@ -25,7 +28,10 @@ Lengths = Literal["pad", "sorted", "single"]
 
 @dataclass(frozen=True, slots=True)
 class ServingPlan:
-    """Serving choices for one model on one device; on a CPU instances x threads never exceeds the cores."""
+    """Serving choices for one model on one device; on a CPU instances x threads never exceeds the cores.
+
+    On a GPU every instance is a copy of the model in the GPU's memory, whoever tokenizes.
+    """
 
     instances: int
     threads: int
@@ -45,6 +51,8 @@ class ServingPlan:
     """In one process only: lengths are rounded up to it, for runtimes that prepare each new shape."""
     token_budget: int = 4096
     """In one process only: padded tokens in one call, at most, unless one text alone has more."""
+    cuda_graphs: bool = True
+    """Whether an engine that can record CUDA graphs does. Other engines have no choice."""
 
     @property
     def queue_batch(self) -> int:
@@ -57,8 +65,14 @@ def describe_plan(plan: ServingPlan) -> str:
     batches = f", batches up to {plan.queue_batch}" if plan.queue_batch > 1 else ", no batching"
     delay = f", up to {plan.queue_delay_us:,} us of waiting" if plan.queue_delay_us else ""
     front = ", in one process" if plan.front == "in_process" else ""
+    graphs = "" if plan.cuda_graphs else ", without CUDA graphs"
     threads = f"{plan.threads} thread{'s' if plan.threads != 1 else ''}"
-    return f"{_instances(plan.instances)} of {threads}{batches}{delay}{front}"
+    return f"{_instances(plan.instances)} of {threads}{batches}{delay}{front}{graphs}"
+
+
+def set_graphs(options: Mapping[str, OptionValue], *, cuda_graphs: bool) -> Mapping[str, OptionValue]:
+    """The `options` of an engine's `load`, told to record no CUDA graphs where the plan has none."""
+    return options if cuda_graphs or not options.get(GRAPH_OPTION) else {**options, GRAPH_OPTION: False}
 
 
 def plan_serving(spec: TargetSpec, target: Target, source: SourceModel) -> ServingPlan:
@@ -66,13 +80,14 @@ def plan_serving(spec: TargetSpec, target: Target, source: SourceModel) -> Servi
 
     On a CPU every instance gets its share of the cores. With more clients than one instance can answer, latency is
     clients / throughput, so instances on few threads win for latency and throughput alike: they lose nothing to
-    threads that wait for each other. Another device has one instance, whose thread only feeds it.
+    threads that wait for each other. Another device has one instance, whose thread only feeds it: whether several
+    overlap there is for measuring to tell.
     """
     if target.kind == "cpu":
         instances, why_instances = _count_instances(spec, target, source)
         threads = max(1, target.units // instances)
     else:
-        instances, threads, why_instances = 1, target.session_threads, "1 instance: the device runs one call at a time"
+        instances, threads, why_instances = 1, target.session_threads, "1 instance, which has the device to itself"
     max_batch_size, why_batch = _choose_batch(spec.workload, source)
     clients = _count_clients(spec, target)
     queue_delay_us, why_delay = _choose_delay(spec, source, clients, instances, max_batch_size)
@@ -124,14 +139,14 @@ def _choose_delay(
         return 0, ()
     if spec.optimize.goal != "throughput":
         return 0, ("no queue delay: requests that wait already are batched, none waits for others",)
-    if _has_mixed_shapes(spec.workload, source):
+    if has_mixed_shapes(spec.workload, source):
         return 0, ("no queue delay: requests of different lengths do not share a batch",)
     bound_us = DELAY_SHARE * spec.budget.latency_ms * 1e3 or MOST_DELAY_US
     delay_us = round(min(bound_us, MOST_DELAY_US))
     return delay_us, (f"requests wait up to {delay_us} us for a fuller batch: the goal is throughput",)
 
 
-def _has_mixed_shapes(workload: WorkloadSection, source: SourceModel) -> bool:
+def has_mixed_shapes(workload: WorkloadSection, source: SourceModel) -> bool:
     """Whether requests differ in more than their batch; Triton batches requests of one shape alone."""
     varies = any(isinstance(dim, str) and dim != "batch" for tensor in source.inputs for dim in tensor.shape)
     return varies and (workload.sequence is None or workload.sequence.typical < workload.sequence.max)

@@ -57,6 +57,8 @@ class Batching:
     """How a front that mixes lengths lays a batch out; None where a batch is one call."""
     length_multiple: int = 1
     """Lengths are padded up to it."""
+    is_fed: bool = False
+    """Whether the instances compute on another device than the host's cores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,22 +73,44 @@ class LoadFigures:
 
 
 class ServiceTimes:
-    """A measured curve as a function: milliseconds of one call, linear between the measured shapes."""
+    """Measured curves of one candidate as a function: milliseconds of one call, linear between the measured shapes.
+
+    Several curves, of different numbers of copies, are for instances that share a device: a call takes what it took
+    beside as many others as are at work.
+    """
+
+    def __init__(self, *curves: ServiceCurve) -> None:
+        self._grids = [_Grid(curve) for curve in sorted(curves, key=lambda curve: curve.copies)]
+        points = [point for curve in curves for point in curve.points]
+        self.jitter: tuple[float, ...] = tuple(
+            sorted(time / point.p50_ms for point in points for time in point.times_ms)
+        )
+        """Single calls as multiples of their shape's median, ascending."""
+
+    def call_ms(self, batch: int, length: float, busy: int = 1) -> float:
+        """Median time of one call while `busy` instances are at work, itself among them.
+
+        It is that of the fewest copies measured that are not fewer. Beyond the measured shapes, the line of the
+        outermost two goes on.
+        """
+        grid = next((grid for grid in self._grids if grid.copies >= busy), self._grids[-1])
+        return grid.find_ms(batch, length)
+
+
+class _Grid:
+    """One curve, interpolated."""
 
     def __init__(self, curve: ServiceCurve) -> None:
+        self.copies = curve.copies
         self._batches = sorted({point.batch for point in curve.points})
         self._lengths = sorted({point.sequence or 0 for point in curve.points})
         at = {(point.batch, point.sequence or 0): point.p50_ms for point in curve.points}
-        self._grid = [[at[batch, length] for length in self._lengths] for batch in self._batches]
+        self._rows = [[at[batch, length] for length in self._lengths] for batch in self._batches]
         self._known: dict[tuple[int, float], float] = {}
-        ratios = sorted(time / point.p50_ms for point in curve.points for time in point.times_ms)
-        self.jitter: tuple[float, ...] = tuple(ratios)
-        """Single calls as multiples of their shape's median, ascending."""
 
-    def call_ms(self, batch: int, length: float) -> float:
-        """Median time of one call; beyond the measured shapes, the line of the outermost two goes on."""
+    def find_ms(self, batch: int, length: float) -> float:
         if (batch, length) not in self._known:
-            by_batch = [_interpolate(self._lengths, row, length) for row in self._grid]
+            by_batch = [_interpolate(self._lengths, row, length) for row in self._rows]
             self._known[batch, length] = max(_interpolate(self._batches, by_batch, batch), 1e-3)
         return self._known[batch, length]
 
@@ -98,7 +122,8 @@ def predict_load(
 
     That cost (client, server, tokenizer) is spent on the same cores. Where the instances leave cores free, it is spent
     there, before the request is queued. Else each request takes its share of it from the instances, and waits for the
-    rest: one client sees all of it, and many get what the cores can do.
+    rest: one client sees all of it, and many get what the cores can do. Instances that are fed, as on a GPU, spend all
+    of it themselves before their calls, so that one can do so while another's call runs.
     """
     latencies_ms, elapsed_ms = _Run(times, load, batching, cores, request_ms).execute()
     return LoadFigures(
@@ -153,9 +178,11 @@ class _Run:
 
     def __init__(self, times: ServiceTimes, load: Load, batching: Batching, cores: int, request_ms: float) -> None:
         self.times, self.load, self.batching = times, load, batching
-        self.spare = [0.0] * max(cores - batching.instances * batching.threads, 0)
+        taken = 0 if batching.is_fed else batching.instances * batching.threads
+        self.spare = [0.0] * max(cores - taken, 0)
         """When each core that the instances leave is free again."""
-        self.own_ms = 0.0 if self.spare else request_ms * min(1.0, batching.instances / cores)
+        shared_ms = 0.0 if self.spare else request_ms * min(1.0, batching.instances / cores)
+        self.own_ms = request_ms if batching.is_fed else shared_ms
         """Of a request's cost, what it takes from an instance."""
         self.before_ms = request_ms - self.own_ms
         self.random = random.Random(0)
@@ -239,7 +266,8 @@ class _Run:
             multiple = self.batching.length_multiple
             padded = -(-max(inside) // multiple) * multiple
             length = sum(inside) / len(inside) if self.batching.skips_padding else padded
-            call_ms = self.times.call_ms(len(inside) * self.load.batch, length)
+            busy = self.batching.instances - self.idle
+            call_ms = self.times.call_ms(len(inside) * self.load.batch, length, busy)
             total_ms += call_ms * self.random.choice(self.times.jitter)
         return total_ms
 

@@ -16,7 +16,10 @@ from packc.serving.queue import Batching, Load, LoadFigures, ServiceTimes, fit_r
 from packc.spec.model import TargetSpec
 
 MOST_SERVED = 4
-"""Plans that a server is started for, at most."""
+"""Plans that a server is started for, at most, and as many more as there are kinds of plans beyond two."""
+
+Kind = tuple[Front, bool]
+"""What sets the cost of a request beside the model: the front, and whether CUDA graphs are recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ def search_plans(
 ) -> tuple[Tried, ...]:
     """The ways that were tried, `known` ones first. Without a server it is the one that is predicted best.
 
-    The first candidate is served by `rule` in any case, and then the best plan of each front that was not served yet:
+    The first candidate is served by `rule` in any case, and then the best plan of each kind that was not served yet:
     what a request costs there is not known before. After that the best prediction is served, as long as it beats the
     best served by more than measuring can tell. MOST_SERVED plans are tried at most, and none when the time is over.
     """
@@ -84,9 +87,11 @@ def search_plans(
     first = Way(candidates[0], rule)
     if all(item.way != first for item in tried):
         tried.append(_serve(first, None, ground, costs))
-    while len(tried) - len(known) < MOST_SERVED and not ground.is_over():
-        fronts = {item.way.plan.front for item in tried}
-        best = _predict_best(candidates, ground, tried, costs, fronts) or _find_better(candidates, ground, tried, costs)
+    kinds = {_find_kind(plan) for candidate in candidates for plan in ground.plans(candidate)}
+    most = MOST_SERVED + max(0, len(kinds) - 2)
+    while len(tried) - len(known) < most and not ground.is_over():
+        seen = {_find_kind(item.way.plan) for item in tried}
+        best = _predict_best(candidates, ground, tried, costs, seen) or _find_better(candidates, ground, tried, costs)
         if best is None:
             break
         tried.append(_serve(best[0], best[1], ground, costs))
@@ -154,21 +159,21 @@ def _predict_best(
     ground: Ground,
     tried: Sequence[Tried],
     costs: Sequence[Cost],
-    but_fronts: Collection[Front] = (),
+    but_kinds: Collection[Kind] = (),
 ) -> tuple[Way, LoadFigures] | None:
     """The way with the best prediction among those not yet tried, the first of those that are as good.
 
-    A candidate that failed as served is left alone with that front, and so are `but_fronts`.
+    A candidate that failed as served is left alone with that kind of plan, and so are `but_kinds`.
     """
     done = {item.way for item in tried}
-    failed = {(item.way.candidate, item.way.plan.front) for item in tried if item.failure}
+    failed = {(item.way.candidate, _find_kind(item.way.plan)) for item in tried if item.failure}
     predictions = [
         (way, figures)
         for candidate in candidates
         for way in (Way(candidate, plan) for plan in ground.plans(candidate))
-        if (candidate, way.plan.front) not in failed
+        if (candidate, _find_kind(way.plan)) not in failed
         and way not in done
-        and way.plan.front not in but_fronts
+        and _find_kind(way.plan) not in but_kinds
         and (figures := predict_way(way, ground, costs))
     ]
     if not predictions:
@@ -176,6 +181,10 @@ def _predict_best(
     budget, goal = ground.spec.budget, ground.spec.optimize.goal
     _, best = min(predictions, key=lambda item: rank_key(item[1], budget, goal))
     return next(item for item in predictions if not _beats(best, item[1], ground.spec))
+
+
+def _find_kind(plan: ServingPlan) -> Kind:
+    return plan.front, plan.cuda_graphs
 
 
 def _beats(figures: LoadFigures, other: LoadFigures, spec: TargetSpec) -> bool:
@@ -188,7 +197,7 @@ def _estimate_cost(way: Way, costs: Sequence[Cost]) -> float:
     def likeness(cost: Cost) -> tuple[bool, bool, bool, float]:
         a, b = way.plan, cost.way.plan
         return (
-            a.front == b.front,
+            _find_kind(a) == _find_kind(b),
             (a.instances, a.threads) == (b.instances, b.threads),
             way.candidate == cost.way.candidate,
             -abs(math.log2(a.queue_batch / b.queue_batch)),
