@@ -6,12 +6,13 @@ from collections.abc import Mapping
 
 from packc.errors import PackError
 from packc.runtimes.aotinductor import AotInductor
+from packc.runtimes.aotinductor_cuda import AotInductorCuda
 from packc.runtimes.onnxruntime import OnnxRuntime
 from packc.runtimes.onnxruntime_cuda import OnnxRuntimeCuda
 from packc.runtimes.openvino import OpenVino
 from packc.runtimes.runtime import Runtime
 
-RUNTIMES: tuple[Runtime, ...] = (OnnxRuntime(), OpenVino(), AotInductor(), OnnxRuntimeCuda())
+RUNTIMES: tuple[Runtime, ...] = (OnnxRuntime(), OpenVino(), AotInductor(), OnnxRuntimeCuda(), AotInductorCuda())
 
 STAND_INS: Mapping[str, str] = {"onnxruntime-cuda": "onnxruntime"}
 """A runtime of a device -> the one that judges answers on this machine's CPU while the device is elsewhere: it runs the

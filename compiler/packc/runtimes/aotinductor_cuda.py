@@ -1,0 +1,199 @@
+"""PyTorch on NVIDIA GPUs: programs that AOTInductor compiles from the model's source, served by a Python process."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from packc.candidate import Candidate, OptionValue, PassStep, Rejection
+from packc.gpu import find_gpu
+from packc.ingest.source import SourceInfo
+from packc.runtimes.aotinductor import COMPILE, NO_COMPILER, NO_SOURCE, describe_compiler, find_compiler
+from packc.runtimes.onnxruntime_cuda import LENGTH_MULTIPLE
+from packc.runtimes.runtime import is_transformer
+from packc.target import Target
+from packc.tensors import Precision
+
+
+@dataclass(frozen=True, slots=True)
+class TorchBuild:
+    """One of the builds of a version of torch: each has kernels for one CUDA, or none."""
+
+    version: str
+    """Without the build: "2.11.0"."""
+    cuda: str | None
+    """ "13.0"; None for builds without CUDA."""
+
+    @property
+    def label(self) -> str:
+        """What PyTorch's indices call it: "cu130", "cpu"."""
+        return "cu" + self.cuda.replace(".", "") if self.cuda else "cpu"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A candidate in waiting: what the compiler is told, and the models that it makes sense for."""
+
+    id: str
+    precision: Precision
+    fits: Callable[[SourceInfo], bool]
+    options: Mapping[str, OptionValue]
+    """Of the compiler, beside the precision."""
+
+
+def _is_any(info: SourceInfo) -> bool:
+    return True
+
+
+def _is_other(info: SourceInfo) -> bool:
+    """A convolutional network, or tensors of which nothing is known."""
+    return not is_transformer(info)
+
+
+NHWC: Mapping[str, OptionValue] = {"nhwc": True}
+TUNED: Mapping[str, OptionValue] = {"tuned": True}
+
+RECIPES = (
+    Recipe("torch-cuda-fp32", "fp32", _is_any, {}),
+    Recipe("torch-cuda-tf32", "tf32", is_transformer, {}),
+    Recipe("torch-cuda-tf32-nhwc", "tf32", _is_other, NHWC),
+    Recipe("torch-cuda-bf16", "bf16", is_transformer, {}),
+    Recipe("torch-cuda-bf16-nhwc", "bf16", _is_other, NHWC),
+    Recipe("torch-cuda-fp16", "fp16", is_transformer, {}),
+    Recipe("torch-cuda-fp16-nhwc", "fp16", _is_other, NHWC),
+    Recipe("torch-cuda-fp16-tuned", "fp16", is_transformer, TUNED),
+    Recipe("torch-cuda-fp16-nhwc-tuned", "fp16", _is_other, {**NHWC, **TUNED}),
+)
+"""In the order of a plan. Tensor cores want the channels last: in fp32, which does not use them, they stay first."""
+
+SLOW_TO_COMPILE = (
+    "takes minutes to compile, and torch.compile's max-autotune was slower than its defaults on an H200 for two models "
+    'of three: [optimize] runtimes = ["torch-cuda"] tries it'
+)
+"""BERT-base, one text and 32 of 128 tokens, 1.09 and 2.68 ms against 0.78 and 2.06; ViT-B, one image, 1.17 against 1.11
+to 1.33; 66 to 129 s to compile."""
+
+NOT_HERE = "AOTInductor programs are made of the model as it is, not of a quantized graph"
+NO_RECIPE: tuple[Precision, ...] = ("fp8", "int8", "int4")
+
+INSTALL = "torch is not installed: pip install torch brings a build with CUDA"
+NO_CUDA = "the torch that is installed was built without CUDA: pip install --force-reinstall torch, from PyPI, has it"
+
+
+class AotInductorCuda:
+    """AOTInductor for NVIDIA GPUs: a package (`.pt2`) made for one version and build of torch and one kind of GPU."""
+
+    name = "torch-cuda"
+    library = "torch"
+    device: Literal["cpu", "gpu"] = "gpu"
+    compiler = "packc.runtimes.aotinductor_cuda_compile"
+    reads: Literal["graph", "source"] = "source"
+    length_multiple = LENGTH_MULTIPLE
+    engine = Path(__file__).with_name("aotinductor_cuda_engine.py")
+    model_filename = "model.pt2"
+
+    @property
+    def requirement(self) -> str:
+        """The very version and build that compiles here: a package loads in no other. pip finds the label in the index
+        of its name alone; PyPI has one build of each version, without a label."""
+        build = find_torch_build()
+        return f"torch=={build.version}+{build.label}" if build else "torch"
+
+    @property
+    def server_requirement(self) -> str:
+        return self.requirement
+
+    def candidates(
+        self, info: SourceInfo, target: Target, precisions: tuple[Precision, ...]
+    ) -> tuple[tuple[Candidate, ...], tuple[Rejection, ...]]:
+        if target.kind != "cuda":
+            return (), ()  # nobody misses an NVIDIA runtime on another device
+        if reason := find_obstacle(info, target):
+            return (), (Rejection(self.name, reason),)
+        offered = tuple(
+            Candidate(
+                recipe.id,
+                self.name,
+                recipe.precision,
+                (),
+                PassStep(COMPILE, {"precision": recipe.precision, **recipe.options}),
+                session={"graph": True, **({"tf32": True} if recipe.precision == "tf32" else {})},
+            )
+            for recipe in RECIPES
+            if recipe.precision in precisions and recipe.fits(info)
+        )
+        return offered, tuple(Rejection(f"{self.name}-{p}", NOT_HERE) for p in precisions if p in NO_RECIPE)
+
+    def on_request(self, info: SourceInfo, target: Target) -> Mapping[str, str]:
+        return {recipe.id: SLOW_TO_COMPILE for recipe in RECIPES if recipe.options.get("tuned") and recipe.fits(info)}
+
+    def job_options(self, candidate: Candidate, threads: int) -> Mapping[str, OptionValue]:
+        return candidate.session
+
+    def configure_triton(self, config: Any, options: Mapping[str, OptionValue], threads: int) -> None:
+        """A Python model around the engine, as for CPUs (AotInductor); Triton's own backend records no CUDA graphs."""
+        config.backend = "python"
+        for name, value in {
+            "model": self.model_filename,
+            "threads": str(threads),
+            "engine_options": json.dumps(dict(options)),
+            "requirement": self.requirement,
+        }.items():
+            config.parameters[name].string_value = value
+
+    def calibrates(self, step: PassStep) -> bool:
+        return False
+
+    def compiler_versions(self) -> Mapping[str, str]:
+        """The GPU and its driver too: kernels are made for the one, and the other is a part of the compiler."""
+        command, gpu = find_compiler(), find_gpu()
+        made_by = {"c++": describe_compiler(command)} if command else {}
+        made_for = {"gpu": f"{gpu.name} {gpu.compute_capability}", "driver": gpu.driver or ""} if gpu else {}
+        return {**made_by, **made_for}
+
+    def versions(self) -> Mapping[str, str]:
+        build = find_torch_build()
+        return {"torch": build.version, "cuda": build.cuda} if build and build.cuda else {}
+
+
+def find_obstacle(info: SourceInfo, target: Target) -> str | None:
+    """Why nothing can be compiled of this model for this NVIDIA GPU here, or None."""
+    if info.origin == "onnx":
+        return NO_SOURCE
+    if not target.is_here:
+        return f"AOTInductor compiles for the GPU that it runs on: build on {target.name} itself"
+    build = find_torch_build()
+    if build is None:
+        return INSTALL
+    if build.cuda is None:
+        return NO_CUDA
+    return None if find_compiler() else NO_COMPILER
+
+
+def find_torch_build() -> TorchBuild | None:
+    """The torch that is installed, told from its files without importing it; None where there is none."""
+    spec = importlib.util.find_spec("torch")
+    if spec is None or spec.origin is None:
+        return None
+    file = Path(spec.origin).with_name("version.py")
+    return read_torch_build(file.read_text("utf-8")) if file.is_file() else None
+
+
+def read_torch_build(text: str) -> TorchBuild | None:
+    """The build that torch's version.py tells of; None where it has another form."""
+    found = {}
+    for node in ast.parse(text).body:
+        match node:
+            case ast.Assign([ast.Name(name)], ast.Constant(value)) | ast.AnnAssign(
+                ast.Name(name), _, ast.Constant(value)
+            ):
+                found[name] = value
+    version, cuda = found.get("__version__"), found.get("cuda")
+    if not isinstance(version, str):
+        return None
+    return TorchBuild(version.partition("+")[0], cuda if isinstance(cuda, str) else None)

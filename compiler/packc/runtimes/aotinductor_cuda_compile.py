@@ -1,0 +1,151 @@
+"""PyTorch module -> AOTInductor package for the NVIDIA GPU that is here, from the model's source; runs in
+packc.runtimes.compile_worker."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from packc.candidate import OptionValue
+from packc.errors import PackError
+from packc.ingest.reference import TorchReference
+from packc.runtimes.aotinductor_package import convert_module, load_module, open_scratch, write_package
+
+if TYPE_CHECKING:
+    from packc.runtimes.compile import CompileRequest
+
+DEVICE = "cuda:0"
+MOST_WORKERS = 8
+"""Processes that compile kernels side by side, at most."""
+
+DRIVER_LIBRARY = "libcuda.so.1"
+TOOLKIT = Path("/usr/local/cuda")
+"""Where CUDA's toolkit lies if no variable says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a package is bound to."""
+
+    torch: str
+    cuda: str
+    """The CUDA that this torch was built with."""
+    capability: str
+    gpu: str
+
+
+def compile_model(request: CompileRequest) -> tuple[str, ...]:
+    """Writes model.pt2, with the names of its tensors and what it needs to run in its metadata. The step's options:
+
+    precision    "fp32"; "tf32": products of fp32 numbers with 10 bits of mantissa; "bf16", "fp16": weights and sums in
+                 16 bits, while inputs and outputs keep their types
+    nhwc         whether images are laid out with their channels last, as convolutions in tensor cores want them
+    tuned        whether Triton's kernels for products are tried beside the libraries', which takes minutes
+
+    Weights are constants of the program: normalisations after convolutions become part of those, and products of the
+    same input one product. Raises PackError without a GPU, or when the module cannot be traced or compiled;
+    SourceError when it cannot be loaded.
+    """
+    with open_scratch() as scratch:
+        point_to_cuda(scratch)
+        reference, remarks = load_module(request)
+        return (*remarks, compile_reference(reference, request.step.options, request.out))
+
+
+def compile_reference(reference: TorchReference, options: Mapping[str, OptionValue], out: Path) -> str:
+    """Does compile_model's work for a module that is loaded; a remark on what the package is bound to."""
+    import torch
+
+    if not torch.cuda.is_available():
+        raise PackError(f"torch {torch.__version__} finds no GPU here to compile for")
+    precision, nhwc = str(options["precision"]), bool(options.get("nhwc", False))
+    set_tf32(precision == "tf32")
+    module = convert_module(reference.module, precision, channels_last=nhwc).to(DEVICE)
+    example = {name: tensor.to(DEVICE) for name, tensor in reference.example.items()}
+    reference, made = replace(reference, module=module, example=example), describe_device()
+    write_package(reference, make_settings(reference, made, nhwc, bool(options.get("tuned", False))), out)
+    need = f"torch {made.torch} with CUDA {made.cuda}, on GPUs of compute capability {made.capability} ({made.gpu})"
+    return f"torch-cuda: runs in {need} alone"
+
+
+def describe_device() -> Made:
+    """This torch, and the GPU that it compiles for."""
+    import torch
+
+    major, minor = torch.cuda.get_device_capability(DEVICE)
+    version = torch.__version__.partition("+")[0]
+    return Made(version, str(torch.version.cuda), f"{major}.{minor}", torch.cuda.get_device_name(DEVICE))
+
+
+def set_tf32(is_on: bool) -> None:
+    """Whether products of fp32 numbers lose bits, in kernels of Inductor's and in those of libraries. The engine says
+    it again where the package runs."""
+    import torch
+
+    torch.set_float32_matmul_precision("high" if is_on else "highest")
+    torch.backends.cudnn.allow_tf32 = is_on
+
+
+def make_settings(reference: TorchReference, made: Made, nhwc: bool, tuned: bool) -> dict[str, Any]:
+    """Of the compiler: weights as constants, the layout, how long it may look for kernels, and what the engine needs to
+    know. With an open batch Inductor would leave convolutions in the layout that they have."""
+    return {
+        "freezing": True,
+        "force_layout_optimization": nhwc,
+        "max_autotune": tuned,
+        "coordinate_descent_tuning": tuned,
+        "compile_threads": min(MOST_WORKERS, len(os.sched_getaffinity(0))),  # they end when this process does
+        "aot_inductor.check_lowerbound": False,  # a batch or text of one is traced as two, and fits all the same
+        "aot_inductor.precompile_headers": False,  # for many models after each other; here there is one
+        "aot_inductor.enable_line_tables": False,
+        "aot_inductor.metadata": {
+            "pack.torch": made.torch,
+            "pack.cuda": made.cuda,
+            "pack.capability": made.capability,
+            "pack.gpu": made.gpu,
+            "pack.inputs": json.dumps(reference.inputs),
+            "pack.outputs": json.dumps(reference.outputs),
+        },
+    }
+
+
+def point_to_cuda(scratch: Path) -> None:
+    """Tells Inductor where CUDA's headers are, and the linker where the driver's library is, as far as nobody did.
+
+    pip's packages of CUDA 13, which torch brings, have headers of the very version; the driver installs libcuda.so.1,
+    and often no libcuda.so, which is the name that programs are linked with. Call it before torch is imported.
+    """
+    has_toolkit = any(os.environ.get(name) for name in ("CUDA_HOME", "CUDA_PATH")) or TOOLKIT.exists()
+    if not has_toolkit and shutil.which("nvcc") is None and (home := find_pip_cuda()):
+        os.environ["CUDA_HOME"] = str(home)
+    if library := find_driver_library():
+        (scratch / "libcuda.so").symlink_to(library)
+        os.environ["LIBRARY_PATH"] = os.pathsep.join(filter(None, [str(scratch), os.environ.get("LIBRARY_PATH")]))
+
+
+def find_pip_cuda() -> Path | None:
+    """The folder of pip's packages of CUDA 13 and later, if it has headers."""
+    spec = importlib.util.find_spec("nvidia")
+    for place in spec.submodule_search_locations or () if spec else ():
+        for home in sorted(Path(place).glob("cu[0-9]*"), reverse=True):
+            if (home / "include" / "cuda_runtime_api.h").is_file():
+                return home
+    return None
+
+
+def find_driver_library(maps: Path = Path("/proc/self/maps")) -> Path | None:
+    """The file of the driver's library, as the loader finds it; None without a driver."""
+    import ctypes
+
+    try:
+        ctypes.CDLL(DRIVER_LIBRARY)
+    except OSError:
+        return None
+    paths = (line.split()[-1] for line in maps.read_text("utf-8").splitlines() if "libcuda.so" in line)
+    return next((Path(path) for path in paths if path.startswith("/")), None)

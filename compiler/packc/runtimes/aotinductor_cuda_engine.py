@@ -1,0 +1,250 @@
+"""Runs an AOTInductor package on an NVIDIA GPU, for the runner of a job bundle; packc.jobs.job has the contract.
+
+Copied into bundles and packages as engine.py, so it imports nothing of packc.
+
+A call takes arrays of the host and gives arrays of the host, as a server's does, so that its time has both copies in
+it. All inputs of a call go over in one copy, through memory that the GPU reads by itself. Where `graph` is set, the
+second call of a shape records a CUDA graph, one launch for all kernels, and later calls replay it from and into the
+same buffers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+os.environ.setdefault("AOTI_RUNTIME_CHECK_INPUTS", "1")  # a tensor of another shape is an error, not a wild read
+
+import torch  # noqa: TID253 - this file runs in bundles, whose purpose is torch
+
+DEVICE = 0
+ALIGNMENT = 256
+"""Bytes that every input's place in the buffer is a multiple of, as the allocator's own are."""
+MOST_GRAPHS = 64
+"""Recorded graphs at most; further shapes run kernel by kernel."""
+MOST_SHAPES = 256
+"""Shapes that buffers are kept for, at most, beside those of recorded graphs."""
+
+
+class Facts(NamedTuple):
+    """What the compiler wrote into the package about it."""
+
+    torch: str
+    cuda: str
+    capability: str
+    gpu: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Bound:
+    """Buffers for one shape of the inputs, and the graph that was recorded for it."""
+
+    host: Any
+    """Bytes that the GPU copies by itself; `places` are its parts as arrays, one an input."""
+    places: list[Any]
+    device: Any
+    """As many bytes on the GPU; `inputs` are its parts as tensors."""
+    inputs: list[Any]
+    graph: Any = None
+    outputs: list[Any] = field(default_factory=list)
+    """What the recorded graph writes, on the GPU."""
+    answers: list[Any] = field(default_factory=list)
+    """The same on the host, in memory that the GPU writes by itself."""
+
+
+@dataclass(slots=True)
+class Session:
+    """A loaded package and what was prepared for each shape."""
+
+    loader: Any
+    facts: Facts
+    is_graph: bool
+    free_bytes: int
+    """Of the GPU's memory before the package was loaded."""
+    stream: Any
+    pool: Any
+    """Memory that all recorded graphs share: only one runs at a time."""
+    bound: dict[tuple[Any, ...], Bound] = field(default_factory=dict)
+    graphs: int = 0
+
+
+def load(model: str, options: Mapping[str, Any], threads: int) -> Session:
+    """The package at `model`, on the first GPU that this process may use, with `threads` threads of the host.
+
+    Options, both false by default: `graph` records CUDA graphs; `tf32` has libraries compute fp32 products with 10 bits
+    of mantissa. Convolutions are timed in the first call of a shape, and the fastest kernel is kept. Raises
+    RuntimeError where the package would crash: in another torch than compiled it, on another kind of GPU, without one,
+    or without the memory.
+    """
+    facts = read_facts(model)
+    check_device(facts)
+    torch.set_num_threads(threads)
+    is_tf32 = bool(options.get("tf32", False))
+    torch.set_float32_matmul_precision("high" if is_tf32 else "highest")
+    torch.backends.cudnn.allow_tf32 = is_tf32
+    torch.backends.cudnn.benchmark = True
+    free_bytes, _ = torch.cuda.mem_get_info(DEVICE)
+    with told_in_one_line():
+        # alone in its thread, as the model's own bookkeeping of several cannot be recorded
+        loader = torch._C._aoti.AOTIModelPackageLoader(model, "model", True, 1, DEVICE)
+        stream, pool = torch.cuda.Stream(DEVICE), torch.cuda.graph_pool_handle()
+    return Session(loader, facts, bool(options.get("graph", False)), free_bytes, stream, pool)
+
+
+def run(session: Session, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Every output of the model by name, on the host; the arrays are the caller's own.
+
+    Raises RuntimeError for tensors that do not fit, where nothing can be recorded, and when memory runs out.
+    """
+    arrays = [np.asarray(inputs[name]) for name in session.facts.inputs]
+    key = tuple((array.shape, array.dtype.str) for array in arrays)
+    with told_in_one_line(), torch.inference_mode(), torch.cuda.stream(session.stream):
+        bound = session.bound.get(key)
+        is_new = bound is None
+        if bound is None:
+            forget_oldest(session)
+            bound = session.bound[key] = bind_inputs(arrays)
+        for place, array in zip(bound.places, arrays, strict=True):
+            np.copyto(place, array)
+        bound.device.copy_(bound.host, non_blocking=True)
+        if session.is_graph and not is_new and bound.graph is None and session.graphs < MOST_GRAPHS:
+            record_graph(session, bound)
+        outputs = compute(session, bound)
+        bound.answers = bound.answers or [torch.empty_like(o, device="cpu", pin_memory=True) for o in outputs]
+        for answer, output in zip(bound.answers, outputs, strict=True):
+            answer.copy_(output, non_blocking=True)
+        session.stream.synchronize()
+    return {name: a.numpy().copy() for name, a in zip(session.facts.outputs, bound.answers, strict=True)}
+
+
+def compute(session: Session, bound: Bound) -> list[Any]:
+    """The outputs on the GPU, of the inputs that are there; on the stream, so they need not be ready yet."""
+    if bound.graph is None:
+        return list(session.loader.boxed_run(list(bound.inputs)))  # which empties the list that it is given
+    bound.graph.replay()
+    return bound.outputs
+
+
+def bind_inputs(arrays: list[Any]) -> Bound:
+    """Buffers for inputs like these."""
+    starts, size = [], 0
+    for array in arrays:
+        starts.append(size)
+        size += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
+    host = torch.empty(size, dtype=torch.uint8, pin_memory=True)
+    device = torch.empty(size, dtype=torch.uint8, device=f"cuda:{DEVICE}")
+    places, tensors = [], []
+    for array, start in zip(arrays, starts, strict=True):
+        part = slice(start, start + array.nbytes)
+        dtype = torch.from_numpy(np.empty(0, array.dtype)).dtype
+        places.append(host.numpy()[part].view(array.dtype).reshape(array.shape))
+        tensors.append(device[part].view(dtype).view(array.shape))
+    return Bound(host, places, device, tensors)
+
+
+def forget_oldest(session: Session) -> None:
+    """Makes room for the buffers of one more shape; those of a recorded graph stay, as it reads and writes them."""
+    loose = [key for key, bound in session.bound.items() if bound.graph is None]
+    if len(loose) >= MOST_SHAPES:
+        del session.bound[loose[0]]
+
+
+def record_graph(session: Session, bound: Bound) -> None:
+    """Records what a call does on the GPU, without doing it. Raises RuntimeError where that cannot be."""
+    graph = torch.cuda.CUDAGraph()
+    try:
+        with torch.cuda.graph(graph, session.pool, session.stream, capture_error_mode="thread_local"):
+            bound.outputs = list(session.loader.boxed_run(list(bound.inputs)))
+    except RuntimeError as error:
+        raise RuntimeError(f"capture failed: {first_line(error)}") from error
+    bound.graph = graph
+    session.graphs += 1
+
+
+def describe(session: Session) -> dict[str, str]:
+    """The GPU's name as "device"; the versions of torch, of the CUDA that it was built with, and of the driver."""
+    facts = {"torch": find_version(), "cuda": str(torch.version.cuda), "device": torch.cuda.get_device_name(DEVICE)}
+    try:
+        driver = Path("/proc/driver/nvidia/version").read_text("utf-8").split("Kernel Module")[1].split()
+        facts["driver"] = next(word for word in driver if word[0].isdigit())
+    except (OSError, IndexError, StopIteration):  # what a system does not tell is left out
+        pass
+    return facts
+
+
+def device_memory_mib(session: Session) -> float:
+    """What the GPU's free memory has lost since before the package was loaded: weights, workspace and graphs.
+
+    PyTorch keeps most of what it once took; another process that takes or frees memory meanwhile counts too. The CUDA
+    context itself does not.
+    """
+    free_bytes, _ = torch.cuda.mem_get_info(DEVICE)
+    return float(max(0, session.free_bytes - free_bytes)) / 2**20
+
+
+def read_facts(model: str) -> Facts:
+    """Read without loading anything. Raises RuntimeError for a package that pack did not make for a GPU."""
+    with zipfile.ZipFile(model) as archive:
+        names = [name for name in archive.namelist() if name.endswith("wrapper_metadata.json")]
+        facts = json.loads(archive.read(names[0])) if names else {}
+    if "pack.capability" not in facts:
+        raise RuntimeError(f"{model} does not say which GPU it was compiled for: pack did not make it for one")
+    own = [facts[f"pack.{key}"] for key in ("torch", "cuda", "capability", "gpu")]
+    return Facts(*own, *(tuple(json.loads(facts[f"pack.{key}"])) for key in ("inputs", "outputs")))
+
+
+def check_device(facts: Facts) -> None:
+    """Raises RuntimeError where the package cannot run: in this torch, or on what it finds here."""
+    found, cuda = find_version(), torch.version.cuda
+    if (facts.torch, facts.cuda) != (found, cuda):
+        label = "cu" + facts.cuda.replace(".", "")
+        raise RuntimeError(
+            f"the model was compiled for torch {facts.torch} with CUDA {facts.cuda}, and this is torch {found} "
+            f"{f'with CUDA {cuda}' if cuda else 'without CUDA'}: pip install torch=={facts.torch} "
+            f"--index-url https://download.pytorch.org/whl/{label}, or build the package again"
+        )
+    if not torch.cuda.is_available():
+        raise RuntimeError("PyTorch finds no GPU: the model needs one, and a driver for it")
+    capability = ".".join(map(str, torch.cuda.get_device_capability(DEVICE)))
+    if facts.capability != capability:
+        raise RuntimeError(
+            f"the model was compiled for GPUs of compute capability {facts.capability} ({facts.gpu}), and "
+            f"{torch.cuda.get_device_name(DEVICE)} has {capability}: build it on this GPU"
+        )
+
+
+def find_version() -> str:
+    """Of torch, without the name of the build."""
+    return str(torch.__version__).partition("+")[0]
+
+
+@contextmanager
+def told_in_one_line() -> Iterator[None]:
+    """Puts a lack of memory into one line. A program hides why it failed, so the allocator's own count tells."""
+    try:
+        yield
+    except RuntimeError as error:
+        refused = torch.cuda.memory_stats(DEVICE).get("num_ooms", 0)
+        if not refused and "out of memory" not in str(error):
+            raise
+        torch.cuda.reset_accumulated_memory_stats(DEVICE)
+        free, total = torch.cuda.mem_get_info(DEVICE)
+        raise RuntimeError(
+            f"out of memory: {torch.cuda.get_device_name(DEVICE)} has {total / 2**20:.0f} MiB, of which "
+            f"{free / 2**20:.0f} are free"
+        ) from error
+
+
+def first_line(error: Exception) -> str:
+    """The first line of a message that says something."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
