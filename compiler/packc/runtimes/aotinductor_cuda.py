@@ -14,6 +14,7 @@ from packc.candidate import Candidate, OptionValue, PassStep, Rejection
 from packc.gpu import find_gpu
 from packc.ingest.source import SourceInfo
 from packc.runtimes.aotinductor import COMPILE, NO_COMPILER, NO_SOURCE, describe_compiler, find_compiler
+from packc.runtimes.cuda_toolkit import find_cuda_home
 from packc.runtimes.onnxruntime_cuda import LENGTH_MULTIPLE
 from packc.runtimes.runtime import is_transformer
 from packc.target import Target
@@ -82,6 +83,10 @@ NOT_HERE = "AOTInductor programs are made of the model as it is, not of a quanti
 NO_RECIPE: tuple[Precision, ...] = ("fp8", "int8", "int4")
 
 INSTALL = "torch is not installed: pip install torch brings a build with CUDA"
+NO_HEADERS = (
+    "AOTInductor needs CUDA's headers: install the CUDA toolkit and name it with CUDA_HOME, or, for CUDA 13, "
+    "pip install nvidia-cuda-cccl nvidia-cuda-crt, of torch's CUDA version"
+)
 NO_CUDA = "the torch that is installed was built without CUDA: pip install --force-reinstall torch, from PyPI, has it"
 
 
@@ -172,7 +177,9 @@ def find_obstacle(info: SourceInfo, target: Target) -> str | None:
         return INSTALL
     if build.cuda is None:
         return NO_CUDA
-    return None if find_compiler() else NO_COMPILER
+    if find_compiler() is None:
+        return NO_COMPILER
+    return None if find_cuda_home() else NO_HEADERS
 
 
 def find_torch_build() -> TorchBuild | None:

@@ -3,10 +3,8 @@ packc.runtimes.compile_worker."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +14,7 @@ from packc.candidate import OptionValue
 from packc.errors import PackError
 from packc.ingest.reference import TorchReference
 from packc.runtimes.aotinductor_package import convert_module, load_module, open_scratch, write_package
+from packc.runtimes.cuda_toolkit import point_to_cuda
 
 if TYPE_CHECKING:
     from packc.runtimes.compile import CompileRequest
@@ -23,10 +22,6 @@ if TYPE_CHECKING:
 DEVICE = "cuda:0"
 MOST_WORKERS = 8
 """Processes that compile kernels side by side, at most."""
-
-DRIVER_LIBRARY = "libcuda.so.1"
-TOOLKIT = Path("/usr/local/cuda")
-"""Where CUDA's toolkit lies if no variable says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,39 +108,3 @@ def make_settings(reference: TorchReference, made: Made, nhwc: bool, tuned: bool
             "pack.outputs": json.dumps(reference.outputs),
         },
     }
-
-
-def point_to_cuda(scratch: Path) -> None:
-    """Tells Inductor where CUDA's headers are, and the linker where the driver's library is, as far as nobody did.
-
-    pip's packages of CUDA 13, which torch brings, have headers of the very version; the driver installs libcuda.so.1,
-    and often no libcuda.so, which is the name that programs are linked with. Call it before torch is imported.
-    """
-    has_toolkit = any(os.environ.get(name) for name in ("CUDA_HOME", "CUDA_PATH")) or TOOLKIT.exists()
-    if not has_toolkit and shutil.which("nvcc") is None and (home := find_pip_cuda()):
-        os.environ["CUDA_HOME"] = str(home)
-    if library := find_driver_library():
-        (scratch / "libcuda.so").symlink_to(library)
-        os.environ["LIBRARY_PATH"] = os.pathsep.join(filter(None, [str(scratch), os.environ.get("LIBRARY_PATH")]))
-
-
-def find_pip_cuda() -> Path | None:
-    """The folder of pip's packages of CUDA 13 and later, if it has headers."""
-    spec = importlib.util.find_spec("nvidia")
-    for place in spec.submodule_search_locations or () if spec else ():
-        for home in sorted(Path(place).glob("cu[0-9]*"), reverse=True):
-            if (home / "include" / "cuda_runtime_api.h").is_file():
-                return home
-    return None
-
-
-def find_driver_library(maps: Path = Path("/proc/self/maps")) -> Path | None:
-    """The file of the driver's library, as the loader finds it; None without a driver."""
-    import ctypes
-
-    try:
-        ctypes.CDLL(DRIVER_LIBRARY)
-    except OSError:
-        return None
-    paths = (line.split()[-1] for line in maps.read_text("utf-8").splitlines() if "libcuda.so" in line)
-    return next((Path(path) for path in paths if path.startswith("/")), None)
