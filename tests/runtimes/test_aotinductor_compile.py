@@ -1,10 +1,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +12,11 @@ pytest.importorskip("torch")
 
 import torch
 
-from packc.candidate import PassStep
-from packc.errors import PackError
 from packc.host import list_instructions
-from packc.ingest.inspect import inspect_source
 from packc.ingest.load_source import load_source
 from packc.runtimes import aotinductor_compile
 from packc.runtimes import aotinductor_engine as engine
-from packc.runtimes.aotinductor_compile import cast_module, compile_model, write_compiler
 from packc.runtimes.compile import CompileRequest
-from packc.spec.model import ModelSection
 
 GENERATOR = np.random.default_rng(0)
 
@@ -66,14 +59,6 @@ def test_a_cpu_has_to_have_all_that_the_compiler_could_use(scorer_package: Path)
     assert engine.read_facts(str(scorer_package)).isa == set(list_instructions())
 
 
-def test_a_compiler_of_several_words_becomes_one(tmp_path: Path) -> None:
-    assert write_compiler(tmp_path, ["/usr/bin/g++"]) == Path("/usr/bin/g++")
-    program = write_compiler(tmp_path, ["/bin/echo", "a b", "clang++"])
-    told = subprocess.run([program, "-c", "x y"], capture_output=True, text=True, check=True).stdout
-    assert (program.name, told) == ("clang++", "a b clang++ -c x y\n")
-    assert write_compiler(tmp_path, ["/bin/echo", "g++-12"]).name == "g++"
-
-
 def test_threads_are_no_constant_of_the_code(scorer_package: Path) -> None:
     with zipfile.ZipFile(scorer_package) as archive:
         code = b"".join(archive.read(name) for name in archive.namelist() if name.endswith(".cpp"))
@@ -85,47 +70,3 @@ def test_weights_are_packed_in_bf16_alone(scorer_request: CompileRequest) -> Non
     reference = load_source(scorer_request.info, scorer_request.search_path)
     frozen = [aotinductor_compile.make_settings(reference, p, "2.13.0", [])["freezing"] for p in ("fp32", "bf16")]
     assert frozen == [False, True]
-
-
-def test_a_setting_that_this_torch_lacks_is_left_out() -> None:
-    kept = aotinductor_compile.keep_known({"freezing": True, "aot_inductor.from_another_torch": True})
-    assert kept == {"freezing": True}
-
-
-def test_fused_attention_is_taken_where_the_model_has_it(
-    tiny_bert_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    info = inspect_source(ModelSection(name="m", source=str(tiny_bert_dir)))
-    request = CompileRequest("", Path(), PassStep("torch"), None, Path(), tmp_path, info)
-    reference, remarks = aotinductor_compile._load(request)
-    assert (reference.module.model.config._attn_implementation, remarks) == ("sdpa", ())
-    loaded = []
-
-    def load(info: object, search_path: object, attention: str) -> object:
-        loaded.append(attention)
-        if attention == "sdpa":
-            raise ValueError("Tiny does not support `torch.nn.functional.scaled_dot_product_attention` yet")
-        return reference
-
-    monkeypatch.setattr(aotinductor_compile, "load_source", load)
-    assert "separate operators" in aotinductor_compile._load(request)[1][0]
-    assert loaded == ["sdpa", "eager"]
-
-
-def test_a_precision_that_is_not_there_is_an_error() -> None:
-    with pytest.raises(PackError, match="precision=int8: there are only precision=fp32 and precision=bf16"):
-        cast_module(torch.nn.Identity(), "int8")
-
-
-def test_without_a_source_there_is_nothing_to_compile(scorer_request: CompileRequest) -> None:
-    with pytest.raises(PackError, match="the request names none"):
-        compile_model(replace(scorer_request, info=None))
-
-
-def test_what_torch_cannot_compile_is_one_line(scorer_request: CompileRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(reference: object) -> object:
-        raise RuntimeError("Unsupported operator\n  frobnicate")
-
-    monkeypatch.setattr(aotinductor_compile, "trace_module", fail)
-    with pytest.raises(PackError, match="AOTInductor failed: RuntimeError: Unsupported operator frobnicate"):
-        compile_model(scorer_request)

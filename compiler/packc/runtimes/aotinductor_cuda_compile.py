@@ -55,10 +55,7 @@ def compile_model(request: CompileRequest) -> tuple[str, ...]:
 
 def compile_reference(reference: TorchReference, options: Mapping[str, OptionValue], out: Path) -> str:
     """Does compile_model's work for a module that is loaded; a remark on what the package is bound to."""
-    import torch
-
-    if not torch.cuda.is_available():
-        raise PackError(f"torch {torch.__version__} finds no GPU here to compile for")
+    require_gpu()
     precision, nhwc = str(options["precision"]), bool(options.get("nhwc", False))
     set_tf32(precision == "tf32")
     module = convert_module(reference.module, precision, channels_last=nhwc).to(DEVICE)
@@ -67,6 +64,14 @@ def compile_reference(reference: TorchReference, options: Mapping[str, OptionVal
     write_package(reference, make_settings(reference, made, nhwc, bool(options.get("tuned", False))), out)
     need = f"torch {made.torch} with CUDA {made.cuda}, on GPUs of compute capability {made.capability} ({made.gpu})"
     return f"torch-cuda: runs in {need} alone"
+
+
+def require_gpu() -> None:
+    """Raises PackError where torch has none."""
+    import torch
+
+    if not torch.cuda.is_available():
+        raise PackError(f"torch {torch.__version__} finds no GPU here to compile for")
 
 
 def describe_device() -> Made:

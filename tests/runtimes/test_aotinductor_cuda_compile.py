@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import sys
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+
+from packc.candidate import PassStep
+from packc.errors import PackError
+from packc.ingest.load_source import load_source
+from packc.ingest.reference import TorchReference
+from packc.runtimes import aotinductor_cuda_compile as compiler
+from packc.runtimes import aotinductor_cuda_engine as engine
+from packc.runtimes.aotinductor_cuda_compile import Made, compile_model, compile_reference, make_settings, set_tf32
+from packc.runtimes.compile import CompileRequest
+
+MADE = Made("2.11.0", "13.0", "9.0", "NVIDIA H200")
+
+
+@pytest.fixture(autouse=True)
+def unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the compiler and the loader of factories set for their own process."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for name in ("TORCHINDUCTOR_CACHE_DIR", "CXX", "CUDA_HOME", "CPATH", "LIBRARY_PATH"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def reference(scorer_request: CompileRequest) -> TorchReference:
+    assert scorer_request.info is not None
+    return load_source(scorer_request.info, scorer_request.search_path)
+
+
+def test_settings_of_the_compiler(reference: TorchReference) -> None:
+    settings = make_settings(reference, MADE, nhwc=True, tuned=False)
+    metadata = settings.pop("aot_inductor.metadata")
+    assert 1 <= settings.pop("compile_threads") <= compiler.MOST_WORKERS
+    assert settings == {
+        "freezing": True,
+        "force_layout_optimization": True,
+        "max_autotune": False,
+        "coordinate_descent_tuning": False,
+        "aot_inductor.check_lowerbound": False,
+        "aot_inductor.precompile_headers": False,
+        "aot_inductor.enable_line_tables": False,
+    }
+    assert metadata == {
+        "pack.torch": "2.11.0",
+        "pack.cuda": "13.0",
+        "pack.capability": "9.0",
+        "pack.gpu": "NVIDIA H200",
+        "pack.inputs": '["features", "shift"]',
+        "pack.outputs": '["scores", "best"]',
+    }
+    tuned = make_settings(reference, MADE, nhwc=False, tuned=True)
+    assert [tuned[name] for name in ("max_autotune", "coordinate_descent_tuning", "force_layout_optimization")] == [
+        True,
+        True,
+        False,
+    ]
+
+
+def test_what_is_compiled_is_the_source_in_its_precision(
+    reference: TorchReference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the CPU: only the device and what is known of it are stand-ins."""
+    monkeypatch.setattr(compiler, "DEVICE", "cpu")
+    monkeypatch.setattr(compiler, "describe_device", lambda: MADE)
+    monkeypatch.setattr(compiler, "require_gpu", lambda: None)
+    features = torch.randn(5, 8)
+    wanted = reference.answer({"features": features.numpy(), "shift": np.full(5, 10)})["scores"]
+    remark = compile_reference(reference, {"precision": "fp16"}, tmp_path)
+    assert remark == (
+        "torch-cuda: runs in torch 2.11.0 with CUDA 13.0, on GPUs of compute capability 9.0 (NVIDIA H200) alone"
+    )
+    facts = engine.read_facts(str(tmp_path / "model.pt2"))
+    assert facts == engine.Facts("2.11.0", "13.0", "9.0", "NVIDIA H200", ("features", "shift"), ("scores", "best"))
+    loader = torch._C._aoti.AOTIModelPackageLoader(str(tmp_path / "model.pt2"), "model", True, 1, -1)
+    scores, best = loader.boxed_run([features, torch.full((5,), 10)])
+    np.testing.assert_allclose(scores.numpy(), wanted, atol=0.01)
+    np.testing.assert_array_equal(best.numpy(), scores.numpy().argmax(1) + 10)
+
+
+def test_without_a_gpu_there_is_nothing_to_compile_for(scorer_request: CompileRequest, tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    request = replace(scorer_request, step=PassStep("torch", {"precision": "fp16"}), out=tmp_path)
+    with pytest.raises(PackError, match=r"^torch \S+ finds no GPU here to compile for$"):
+        compile_model(request)
+
+
+def test_tf32_is_said_to_products_and_to_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    try:
+        found = []
+        for is_on in (True, False):
+            set_tf32(is_on)
+            found.append((torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32))
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]
+    assert found == [("high", True), ("highest", False)]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16"])
+def test_a_package_answers_as_its_source_on_the_gpu(
+    scorer_request: CompileRequest, reference: TorchReference, tmp_path: Path, precision: str
+) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("this torch finds no GPU")
+    compile_model(replace(scorer_request, step=PassStep("torch", {"precision": precision}), out=tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["model.pt2"]
+    with zipfile.ZipFile(tmp_path / "model.pt2") as archive:
+        assert not [name for name in archive.namelist() if str(tmp_path) in name]
+    session = engine.load(str(tmp_path / "model.pt2"), {"graph": True, "tf32": precision == "tf32"}, 1)
+    for rows in (3, 3, 3, 1, 1):
+        feed = {"features": np.random.default_rng(rows).normal(size=(rows, 8)).astype(np.float32),
+                "shift": np.full(rows, 10)}  # fmt: skip
+        found, wanted = engine.run(session, feed), reference.answer(feed)
+        np.testing.assert_allclose(found["scores"], wanted["scores"], atol=1e-5 if precision == "fp32" else 0.01)
+        np.testing.assert_array_equal(found["best"], found["scores"].argmax(1) + 10)
+    assert session.graphs == 2
+    assert engine.describe(session)["torch"] == torch.__version__.partition("+")[0]

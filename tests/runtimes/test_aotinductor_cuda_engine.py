@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import ast
+import json
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from packc.runtimes import aotinductor_cuda_engine as engine
+from torch_cuda_stub import StubTorch
+
+FACTS = {
+    "pack.torch": "2.11.0",
+    "pack.cuda": "13.0",
+    "pack.capability": "9.0",
+    "pack.gpu": "NVIDIA H100",
+    "pack.inputs": '["x"]',
+    "pack.outputs": '["y"]',
+}
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    return write_model(tmp_path / "model.pt2", FACTS)
+
+
+@pytest.fixture
+def stub(monkeypatch: pytest.MonkeyPatch) -> StubTorch:
+    return install(monkeypatch, StubTorch())
+
+
+def install(monkeypatch: pytest.MonkeyPatch, stub: StubTorch) -> StubTorch:
+    monkeypatch.setattr(engine, "torch", stub)
+    return stub
+
+
+def write_model(path: Path, facts: dict[str, str]) -> str:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("model/data/aotinductor/model/a.wrapper_metadata.json", json.dumps(facts))
+    return str(path)
+
+
+def make_input(rows: int, value: float = 1.0) -> dict[str, np.ndarray]:
+    return {"x": np.full((rows, 3), value, np.float32)}
+
+
+def call(session: engine.Session, rows: int, value: float = 1.0) -> np.ndarray:
+    answer: np.ndarray = engine.run(session, make_input(rows, value))["y"]
+    return answer
+
+
+def test_calls_without_graph_run_kernel_by_kernel(stub: StubTorch, model: str) -> None:
+    session = engine.load(model, {}, 1)
+    for value in (1.0, 2.0, 3.0):
+        np.testing.assert_array_equal(call(session, 2, value), np.full((2, 3), 2 * value))
+    assert stub.loader.calls == ["run"] * 3
+
+
+def test_the_second_call_of_a_shape_records_and_later_ones_replay(stub: StubTorch, model: str) -> None:
+    session = engine.load(model, {"graph": True}, 1)
+    for value in (1.0, 2.0, 3.0):
+        np.testing.assert_array_equal(call(session, 2, value), np.full((2, 3), 2 * value))
+    call(session, 1)
+    call(session, 1)
+    assert stub.loader.calls == ["run", "record", "run", "record"]
+    assert [bound.graph.replays for bound in session.bound.values()] == [2, 1]
+
+
+def test_shapes_beyond_the_limit_run_without_a_graph(
+    stub: StubTorch, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "MOST_GRAPHS", 1)
+    session = engine.load(model, {"graph": True}, 1)
+    for rows in (1, 1, 2, 2):
+        assert call(session, rows).shape == (rows, 3)
+    assert stub.loader.calls == ["run", "record", "run", "run"]
+
+
+def test_buffers_of_many_shapes_are_given_up_again(
+    stub: StubTorch, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "MOST_SHAPES", 2)
+    session = engine.load(model, {"graph": True}, 1)
+    for rows in (1, 1, 2, 3, 4, 5):
+        call(session, rows)
+    assert [bound.places[0].shape[0] for bound in session.bound.values()] == [1, 4, 5]
+
+
+def test_answers_are_not_overwritten_by_the_next_call(stub: StubTorch, model: str) -> None:
+    session = engine.load(model, {"graph": True}, 1)
+    first, *_ = [call(session, 1, value) for value in (1.0, 2.0, 3.0)]
+    np.testing.assert_array_equal(first, np.full((1, 3), 2.0))
+
+
+def test_inputs_go_over_in_one_buffer_by_name(stub: StubTorch) -> None:
+    arrays = [np.arange(3, dtype=np.int64), np.asfortranarray(np.ones((2, 5), np.float32)), np.array([True])]
+    bound = engine.bind_inputs(arrays)
+    for place, array in zip(bound.places, arrays, strict=True):
+        np.copyto(place, array)
+    bound.device.copy_(bound.host)
+    assert bound.host.numel() == 3 * engine.ALIGNMENT
+    for tensor, array in zip(bound.inputs, arrays, strict=True):
+        np.testing.assert_array_equal(tensor.numpy(), array)
+        assert tensor.data_ptr() % 8 == 0
+
+
+def test_what_cannot_be_recorded_is_the_failure_of_the_candidate(stub: StubTorch, model: str) -> None:
+    session = engine.load(model, {"graph": True}, 1)
+    call(session, 1)
+    stub.loader.failure = RuntimeError("\noperation not permitted when stream is capturing\nmore")
+    with pytest.raises(RuntimeError, match=r"^capture failed: operation not permitted when stream is capturing$"):
+        call(session, 1)
+
+
+def test_a_lack_of_memory_is_one_line_however_it_is_told(stub: StubTorch, model: str) -> None:
+    session = engine.load(model, {}, 1)
+    line = r"^out of memory: NVIDIA H200 has 20480 MiB, of which 9216 are free$"
+    stub.loader.failure = RuntimeError("CUDA out of memory. Tried to allocate\nmore")
+    with pytest.raises(RuntimeError, match=line):
+        call(session, 1)
+    stub.loader.failure, stub.ooms = RuntimeError("API call failed at model.h, line 99"), 1
+    with pytest.raises(RuntimeError, match=line):
+        call(session, 1)
+    with pytest.raises(RuntimeError, match=r"^API call failed"):
+        call(session, 1)
+
+
+def test_tf32_is_said_to_the_libraries(stub: StubTorch, model: str) -> None:
+    engine.load(model, {"tf32": True}, 1)
+    assert (stub.precision, stub.backends.cudnn.allow_tf32) == ("high", True)
+    engine.load(model, {}, 1)
+    assert (stub.precision, stub.backends.cudnn.allow_tf32) == ("highest", False)
+    assert stub.backends.cudnn.benchmark is True
+    assert stub.loaded == [model, "model", True, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("found", "why"),
+    [
+        (StubTorch("2.13.0+cu130"), r"for torch 2.11.0 with CUDA 13.0, and this is torch 2.13.0 with CUDA 13.0"),
+        (StubTorch("2.11.0+cu126", "12.6"), r"torch 2.11.0 with CUDA 12.6: pip install .* https://\S+/whl/cu130, or"),
+        (StubTorch("2.11.0+cpu", None), r"this is torch 2.11.0 without CUDA: pip install torch==2.11.0"),
+        (StubTorch(capability=(8, 9)), r"capability 9.0 \(NVIDIA H100\), and NVIDIA H200 has 8.9: build it"),
+    ],
+)  # fmt: skip
+def test_what_would_crash_is_refused(found: StubTorch, why: str, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, found)
+    with pytest.raises(RuntimeError, match=why):
+        engine.load(model, {}, 1)
+
+
+def test_without_a_gpu_it_says_so(stub: StubTorch, model: str) -> None:
+    stub.cuda.is_available = lambda: False
+    with pytest.raises(RuntimeError, match="PyTorch finds no GPU"):
+        engine.load(model, {}, 1)
+
+
+def test_a_package_for_cpus_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="pack did not make it for one"):
+        engine.load(write_model(tmp_path / "m.pt2", {"pack.torch": "2.11.0", "pack.isa": "[]"}), {}, 1)
+
+
+def test_it_tells_the_device_and_its_memory(stub: StubTorch, model: str) -> None:
+    session = engine.load(model, {}, 1)
+    facts = engine.describe(session)
+    facts.pop("driver", None)
+    assert facts == {"torch": "2.11.0", "cuda": "13.0", "device": "NVIDIA H200"}
+    assert engine.device_memory_mib(session) == 1024
+    stub.free_bytes = 19 * 2**30
+    assert engine.device_memory_mib(session) == 0
+
+
+def test_the_engine_imports_only_what_a_device_has() -> None:
+    tree = ast.parse(Path(engine.__file__).read_text("utf-8"))
+    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    imported |= {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
+    assert {(name or "").split(".")[0] for name in imported} - sys.stdlib_module_names == {"numpy", "torch"}
