@@ -45,6 +45,13 @@ def test_python_packages() -> None:
     assert list_python_packages("none", None) == ()
 
 
+def test_a_build_of_torch_for_gpus_comes_from_the_index_of_its_cuda(tmp_path: Path) -> None:
+    write_docker(tmp_path, make_target_spec(), (), "torch==2.11.0+cu130", "gpu")
+    lines = (tmp_path / "Dockerfile").read_text().splitlines()
+    assert 'ARG TORCH_FLAGS="--index-url https://download.pytorch.org/whl/cu130"' in lines
+    assert "RUN pip install --no-cache-dir ${TORCH_FLAGS} torch==2.11.0" in lines
+
+
 def test_torch_comes_from_an_index_that_can_be_named(tmp_path: Path) -> None:
     write_docker(tmp_path, make_target_spec(), ("tokenizers",), "torch==2.13.0")
     lines = (tmp_path / "Dockerfile").read_text().splitlines()

@@ -82,6 +82,18 @@ def test_what_a_compiled_model_is_bound_to(tmp_path: Path) -> None:
     assert "| the compiled graph, run by its engine in a Python process |" in text
 
 
+def test_a_model_compiled_for_a_gpu_names_the_build_of_torch(tmp_path: Path) -> None:
+    config = new_config("tiny", 4)
+    config.backend = "python"
+    for name, value in {"model": "model.pt2", "requirement": "torch==2.11.0+cu130"}.items():
+        config.parameters[name].string_value = value
+    golden = GoldenSet("none", (), (), tensors=(make_token_sample([2, 3]),))
+    write_readme(tmp_path / "README.md", make_target_spec(), golden, (TritonModel(config),), None, ())
+    text = (tmp_path / "README.md").read_text()
+    assert "compiled by AOTInductor for torch==2.11.0+cu130 and for GPUs of the compute capability" in text
+    assert "`--index-url https://download.pytorch.org/whl/cu130`" in text
+
+
 @pytest.mark.parametrize(
     ("opset", "sentence"),
     [

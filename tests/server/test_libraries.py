@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from packc.cache import Cache
-from packc.package.docker import TORCH_INDEX
 from packc.server import libraries
 from packc.server.environment import Origin, Server
 from packc.server.install import LIBRARIES, NUMPY
@@ -81,6 +80,7 @@ def test_a_server_of_the_users_own_is_left_alone(tmp_path: Path, commands: list[
         "torch @ https://evil/x.whl",
         "--pre",
         "torch==2.12.0.dev1",
+        "torch==2.12.0+mine",
         "onnxruntime-gpu",
     ],
 )
@@ -94,7 +94,17 @@ def test_builds_for_cpus_come_first_unless_the_user_says_where_torch_is(
 ) -> None:
     monkeypatch.delenv("TORCH_FLAGS")
     add_libraries(make_server(tmp_path), write_repository(tmp_path / "torch", "torch==2.13.0"), Cache(tmp_path))
-    assert commands[0][-5:-1] == ["--extra-index-url", TORCH_INDEX, "--retries", "1"]
+    assert commands[0][-5:-1] == ["--extra-index-url", "https://download.pytorch.org/whl/cpu", "--retries", "1"]
+
+
+def test_a_build_for_gpus_comes_from_the_index_of_its_cuda(
+    tmp_path: Path, commands: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TORCH_FLAGS")
+    repository = write_repository(tmp_path / "torch", "torch==2.11.0+cu130")
+    add_libraries(make_server(tmp_path), repository, Cache(tmp_path / "cache"))
+    index = "https://download.pytorch.org/whl/cu130"
+    assert commands[0][-5:] == ["--extra-index-url", index, "--retries", "1", "torch==2.11.0"]
 
 
 def test_a_failed_installation_leaves_nothing(tmp_path: Path) -> None:

@@ -19,13 +19,23 @@ PYTHON_PACKAGES: dict[ChosenPipeline, tuple[str, ...]] = {"text": ("tokenizers",
 """What the Python steps of a pipeline import, beyond numpy, which Triton's image has."""
 
 
-TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
-"""PyTorch's own index of builds without CUDA."""
+TORCH_INDICES = "https://download.pytorch.org/whl"
+"""PyTorch's own indices, each with the builds of one label: "cpu" without CUDA, "cu130" for CUDA 13.0."""
 
 
 def list_python_packages(pipeline: ChosenPipeline, library: str | None) -> tuple[str, ...]:
     """What must be beside the server; `library` runs the graph of a text pipeline that is one process."""
     return (*PYTHON_PACKAGES[pipeline], *([library] if library and pipeline == "text" else []))
+
+
+def find_torch_index(requirement: str) -> str:
+    """The index that has the build that `requirement` names: "torch==2.11.0+cu130"; without a label that for CPUs."""
+    return f"{TORCH_INDICES}/{requirement.partition('+')[2] or 'cpu'}"
+
+
+def strip_label(requirement: str) -> str:
+    """What pip is asked for: of one index all builds have the label, and mirrors of PyPI have none with it."""
+    return requirement.partition("+")[0]
 
 
 def write_docker(
@@ -37,7 +47,8 @@ def write_docker(
 ) -> None:
     """Writes Dockerfile and compose.yaml; `packages` are pinned to the versions that made the golden answers.
 
-    `requirement` is the runtime's own, installed with all that it depends on: a version of torch or of onnxruntime-gpu.
+    `requirement` is the runtime's own, installed with all that it depends on: a build of torch or a version of
+    onnxruntime-gpu.
     A `device` that is a GPU is given to the container.
     """
     name = spec.model.name
@@ -48,9 +59,9 @@ def write_docker(
         target=spec.target,
         image=TRITON_IMAGE,
         requirements=[_pin(package) for package in packages],
-        torch=requirement if is_torch else None,
+        torch=strip_label(requirement) if requirement and is_torch else None,
         library=None if is_torch else requirement,
-        torch_flags=f"--index-url {TORCH_INDEX}",
+        torch_flags=f"--index-url {find_torch_index(requirement or '')}",
         command=server_command("/models", cache=spec.serve.cache),
     )
     (folder / "Dockerfile").write_text(dockerfile)

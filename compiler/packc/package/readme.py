@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from packc.candidate import PassStep
-from packc.package.docker import server_command
+from packc.package.docker import find_torch_index, server_command
 from packc.package.golden import GoldenSet
 from packc.package.pipelines.triton_model import TritonModel
 from packc.package.render import render_template
@@ -66,6 +66,14 @@ def _say_need(opset: int) -> str:
 def _say_backend(models: tuple[TritonModel, ...]) -> str | None:
     """What a compiled model is bound to; what another backend than the one that pack verifies with does otherwise."""
     bound = {model.config.parameters["requirement"].string_value for model in models if _is_bound(model)}
+    if any("+cu" in requirement for requirement in bound):
+        index = find_torch_index(min(bound))
+        return (
+            f"The model is compiled by AOTInductor for {', '.join(sorted(bound))} and for GPUs of the compute "
+            "capability that it was built on. In another version or build of PyTorch, or on another kind of GPU, it "
+            f"refuses to load; build it again there. pip finds that build with `--index-url {index}`; "
+            "PyPI has one build of each version, whose CUDA may be another."
+        )
     if bound:
         return (
             f"The model is compiled by AOTInductor for {', '.join(sorted(bound))} and for CPUs like the one that it "

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from packc.cache import Cache, cache_key
 from packc.errors import MissingError, PackError
-from packc.package.docker import TORCH_INDEX
+from packc.package.docker import find_torch_index, strip_label
 from packc.package.lint.repository import read_repository
 from packc.server.environment import Server
 from packc.server.install import INSTALL_HINT, LIBRARIES, NUMPY, run_installer
@@ -27,13 +27,10 @@ from packc.server.install import INSTALL_HINT, LIBRARIES, NUMPY, run_installer
 log = logging.getLogger(__name__)
 
 PARAMETER = "requirement"
-KNOWN = re.compile(r"torch==\d+(\.\d+)*|onnxruntime-gpu\[cuda,cudnn\]==\d+(\.\d+)*")
+KNOWN = re.compile(r"torch==\d+(\.\d+)*(\+cu\d+)?|onnxruntime-gpu\[cuda,cudnn\]==\d+(\.\d+)*")
 CACHE_KIND = "libraries"
 INDEX_FLAGS = "TORCH_FLAGS"
-"""Environment variable: where pip finds torch, if not at CPU_BUILDS; the Makefile's of that name."""
-CPU_BUILDS = ("--extra-index-url", TORCH_INDEX, "--retries", "1")
-"""Beside where pip looks by itself: of one version, a "+cpu" comes before PyPI's, which brings gigabytes of CUDA. An
-index that cannot be reached is left out after the second try."""
+"""Environment variable: where pip finds torch, if not at PyTorch's own indices; the Makefile's of that name."""
 
 
 class LibraryMissing(MissingError):
@@ -77,17 +74,26 @@ def find_python(server: Server) -> Path:
     raise PackError(f"{server.executable}: its environment has no python", hint="pack doctor --install server")
 
 
+def list_index_flags(torch: str) -> list[str]:
+    """Where pip finds the build of `torch` ("torch==2.13.0", "torch==2.11.0+cu130"), beside where it looks by itself.
+
+    Of one version, a "+cpu" comes before PyPI's, which brings gigabytes of CUDA, and a "+cu130" too, which may be
+    another CUDA's. An index that cannot be reached is left out after the second try.
+    """
+    return ["--extra-index-url", find_torch_index(torch), "--retries", "1"]
+
+
 def _install(folder: Path, python: Path, requirements: Sequence[str], repository: Path) -> None:
     names = ", ".join(requirements)
     log.info("installing %s for the Triton server, once", names)
     started = time.monotonic()
     pip = [str(python), "-m", "pip", "install", "--quiet", "--no-input", "--only-binary", ":all:"]
-    is_torch = any(requirement.startswith("torch==") for requirement in requirements)
-    extra = [*(shlex.split(os.environ.get(INDEX_FLAGS, "")) or CPU_BUILDS)] if is_torch else [NUMPY]
-    where = f'; {INDEX_FLAGS}="--index-url URL" names another index of torch' if is_torch else ""
+    torch = next((requirement for requirement in requirements if requirement.startswith("torch==")), None)
+    extra = shlex.split(os.environ.get(INDEX_FLAGS, "")) or list_index_flags(torch) if torch else [NUMPY]
+    where = f'; {INDEX_FLAGS}="--index-url URL" names another index of torch' if torch else ""
     try:
         run_installer(
-            [*pip, "--target", str(folder), *extra, *requirements],
+            [*pip, "--target", str(folder), *extra, *map(strip_label, requirements)],
             f"install {' '.join(requirements)}",
             f"{names}, which {repository} needs,",
             INSTALL_HINT + where,

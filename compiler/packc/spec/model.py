@@ -46,7 +46,7 @@ ERROR_METRICS: tuple[MetricName, ...] = ("max_error", "mean_error")
 """Metrics that are better when smaller; no other exceeds 1."""
 
 Goal = Literal["latency", "throughput", "size", "cost"]
-RuntimeName = Literal["onnxruntime", "openvino", "torch"]
+RuntimeName = Literal["onnxruntime", "openvino", "torch", "onnxruntime-cuda", "torch-cuda"]
 Pipeline = Literal["auto", "text", "image", "none"]
 Pooling = Literal["mean", "cls", "max", "none"]
 
