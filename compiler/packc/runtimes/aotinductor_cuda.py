@@ -16,7 +16,7 @@ from packc.ingest.source import SourceInfo
 from packc.runtimes.aotinductor import COMPILE, NO_COMPILER, NO_SOURCE, describe_compiler, find_compiler
 from packc.runtimes.cuda_toolkit import find_cuda_home
 from packc.runtimes.onnxruntime_cuda import LENGTH_MULTIPLE
-from packc.runtimes.runtime import is_transformer
+from packc.runtimes.runtime import Runtime, is_transformer
 from packc.target import Target
 from packc.tensors import Precision
 
@@ -90,7 +90,7 @@ NO_HEADERS = (
 NO_CUDA = "the torch that is installed was built without CUDA: pip install --force-reinstall torch, from PyPI, has it"
 
 
-class AotInductorCuda:
+class AotInductorCuda(Runtime):
     """AOTInductor for NVIDIA GPUs: a package (`.pt2`) made for one version and build of torch and one kind of GPU."""
 
     name = "torch-cuda"
@@ -137,9 +137,6 @@ class AotInductorCuda:
     def on_request(self, info: SourceInfo, target: Target) -> Mapping[str, str]:
         return {recipe.id: SLOW_TO_COMPILE for recipe in RECIPES if recipe.options.get("tuned") and recipe.fits(info)}
 
-    def job_options(self, candidate: Candidate, threads: int) -> Mapping[str, OptionValue]:
-        return candidate.session
-
     def configure_triton(self, config: Any, options: Mapping[str, OptionValue], threads: int) -> None:
         """A Python model around the engine, as for CPUs (AotInductor); Triton's own backend records no CUDA graphs."""
         config.backend = "python"
@@ -150,9 +147,6 @@ class AotInductorCuda:
             "requirement": self.requirement,
         }.items():
             config.parameters[name].string_value = value
-
-    def calibrates(self, step: PassStep) -> bool:
-        return False
 
     def compiler_versions(self) -> Mapping[str, str]:
         """The GPU and its driver too: kernels are made for the one, and the other is a part of the compiler."""
