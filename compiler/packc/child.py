@@ -25,6 +25,9 @@ ANSWER_LIMIT_S = 120.0
 FAILURE_FILE = "failure.txt"
 """One line; written beside the request."""
 
+OWN_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
+"""Where an interpreter finds its packages, which another one has elsewhere."""
+
 
 def run_child(module: str, request: Path, what: str, time_limit_s: float) -> str | None:
     """Runs `python -m module request`; why it failed, in one line that begins with `what`, or None.
@@ -43,6 +46,11 @@ def run_child(module: str, request: Path, what: str, time_limit_s: float) -> str
     if failure.is_file():
         return failure.read_text("utf-8")
     return _describe_crash(returncode, output.read_text("utf-8", "replace"), what) if returncode else None
+
+
+def foreign_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """`environment` for another interpreter: without what tells this one where its packages are."""
+    return {name: value for name, value in environment.items() if name not in OWN_VARIABLES}
 
 
 def ask_child(module: str, request: bytes, what: str, environment: Mapping[str, str] | None = None) -> bytes:

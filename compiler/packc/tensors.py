@@ -27,6 +27,16 @@ class TensorSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class InputRange:
+    """The shapes of one input that have to be served; equal ones where nothing varies."""
+
+    name: str
+    least: tuple[int, ...]
+    usual: tuple[int, ...]
+    most: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ShapeCase:
     """A shape at which latency is measured: `batch` samples of `sequence` tokens (None where there are none)."""
 

@@ -13,7 +13,7 @@ from packc.data.read import read_samples
 from packc.ingest.source import SourceInfo, SourceModel, TextPreprocessing
 from packc.samples import Array, RawSamples, iter_samples, save_samples
 from packc.spec.model import Range, TargetSpec
-from packc.tensors import ShapeCase, TensorSpec
+from packc.tensors import InputRange, ShapeCase, TensorSpec
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +46,50 @@ def workload_cases(spec: TargetSpec, inputs: Path, info: SourceInfo) -> tuple[Sh
         ShapeCase("typical", batch.typical, min(sequence.typical, text.max_length)),
         ShapeCase("max", batch.max, min(sequence.max, text.max_length)),
     )
+
+
+def measure_ranges(
+    source: SourceModel, cases: Sequence[ShapeCase], most_batch: int, inputs: Path
+) -> tuple[InputRange, ...]:
+    """The shapes that each input has to be served in: from one sample to `most_batch`, the usual one in between.
+
+    `cases` are those of `workload_cases`. Texts have any length up to what the model reads, as clients may send any and
+    longer ones are cut. Other open axes are as the samples file `inputs` has them, with a line in the log: nothing else
+    is known of them.
+    """
+    typical = cases[0]
+    text = source.info.preprocessing
+    seen = None if isinstance(text, TextPreprocessing) else _list_shapes(source.inputs, inputs)
+    ranges = []
+    for tensor in source.inputs:
+        sizes: list[tuple[int, int, int]] = []
+        for axis, size in enumerate(tensor.shape):
+            if isinstance(size, int):
+                sizes.append((size, size, size))
+            elif size == "batch":
+                sizes.append((1, typical.batch, max(most_batch, typical.batch)))
+            elif isinstance(text, TextPreprocessing):
+                sizes.append((1, typical.sequence or text.max_length, text.max_length))
+            else:
+                assert seen is not None, "shapes of anything but texts were read"
+                found = sorted(shape[axis] for shape in seen[tensor.name])
+                sizes.append((found[0], found[len(found) // 2], found[-1]))
+                if found[0] < found[-1]:
+                    log.warning("%s: sizes %d to %d of axis %r are served, as in the evaluation data", tensor.name,
+                                found[0], found[-1], size)  # fmt: skip
+        least, usual, most = zip(*sizes, strict=True) if sizes else ((), (), ())
+        ranges.append(InputRange(tensor.name, least, usual, most))
+    return tuple(ranges)
+
+
+def _list_shapes(tensors: Sequence[TensorSpec], inputs: Path) -> dict[str, set[tuple[int, ...]]]:
+    """Input -> the shapes that it has in the samples file; not looked at where only the batch is open."""
+    open_names = [t.name for t in tensors if any(isinstance(size, str) and size != "batch" for size in t.shape)]
+    shapes: dict[str, set[tuple[int, ...]]] = {name: set() for name in open_names}
+    for sample in iter_samples(inputs) if open_names else ():
+        for name in open_names:
+            shapes[name].add(sample[name].shape)
+    return shapes
 
 
 def _measure_lengths(spec: TargetSpec, inputs: Path, info: SourceInfo, text: TextPreprocessing) -> Range:

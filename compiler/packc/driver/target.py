@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import logging
 import platform
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from packc.cache import Cache, cache_key
-from packc.data.workload import make_latency_inputs, workload_cases
+from packc.candidate import Candidate
+from packc.data.workload import make_latency_inputs, measure_ranges, workload_cases
 from packc.driver.best import publish_best
 from packc.driver.distill import distill_plan
 from packc.driver.endings import BuildOptions, End, TargetResult, publish_jobs, publish_plan
@@ -36,7 +38,9 @@ from packc.plan import make_plan
 from packc.search import TimeLimit, order_candidates
 from packc.server.client import connect
 from packc.server.environment import require_server
-from packc.serving import plan_serving
+from packc.runtimes import find_runtime
+from packc.serving import ServingPlan, plan_serving
+from packc.serving.choices import list_batches
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +71,8 @@ def build_target(inputs: BuildInputs, final: Path, options: BuildOptions, cache:
     if distilled is not None:
         ingested = replace(ingested, student=distilled.source)
     trial = make_trial(inputs, ingested, cache, verify=options.verify)
+    rule = plan_serving(spec, target, ingested.source)
+    plan = replace(plan, candidates=tuple(fit_shapes(plan.candidates, trial, rule)))
     with log_duration("finding the physical limit"):
         roofline = find_roofline(trial, target)
     plan = replace(plan, candidates=order_candidates(plan.candidates, roofline))
@@ -92,7 +98,6 @@ def build_target(inputs: BuildInputs, final: Path, options: BuildOptions, cache:
         training=training,
         cut=search.cut,
     )
-    rule = plan_serving(spec, target, ingested.source)
     with log_duration("packaging and verifying"):
         return publish_best(Packing(inputs, trial, findings, rule, pipeline, options, limit), final)
 
@@ -118,6 +123,20 @@ def _check_server(options: BuildOptions, cache: Cache) -> None:
             client.server_version()
     if not options.urls:
         require_server(cache)
+
+
+def fit_shapes(candidates: Sequence[Candidate], trial: Trial, rule: ServingPlan) -> Iterator[Candidate]:
+    """The candidates, those of runtimes that compile for ranges of shapes told what the workload and the server send.
+
+    `rule` is the plan that the workload alone gives: a server may make larger batches than any request holds.
+    """
+    most_batch = max(list_batches(trial.spec, rule))
+    ingested = trial.ingested
+    sources = {candidate.source: ingested.find_source(candidate) for candidate in candidates}
+    ranges = {n: measure_ranges(s, trial.cases, most_batch, ingested.inputs) for n, s in sources.items()}
+    for candidate in candidates:
+        runtime, settings = find_runtime(candidate.runtime), trial.spec.optimize.tensorrt
+        yield runtime.fit_shapes(candidate, ranges[candidate.source], settings)
 
 
 def make_trial(inputs: BuildInputs, ingested: Ingested, cache: Cache, *, verify: bool = False) -> Trial:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from packc.child import foreign_environment
 from packc.jobs.bundle import read_result
 from packc.jobs.job import JobResult, JobStatus
 
@@ -29,8 +30,6 @@ KEPT_VARIABLES = (
     "VIRTUAL_ENV",
 )
 KEPT_PREFIXES = ("CUDA_", "NVIDIA_", "NEURON_", "PACK_TENSORRT_")
-OWN_VARIABLES = ("PYTHONPATH", "VIRTUAL_ENV")
-"""Where this interpreter finds its packages, which another one has elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +94,7 @@ def child_environment(environment: Mapping[str, str], *, is_own: bool = True) ->
     Thread settings (OMP_NUM_THREADS and its like) stay out: they would overrule the threads that the job names.
     """
     kept = {k: v for k, v in environment.items() if k in KEPT_VARIABLES or k.startswith(KEPT_PREFIXES)}
-    if not is_own:
-        kept = {name: value for name, value in kept.items() if name not in OWN_VARIABLES}
+    kept = kept if is_own else foreign_environment(kept)
     return kept | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
 
 

@@ -10,6 +10,7 @@ from packc.passes.fuse_attention import FuseAttention
 from packc.passes.fuse_gelu import FuseGelu
 from packc.passes.fuse_layer_norm import FuseLayerNorm
 from packc.passes.graph_pass import GraphPass
+from packc.passes.lower_opset import LowerOpset
 from packc.passes.merge_attention import MergeAttention
 from packc.passes.merge_bias_gelu import MergeBiasGelu
 from packc.passes.merge_embeddings import MergeEmbeddings
@@ -37,6 +38,7 @@ PASSES: tuple[GraphPass, ...] = (
     MergeAttention(),
     MergeSkipNorm(),
     MergeBiasGelu(),
+    LowerOpset(),  # for parsers that read no newer graph
     # Another precision.
     CastFp16(),
     CastBf16(),

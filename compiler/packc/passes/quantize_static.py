@@ -34,16 +34,30 @@ LINEAR = ("MatMul", "Gemm")
 """Without them, linear layers alone: quantizing everything breaks transformers."""
 
 
+FUSED_INT8 = ("Conv", *LINEAR, "Add")
+"""With convolutions, in the symmetric form: TensorRT moves pairs through what lies between them itself."""
+
+SYMMETRIC = {
+    "ActivationSymmetric": True,
+    "WeightSymmetric": True,
+    "AddQDQPairToWeight": True,
+    "DedicatedQDQPair": True,
+    "QuantizeBias": False,
+}
+
+
 class QuantizeStatic:
     """Weights in S8, one scale a channel; activations in U8 with fixed ranges: the pair that is fast on x86 and Arm.
 
     Options: `exclude="ffn_down"` keeps the second projections of feed-forward blocks in fp32; `reduce_range`
-    (default false) keeps weights in 7 bits, for x86 CPUs without VNNI: quantize_dynamic says why.
+    (default false) keeps weights in 7 bits, for x86 CPUs without VNNI: quantize_dynamic says why. `symmetric` (default
+    false) is the form that TensorRT reads: activations in S8 too, every zero point 0, a pair of operators around each
+    tensor, weights included, and biases in fp32.
     """
 
     name = "quantize_static"
     exact = False
-    options: tuple[str, ...] = ("exclude", "reduce_range")
+    options: tuple[str, ...] = ("exclude", "reduce_range", "symmetric")
     calibrates = True
 
     def requires(self, model: ir.Model, context: PassContext) -> str | None:
@@ -69,19 +83,20 @@ class QuantizeStatic:
         excluded = find_excluded(model, context)
         before, after = context.scratch / "float.onnx", context.scratch / MODEL_FILE
         is_large = save_model(model, before)
+        is_symmetric = bool(context.options.get("symmetric", False))
         quantize_static(
             before,
             after,
             SampleReader([dict(sample) for sample in samples]),
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=list(CONVOLUTIONAL if count_operators(model, "Conv") > 1 else LINEAR),
+            op_types_to_quantize=list(_choose_operators(model, is_symmetric)),
             per_channel=True,
             reduce_range=bool(context.options.get("reduce_range", False)),
-            activation_type=QuantType.QUInt8,
+            activation_type=QuantType.QInt8 if is_symmetric else QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             nodes_to_exclude=excluded,
             use_external_data_format=is_large,
-            extra_options={"MatMulConstBOnly": True},
+            extra_options={"MatMulConstBOnly": True, **(SYMMETRIC if is_symmetric else {})},
         )
         replace_model(model, after)
         return PassReport(self.name, modified=True, fused=count_operators(model, "QuantizeLinear"))
@@ -89,3 +104,9 @@ class QuantizeStatic:
     def ensures(self, model: ir.Model, context: PassContext) -> None:
         if not count_operators(model, "QuantizeLinear"):
             raise PassError(f"{self.name}: no activation was quantized")
+
+
+def _choose_operators(model: ir.Model, is_symmetric: bool) -> tuple[str, ...]:
+    if count_operators(model, "Conv") <= 1:
+        return LINEAR
+    return FUSED_INT8 if is_symmetric else CONVOLUTIONAL

@@ -11,10 +11,18 @@ from packc.runtimes.onnxruntime import OnnxRuntime
 from packc.runtimes.onnxruntime_cuda import OnnxRuntimeCuda
 from packc.runtimes.openvino import OpenVino
 from packc.runtimes.runtime import Runtime
+from packc.runtimes.tensorrt import TensorRt
 
-RUNTIMES: tuple[Runtime, ...] = (OnnxRuntime(), OpenVino(), AotInductor(), OnnxRuntimeCuda(), AotInductorCuda())
+RUNTIMES: tuple[Runtime, ...] = (
+    OnnxRuntime(),
+    OpenVino(),
+    AotInductor(),
+    OnnxRuntimeCuda(),
+    TensorRt(),
+    AotInductorCuda(),
+)
 
-STAND_INS: Mapping[str, str] = {"onnxruntime-cuda": "onnxruntime"}
+STAND_INS: Mapping[str, str] = {"onnxruntime-cuda": "onnxruntime", "tensorrt": "onnxruntime"}
 """A runtime of a device -> the one that judges answers on this machine's CPU while the device is elsewhere: it runs the
 same graphs with other kernels, or says that it cannot."""
 

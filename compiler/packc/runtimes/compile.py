@@ -43,6 +43,8 @@ class CompileRequest:
     out: Path
     info: SourceInfo | None = None
     """The source that the graph was exported from, for compilers that work on it."""
+    cache: Path | None = None
+    """Root of the build's cache, for what a compiler learns about a device."""
     search_path: tuple[str, ...] = ()
     """Where the modules of factories are looked for."""
 
@@ -80,7 +82,7 @@ def compile_artifact(
             out = Path(scratch, "artifact")
             out.mkdir()
             file = Path(scratch, "request.json")
-            request = CompileRequest(compiler, model, step, geometry, samples, out, source, places)
+            request = CompileRequest(compiler, model, step, geometry, samples, out, source, cache.root, places)
             file.write_bytes(TypeAdapter(CompileRequest).dump_json(request))
             if failure := run_child("packc.runtimes.compile_worker", file, "the compiler", time_limit_s):
                 raise CompileError(failure)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from packc.candidate import Candidate, OptionValue, PassStep, Rejection
 from packc.ingest.source import SourceInfo, TextPreprocessing
-from packc.spec.model import Task
+from packc.spec.model import Task, TensorRtSection
 from packc.target import Target
-from packc.tensors import Precision
+from packc.tensors import InputRange, Precision
 
 TEXT_TASKS: tuple[Task, ...] = (
     "sentence-similarity",
@@ -104,6 +104,10 @@ class Runtime(Protocol):
         self, info: SourceInfo, target: Target, precisions: tuple[Precision, ...]
     ) -> tuple[tuple[Candidate, ...], tuple[Rejection, ...]]:
         """The recipes that make sense for this model on this target, the baseline first; and what cannot run, why."""
+
+    def fit_shapes(self, candidate: Candidate, ranges: Sequence[InputRange], settings: TensorRtSection) -> Candidate:
+        """The candidate told which shapes it will be called with, for compilers that prepare for a range of them."""
+        return candidate
 
     def on_request(self, info: SourceInfo, target: Target) -> Mapping[str, str]:
         """Candidates that are tried only where the spec names the runtime -> why not otherwise."""

@@ -46,7 +46,7 @@ ERROR_METRICS: tuple[MetricName, ...] = ("max_error", "mean_error")
 """Metrics that are better when smaller; no other exceeds 1."""
 
 Goal = Literal["latency", "throughput", "size", "cost"]
-RuntimeName = Literal["onnxruntime", "openvino", "torch", "onnxruntime-cuda", "torch-cuda"]
+RuntimeName = Literal["onnxruntime", "openvino", "torch", "onnxruntime-cuda", "tensorrt", "torch-cuda"]
 Pipeline = Literal["auto", "text", "image", "none"]
 Pooling = Literal["mean", "cls", "max", "none"]
 
@@ -195,6 +195,27 @@ DistillOption = Annotated[
 ]
 
 
+class TensorRtSection(Section):
+    """[optimize.tensorrt]: how TensorRT builds engines."""
+
+    profiles: Literal["one", "per_case"] = Field(
+        default="one",
+        description="'one' optimization profile for all shapes, or one up to the typical and one up to the largest.",
+    )
+    level: int | None = Field(
+        default=None, ge=0, le=5, description="Builder optimization level, where this TensorRT has it; its own default."
+    )
+    version_compatible: bool = Field(
+        default=False, description="Engines that later versions of TensorRT load too; they may be slower."
+    )
+    hardware_compatible: Literal["none", "ampere_plus", "same_compute_capability"] = Field(
+        default="none", description="Engines that other GPUs load too; they may be slower."
+    )
+    strip: bool = Field(
+        default=False, description="Engines without weights, which are taken from the graph beside them at load."
+    )
+
+
 class OptimizeSection(Section):
     """[optimize]: what is best, and where to look for it."""
 
@@ -221,6 +242,7 @@ class OptimizeSection(Section):
         le=0.9,
         description="Share of attention heads and feed-forward neurons to remove in further candidates.",
     )
+    tensorrt: TensorRtSection = TensorRtSection()
 
 
 class ServeSection(Section):

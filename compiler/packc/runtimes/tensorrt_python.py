@@ -1,0 +1,98 @@
+"""The Python that has TensorRT: pack's own, or the one that PACK_TENSORRT_PYTHON names.
+
+TensorRT often lives in another interpreter than pack: a Jetson's, that of a Triton image, an older one for an older
+TensorRT. It may be a script that sets LD_LIBRARY_PATH and then runs Python. It is asked once a process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from packc.child import foreign_environment
+
+VARIABLE = "PACK_TENSORRT_PYTHON"
+ENGINE = Path(__file__).with_name("tensorrt_engine.py")
+ASK_LIMIT_S = 60.0
+
+STRONGLY_TYPED = 10
+"""The first dialect in which the graph alone says each precision."""
+
+QUESTION = """
+import json, sys
+from importlib.util import module_from_spec, spec_from_file_location
+spec = spec_from_file_location("engine", sys.argv[1])
+sys.modules["engine"] = engine = module_from_spec(spec)
+spec.loader.exec_module(engine)
+print(json.dumps([engine.find_version(), engine.find_dialect()]))
+"""
+"""Asked through the adapter, so that its version is the one that engines are stamped with."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorRtPython:
+    """An interpreter and its TensorRT."""
+
+    python: Path | None
+    """None: pack's own."""
+    version: str
+    """In full, "10.16.1.11": an engine belongs to it."""
+    dialect: int
+    """8, 10 or 11: the oldest TensorRT with the same interface."""
+
+    @property
+    def is_strongly_typed(self) -> bool:
+        return self.dialect >= STRONGLY_TYPED
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """What came of looking for TensorRT."""
+
+    found: TensorRtPython | None
+    problem: str
+    """Why there is none; empty where it was found."""
+
+
+def find_tensorrt() -> Lookup:
+    """TensorRT in the named interpreter, else in this one; starts that interpreter the first time."""
+    return _look(os.environ.get(VARIABLE, ""))
+
+
+@cache
+def _look(named: str) -> Lookup:
+    if not named and find_spec("tensorrt") is None:
+        return Lookup(None, f"tensorrt is not installed here, and {VARIABLE} names no Python that has it")
+    path = shutil.which(named) if named else None
+    if named and path is None:
+        return Lookup(None, f"{VARIABLE} names {named}, which cannot be run")
+    python = Path(path).absolute() if path else None  # not resolved: an environment's python is a link
+    try:
+        told = subprocess.run(
+            [python or sys.executable, "-c", QUESTION, ENGINE],
+            cwd="/",
+            env=foreign_environment(os.environ) if python else None,
+            capture_output=True,
+            text=True,
+            timeout=ASK_LIMIT_S,
+            check=True,
+        ).stdout
+        version, dialect = json.loads(told.strip().splitlines()[-1])
+    except (OSError, subprocess.TimeoutExpired, ValueError, IndexError) as error:
+        return Lookup(None, f"{_name(python)} could not be asked for its TensorRT: {error}")
+    except subprocess.CalledProcessError as error:
+        lines = error.stderr.strip().splitlines()
+        why = lines[-1] if lines else f"status {error.returncode}"
+        return Lookup(None, f"{_name(python)} cannot import tensorrt and numpy: {why}")
+    return Lookup(TensorRtPython(python, version, dialect), "")
+
+
+def _name(python: Path | None) -> str:
+    return f"{python} ({VARIABLE})" if python else "this Python"
