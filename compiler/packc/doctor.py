@@ -11,6 +11,8 @@ from packc.extras import EXTRAS, Library, list_libraries
 from packc.host import probe_host
 from packc.plan import describe_lack
 from packc.runtimes.onnxruntime_cuda import OnnxRuntimeCuda
+from packc.runtimes.tensorrt import INSTALL
+from packc.runtimes.tensorrt_python import Lookup, find_tensorrt
 from packc.server.environment import find_server
 from packc.target import Target, TargetKind
 from packc.target_profiles import find_host_gpu
@@ -41,6 +43,8 @@ class Health:
     gpu: Target | None
     """This machine's NVIDIA GPU."""
     libraries: tuple[Library, ...]
+    tensorrt: Lookup
+    """In this Python or the one that was named for it."""
     server: str | None
     """The Triton server that verifies packages, or None."""
     server_problem: str | None
@@ -54,8 +58,8 @@ class Health:
 
 
 def examine() -> Health:
-    """Looks at this installation; imports none of the libraries and starts nothing."""
-    libraries, gpu = list_libraries(), find_host_gpu()
+    """Looks at this installation; imports none of the libraries and starts nothing but the Python that has TensorRT."""
+    libraries, gpu, tensorrt = list_libraries(), find_host_gpu(), find_tensorrt()
     server, problem = None, None
     try:
         server = find_server()
@@ -67,12 +71,14 @@ def examine() -> Health:
         host=probe_host(),
         gpu=gpu,
         libraries=libraries,
+        tensorrt=tensorrt,
         server=str(server) if server else None,
         server_problem=problem,
         needs=(
             _list_cpu_needs(libraries, server is not None, problem),
             _list_gpu_needs(gpu, libraries),
-            *_OTHER_KINDS,
+            _list_jetson_needs(gpu, tensorrt),
+            Need("neuron", (describe_lack("neuron"),), ()),
         ),
     )
 
@@ -106,7 +112,12 @@ def _list_gpu_needs(gpu: Target | None, libraries: tuple[Library, ...]) -> Need:
     return Need("cuda", (runtime.requirement,), (f"pip install 'onnxruntime-gpu[cuda,cudnn]{wanted}'",))
 
 
-NO_GPU = "there is no NVIDIA GPU here; builds for one elsewhere end in job bundles that run there"
+def _list_jetson_needs(gpu: Target | None, tensorrt: Lookup) -> Need:
+    """What building for the Jetson that this machine is takes: the TensorRT of its system."""
+    if gpu is None or gpu.kind != "jetson":
+        return Need("jetson", (NO_JETSON,), ())
+    return Need("jetson", () if tensorrt.found else (f"{tensorrt.problem}: {INSTALL}",), ())
 
-_OTHERS: tuple[TargetKind, ...] = ("jetson", "neuron")
-_OTHER_KINDS = tuple(Need(kind, (describe_lack(kind),), ()) for kind in _OTHERS)
+
+NO_GPU = "there is no NVIDIA GPU here; builds for one elsewhere end in job bundles that run there"
+NO_JETSON = "this machine is none; builds for one end in job bundles that run there"

@@ -79,7 +79,7 @@ def explain_nothing(target: Target) -> str:
     """Why a plan for `target` has no candidate, in one sentence."""
     if target.unsupported is not None:
         return target.unsupported
-    return "no candidate is left of the plan" if target.kind in ("cpu", "cuda") else describe_lack(target.kind)
+    return "no candidate is left of the plan" if target.kind != "neuron" else describe_lack(target.kind)
 
 
 def describe_lack(kind: TargetKind) -> str:

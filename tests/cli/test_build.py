@@ -26,7 +26,7 @@ from packc.server import environment
 PACK = "from packc.cli.main import main; main()"
 KEYS = ["name", "state", "met", "repository", "manifest", "report"]
 TIGHT = "[budget]\nlatency_ms = 0.0001"
-EDGE = '\n[targets.edge]\nprofile = "jetson-orin-nano-8gb"\n'
+EDGE = '\n[targets.edge]\nprofile = "aws-inf2"\n'
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +137,7 @@ def test_allow_miss(world: World, capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(
     ("profile", "state", "what"),
-    [("cpu-amd-genoa", "built", "job bundles"), ("jetson-orin-nano-8gb", "planned", "plan")],
+    [("cpu-amd-genoa", "built", "job bundles"), ("aws-inf2", "planned", "plan")],
 )
 def test_a_device_elsewhere(
     world: World, capsys: pytest.CaptureFixture[str], profile: str, state: str, what: str

@@ -8,6 +8,8 @@ import pytest
 from packc import doctor
 from packc.cli.main import run
 from packc.extras import Library
+from packc.runtimes.tensorrt_python import VARIABLE
+from tensorrt_python import write_tensorrt_python
 
 
 @pytest.fixture(autouse=True)
@@ -45,3 +47,15 @@ def test_ready_is_0(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
 def test_install_takes_only_what_it_knows(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["doctor", "--install", "gpu"]) == 2
     assert "server" in capsys.readouterr().err
+
+
+def test_the_python_that_has_tensorrt_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    python = write_tensorrt_python(tmp_path / "trtpy")
+    monkeypatch.setenv(VARIABLE, str(python))
+    run(["doctor"])
+    assert f"\ntensorrt 8.6.0 in {python}\n" in capsys.readouterr().out
+    run(["doctor", "--json"])
+    told = json.loads(capsys.readouterr().out)["tensorrt"]
+    assert told == {"version": "8.6.0", "python": str(python), "problem": None}

@@ -12,7 +12,7 @@ from models import make_tiny_onnx
 from packc import target_profiles
 from packc.cli.main import run
 
-TARGETS = HOST + '\n[targets.edge]\nprofile = "jetson-orin-nano-8gb"\n'
+TARGETS = HOST + '\n[targets.edge]\nprofile = "aws-inf2"\n'
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_candidates_and_what_is_not_tried(spec: Path, capsys: pytest.CaptureFixt
     assert "elsewhere: nothing is measured here" in out
     edge = out.split("\nedge: ")[1]
     assert "CANDIDATE" not in edge
-    assert "not tried: onnxruntime: compiles for CPUs only, and Jetson" in edge
+    assert "not tried: onnxruntime: compiles for CPUs only, and AWS" in edge
     assert "pack build" not in out.split("\nedge: ")[0]
     assert not (spec.parent / "build").exists()
 
@@ -62,7 +62,7 @@ def test_json_is_one_document(spec: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_plan_and_build_agree_about_a_device_that_nothing_compiles_for(
     spec: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    reason = "this version of pack has no runtime that compiles for jetson devices"
+    reason = "this version of pack has no runtime that compiles for neuron devices"
     assert run(["plan", str(spec)]) == 0
     assert f"pack build ends with exit code 5: it builds nothing: {reason}\n" in capsys.readouterr().out
     assert run(["build", str(spec), "--target", "edge"]) == 5
@@ -70,7 +70,7 @@ def test_plan_and_build_agree_about_a_device_that_nothing_compiles_for(
 
 
 def test_a_cpu_elsewhere_gets_job_bundles(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    spec.write_text(spec.read_text().replace("jetson-orin-nano-8gb", "cpu-amd-genoa"))
+    spec.write_text(spec.read_text().replace("aws-inf2", "cpu-amd-genoa"))
     assert run(["plan", str(spec)]) == 0
     edge = capsys.readouterr().out.split("\nedge: ")[1]
     assert "exit code 5: it judges the answers here and leaves job bundles to be timed on the device\n" in edge
@@ -80,7 +80,7 @@ def test_a_gpu_that_is_not_here_is_planned_for(
     spec: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(target_profiles, "find_gpu", lambda: None)
-    spec.write_text(spec.read_text().replace("jetson-orin-nano-8gb", "host-gpu"))
+    spec.write_text(spec.read_text().replace("aws-inf2", "host-gpu"))
     assert run(["plan", str(spec)]) == 0
     out = capsys.readouterr().out
     head, end, *table = out.split("\nedge: ")[1].splitlines()
@@ -95,7 +95,7 @@ def test_a_gpu_that_is_not_here_is_planned_for(
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("jetson-orin-nano-8gb", "jetson-orin-nano", "jetson-orin-nano-8gb"),
+        ("aws-inf2", "aws-infer2", "aws-inf2"),
         ("[targets.cpu]", '[optimize]\nprecisions = ["fp8"]\n[targets.cpu]', "has no fp8"),
         ('source = "tiny.onnx"', 'source = "other.onnx"', "other.onnx"),
     ],

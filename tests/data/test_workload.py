@@ -11,7 +11,13 @@ import pytest
 from checkpoints import write_bert_folder, write_vit_folder
 from models import make_sentences, make_tiny_onnx, write_jsonl, write_tokenizer
 from packc.data import workload
-from packc.data.workload import curve_cases, list_request_lengths, make_latency_inputs, workload_cases
+from packc.data.workload import (
+    curve_cases,
+    list_request_lengths,
+    make_latency_inputs,
+    measure_ranges,
+    workload_cases,
+)
 from packc.ingest.inspect import inspect_source
 from packc.ingest.source import SourceInfo, SourceModel, TextPreprocessing
 from packc.samples import Array, RawSamples, iter_samples, load_samples, save_samples
@@ -181,3 +187,23 @@ def test_a_curve_covers_the_lengths_that_come() -> None:
 
 def test_a_curve_without_lengths_is_about_batches() -> None:
     assert curve_cases((1, 8), (0,)) == (ShapeCase("1", 1, None), ShapeCase("8", 8, None))
+
+
+def test_texts_have_any_length_that_the_model_reads(inputs: Path, info: SourceInfo) -> None:
+    source = make_source(info, input_ids=("batch", "sequence"), attention_mask=("batch", "sequence"))
+    cases = (ShapeCase("typical", 2, 6), ShapeCase("max", 4, 16))
+    ids, mask = measure_ranges(source, cases, 8, inputs)
+    assert (ids.name, ids.least, ids.usual, ids.most) == ("input_ids", (1, 1), (2, 6), (8, 48))
+    assert mask.most == ids.most
+
+
+def test_other_open_axes_are_as_the_data_have_them(
+    tmp_path: Path, info: SourceInfo, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = make_source(replace(info, preprocessing=None), features=("batch", "samples", 2), scale=(1,))
+    file = tmp_path / "signals.npz"
+    save_samples(file, [{"features": np.zeros((1, n, 2), np.float32)} for n in (30, 10, 20)])
+    first, second = measure_ranges(source, (ShapeCase("typical", 1, None),), 4, file)
+    assert (first.least, first.usual, first.most) == ((1, 10, 2), (1, 20, 2), (4, 30, 2))
+    assert second.least == second.most == (1,)
+    assert "sizes 10 to 30 of axis 'samples'" in caplog.text

@@ -9,11 +9,16 @@ from pathlib import Path
 import pytest
 
 from driver_world import Way, World, snapshot
+from packc.candidate import Candidate
 from packc.driver import target
 from packc.driver.endings import BuildOptions
 from packc.errors import DataError, Diagnostic, MissingError, TargetError, UsageError
 from packc.host import probe_host
 from packc.package.manifest_file import check_files, read_manifest
+from packc.runtimes.onnxruntime import OnnxRuntime
+from packc.runtimes.tensorrt import TensorRt
+from packc.serving import ServingPlan
+from packc.serving.choices import list_batches
 from packc.target import IsaFlag
 from packc.target_profiles import find_target
 
@@ -168,9 +173,9 @@ def test_what_was_checked_here_counts_for_another_device(world: World, tmp_path:
 
 
 def test_a_device_that_nothing_compiles_for_gets_a_plan(world: World) -> None:
-    jetson = find_target("jetson-orin-nano-8gb", world.folder)
+    neuron = find_target("aws-inf2", world.folder)
     for _ in range(2):
-        result = world.build(target=jetson)
+        result = world.build(target=neuron)
         assert (result.end, result.manifest.state, result.manifest.verdict.met) == ("planned", "planned", None)
     assert world.checks == []
 
@@ -201,3 +206,14 @@ def test_answers_for_a_cpu_that_does_not_saturate_are_judged_without_saturation(
     monkeypatch.setattr(target, "probe_host", lambda: dataclasses.replace(probe_host(), isa=here))
     other = dataclasses.replace(find_target("cpu-amd-genoa", world.folder), isa=there)
     assert target.make_trial(world.gather(target=other), world.ingest(), world.cache).exact_int8 is is_exact
+
+
+def test_engines_of_tensorrt_are_told_what_the_server_may_send(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(target, "find_runtime", {"onnxruntime": OnnxRuntime(), "tensorrt": TensorRt()}.__getitem__)
+    trial = world.make_trial()
+    rule = ServingPlan(1, 1, 4, 0, ())
+    plain, engine = Candidate("a", "onnxruntime", "fp32", ()), Candidate("b", "tensorrt", "fp32", (), session={})
+    fitted = list(target.fit_shapes([plain, engine], trial, rule))
+    most = max(list_batches(trial.spec, rule))
+    assert fitted[0] is plain
+    assert fitted[1].session["profiles"] == (f"features=1x8/1x8/{most}x8",)

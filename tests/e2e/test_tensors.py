@@ -26,11 +26,11 @@ precisions = ["fp32"]
 [targets.cpu]
 profile = "host"
 [targets.edge]
-profile = "jetson-orin-nano-8gb"
+profile = "aws-inf2"
 """
 
 
-def test_an_onnx_file_is_served_and_a_jetson_is_only_planned(
+def test_an_onnx_file_is_served_and_inferentia_is_only_planned(
     tmp_path: Path, tiny_onnx_path: Path, triton_server: Server
 ) -> None:
     (tmp_path / "spec.toml").write_text(SPEC.format(model=tiny_onnx_path))

@@ -93,3 +93,25 @@ def test_quantize_static_needs_scales_for_each_channel(tmp_path: Path) -> None:
     old = parse_graph(FEED_FORWARD, FEED_FORWARD_WEIGHTS, opset=11)
     reason = QuantizeStatic().requires(old, make_context(tmp_path))
     assert reason == "the graph has opset 11, a scale for each channel needs 13 or later"
+
+
+def test_the_symmetric_form_has_no_zero_points_and_biases_in_fp32(tmp_path: Path) -> None:
+    weights = {"w": random_weights(8, 4), "bias": random_weights(4, seed=1)}
+    text = "agraph (float[batch, 8] x) => (float[batch, 4] y) { y = Gemm(x, w, bias) }"
+    model = parse_graph(text, weights, opset=19)
+    x = random_weights(2, 8, seed=2)
+    expected = run_model(model, x=x)[0]
+    context = make_context(tmp_path, samples=[{"x": x}], symmetric=True)
+    apply_pass(QuantizeStatic(), model, context)
+    pairs = [node for node in model.graph if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    assert len(pairs) == 4, "a pair for the input and one for the weights"
+    for node in pairs:
+        zero = node.inputs[2]
+        assert zero is not None
+        assert zero.const_value is not None
+        assert zero.dtype is not None
+        assert (zero.dtype.name, zero.const_value.numpy().any()) == ("INT8", False)
+    gemm = next(node for node in model.graph if node.op_type == "Gemm")
+    assert gemm.inputs[2] is not None
+    assert gemm.inputs[2].name == "bias"
+    np.testing.assert_allclose(evaluate_model(model, x=x)[0], expected, atol=0.1)

@@ -9,6 +9,7 @@ import click
 from packc.cli.console import LOGGER, print_json, print_table
 from packc.doctor import Health, examine
 from packc.errors import MissingError
+from packc.runtimes.tensorrt_python import Lookup
 
 
 @click.command()
@@ -44,6 +45,10 @@ def _print(health: Health) -> None:
         click.echo(f"gpu      {gpu.name}, {figures}")
         for note in gpu.notes:
             click.echo(f"         {note}")
+    if found := health.tensorrt.found:
+        click.echo(f"tensorrt {found.version} in {found.python or 'this Python'}")
+    elif health.gpu:
+        click.echo(f"tensorrt none: {health.tensorrt.problem}")
     click.echo(f"server   {health.server or health.server_problem or 'none'}\n")
     rows = [(lib.name, lib.version or "-", lib.wanted, f"packc[{lib.extra}]") for lib in health.libraries]
     print_table(("LIBRARY", "INSTALLED", "WANTED", "FROM"), rows)
@@ -52,6 +57,12 @@ def _print(health: Health) -> None:
         click.echo(f"\n{need.kind}: {'ready' if need.is_ready else lack}")
         for command in need.commands:
             click.echo(f"  {command}")
+
+
+def _describe_tensorrt(tensorrt: Lookup) -> dict[str, object]:
+    found = tensorrt.found
+    version, python = (found.version, found.python) if found else (None, None)
+    return {"version": version, "python": str(python) if python else None, "problem": tensorrt.problem or None}
 
 
 def _describe(health: Health) -> dict[str, object]:
@@ -66,6 +77,7 @@ def _describe(health: Health) -> dict[str, object]:
         "python": health.python,
         "host": asdict(health.host),
         "gpu": asdict(health.gpu) if health.gpu else None,
+        "tensorrt": _describe_tensorrt(health.tensorrt),
         "server": health.server,
         "server_problem": health.server_problem,
         "libraries": libraries,

@@ -35,10 +35,10 @@ from packc.package.manifest_file import check_files, read_manifest
 from packc.package.pipelines.choice import choose_pipeline
 from packc.package.publish import staging_dir
 from packc.plan import make_plan
+from packc.runtimes import find_runtime
 from packc.search import TimeLimit, order_candidates
 from packc.server.client import connect
 from packc.server.environment import require_server
-from packc.runtimes import find_runtime
 from packc.serving import ServingPlan, plan_serving
 from packc.serving.choices import list_batches
 

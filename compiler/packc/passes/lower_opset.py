@@ -89,7 +89,7 @@ def _refuse_node(node: ir.Node) -> str | None:
         return f"the pads of {what} are computed"
     if node.op_type == "Resize":
         policy = node.attributes.get_string("keep_aspect_ratio_policy", "stretch")
-        if "axes" in node.attributes or node.attributes.get_int("antialias", 0) or policy != "stretch":
+        if "axes" in node.attributes or node.attributes.get_int("antialias", 0) != 0 or policy != "stretch":
             return f"opset {TO} has no axes, antialias or aspect policy, as {what} has"
     if node.op_type.startswith("Scatter") and node.attributes.get_string("reduction", "none") in ("max", "min"):
         return f"opset {TO} has no maximum or minimum in {node.op_type}"
@@ -183,6 +183,7 @@ def _make_constant(node: ir.Node, array: Array, what: str) -> ir.Value:
     assert isinstance(graph, ir.Graph), "passes change graphs, not functions"
     name = f"{node.name}_{what}_{TO}"
     tensor = ir.tensor(array, name=name)
-    value = ir.Value(name=name, const_value=tensor, shape=tensor.shape, type=ir.TensorType(tensor.dtype))
+    shape, dtype = ir.Shape(array.shape), ir.TensorType(tensor.dtype)
+    value = ir.Value(name=name, const_value=tensor, shape=shape, type=dtype)
     graph.register_initializer(value)
     return value

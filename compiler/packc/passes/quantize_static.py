@@ -43,7 +43,9 @@ SYMMETRIC = {
     "AddQDQPairToWeight": True,
     "DedicatedQDQPair": True,
     "QuantizeBias": False,
+    "OpTypesToExcludeOutputQuantization": list(FUSED_INT8),
 }
+"""Options of ONNX Runtime's quantizer. Outputs are quantized where the next operator reads them, not before."""
 
 
 class QuantizeStatic:
@@ -51,8 +53,8 @@ class QuantizeStatic:
 
     Options: `exclude="ffn_down"` keeps the second projections of feed-forward blocks in fp32; `reduce_range`
     (default false) keeps weights in 7 bits, for x86 CPUs without VNNI: quantize_dynamic says why. `symmetric` (default
-    false) is the form that TensorRT reads: activations in S8 too, every zero point 0, a pair of operators around each
-    tensor, weights included, and biases in fp32.
+    false) is the form that TensorRT reads: activations in S8 too, every zero point 0, a pair of operators in front of
+    each input, weights included, and biases in fp32.
     """
 
     name = "quantize_static"

@@ -6,8 +6,8 @@ device by the adapter, when a job's bundle loads its graph (ADR 17).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,8 @@ from packc.runtimes.tensorrt_python import ENGINE, VARIABLE, TensorRtPython, fin
 from packc.spec.model import TensorRtSection
 from packc.target import Target
 from packc.tensors import InputRange, Precision
+
+Shape = tuple[int, ...]
 
 BUILD = "tensorrt"
 CLEAN = (PassStep("clean_graph"),)
@@ -40,6 +42,7 @@ STRONG_ONLY: tuple[Precision, ...] = ("bf16",)
 """Precisions of strongly typed networks."""
 
 NO_RECIPE: tuple[Precision, ...] = ("fp8", "int4")
+INSTALL = f"install tensorrt, or name its Python with {VARIABLE}"
 WHY_NOT = "pack has no recipe for it with TensorRT"
 LENGTH_MULTIPLE = 16
 """A CUDA graph is of one shape, so lengths have to repeat."""
@@ -74,7 +77,9 @@ class TensorRt(Runtime):
             return (), ()  # nobody misses an NVIDIA runtime on another device
         lookup = find_tensorrt()
         if target.is_here and lookup.found is None:
-            return (), (Rejection(self.name, f"{lookup.problem}: install tensorrt, or name its Python with {VARIABLE}"),)
+            return (), (
+                Rejection(self.name, f"{lookup.problem}: install tensorrt, or name its Python with {VARIABLE}"),
+            )
         there = lookup.found if target.is_here else None
         refused = [Rejection(f"{self.name}-{p}", WHY_NOT) for p in precisions if p in NO_RECIPE]
         offered = []
@@ -137,9 +142,12 @@ def write_profiles(ranges: Sequence[InputRange], how: Literal["one", "per_case"]
     """
     if all(r.least == r.most for r in ranges):
         return ()
-    write: Callable[[InputRange, tuple[int, ...], tuple[int, ...]], str] = lambda r, usual, most: (
-        f"{r.name}={'/'.join('x'.join(map(str, shape)) for shape in (r.least, usual, most))}"
-    )
+    whole = _write_profile((r.name, r.least, r.usual, r.most) for r in ranges)
     if how == "one":
-        return (" ".join(write(r, r.usual, r.most) for r in ranges),)
-    return tuple(" ".join(words) for words in zip(*((write(r, r.usual, r.usual), write(r, r.most, r.most)) for r in ranges)))
+        return (whole,)
+    usual = _write_profile((r.name, r.least, r.usual, r.usual) for r in ranges)
+    return usual, _write_profile((r.name, r.least, r.most, r.most) for r in ranges)
+
+
+def _write_profile(inputs: Iterable[tuple[str, Shape, Shape, Shape]]) -> str:
+    return " ".join(f"{name}={'/'.join('x'.join(map(str, s)) for s in shapes)}" for name, *shapes in inputs)

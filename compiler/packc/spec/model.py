@@ -242,7 +242,7 @@ class OptimizeSection(Section):
         le=0.9,
         description="Share of attention heads and feed-forward neurons to remove in further candidates.",
     )
-    tensorrt: TensorRtSection = TensorRtSection()
+    tensorrt: TensorRtSection = Field(default=TensorRtSection(), description="How TensorRT builds engines.")
 
 
 class ServeSection(Section):

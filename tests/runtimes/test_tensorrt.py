@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gpu_driver import H200
+from packc.candidate import Candidate
+from packc.ingest.source import Geometry
+from packc.passes import PASSES, find_pass
+from packc.runtimes import STAND_INS, find_runtime, tensorrt
+from packc.runtimes.tensorrt import TensorRt, write_profiles
+from packc.runtimes.tensorrt_python import VARIABLE
+from packc.spec.model import TensorRtSection
+from packc.tensors import InputRange, Precision
+from sources import device, source_info
+from tensorrt_python import write_tensorrt_python
+
+BERT = source_info("sentence-similarity", Geometry(layers=12, heads=12, hidden=768, ffn=3072))
+RESNET = source_info("image-classification", None)
+GPU: tuple[Precision, ...] = ("fp32", "tf32", "bf16", "fp16", "fp8", "int8")
+HERE = device("cuda", GPU)
+ELSEWHERE = replace(HERE, is_here=False)
+IDS = InputRange("ids", (1, 1), (1, 32), (8, 128))
+FIXED = InputRange("scale", (1,), (1,), (1,))
+
+
+@pytest.fixture(params=[("8.6.0", 8), ("10.16.1.11", 10)], ids=["weak", "strong"])
+def version(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """As where the named Python has this TensorRT."""
+    found, dialect = request.param
+    monkeypatch.setenv(VARIABLE, str(write_tensorrt_python(tmp_path / "trtpy", found, dialect)))
+    return str(found)
+
+
+weak = pytest.mark.parametrize("version", [("8.6.0", 8)], indirect=True)
+strong = pytest.mark.parametrize("version", [("10.16.1.11", 10)], indirect=True)
+
+
+@pytest.fixture
+def nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "/nowhere/python")
+
+
+def offer(info: object = BERT, target: object = HERE) -> dict[str, Candidate]:
+    return {c.precision: c for c in TensorRt().candidates(info, target, GPU)[0]}  # type: ignore[arg-type]
+
+
+@weak
+def test_what_the_parser_does_not_read_is_lowered_and_bf16_refused(version: str) -> None:
+    offered, refused = TensorRt().candidates(BERT, HERE, GPU)
+    assert [c.precision for c in offered] == ["tf32", "fp32", "fp16", "int8"]
+    assert all(str(c.passes[1]) == "lower_opset[opset=17]" for c in offered)
+    reasons = {r.what: r.reason for r in refused}
+    assert reasons["tensorrt-bf16"] == "TensorRT 8.6.0 has no bf16 networks: TensorRT 10 and later have"
+    assert "tensorrt-fp8" in reasons
+
+
+@strong
+def test_newer_parsers_read_fused_operators(version: str) -> None:
+    fused = ["clean_graph", "fuse_layer_norm", "fuse_gelu", "cast_fp16"]
+    assert [step.name for step in offer()["fp16"].passes] == fused
+    assert [step.name for step in offer(RESNET)["bf16"].passes] == ["clean_graph", "cast_bf16"]
+
+
+def test_the_precision_is_in_the_graph_and_the_builder_is_told(version: str) -> None:
+    for precision, candidate in offer().items():
+        assert candidate.build is not None
+        assert dict(candidate.build.options) == {"precision": precision}
+        assert candidate.session == {"graph": True}
+    assert str(offer()["int8"].passes[-1]) == "quantize_static[symmetric=True]"
+
+
+def test_passes_exist_and_keep_their_order(version: str) -> None:
+    order = [graph_pass.name for graph_pass in PASSES]
+    for target in (HERE, ELSEWHERE):
+        for candidate in offer(target=target).values():
+            places = [order.index(step.name) for step in candidate.passes]
+            assert places == sorted(places)
+            assert all(set(step.options) <= set(find_pass(step.name).options) for step in candidate.passes)
+
+
+def test_elsewhere_the_adapter_builds_from_what_every_parser_reads(nowhere: None) -> None:
+    fp16 = offer(target=ELSEWHERE)["fp16"]
+    assert fp16.build is None
+    assert fp16.session == {"graph": True, "precision": "fp16"}
+    assert [step.name for step in fp16.passes] == ["clean_graph", "lower_opset", "cast_fp16"]
+    assert "bf16" in offer(target=ELSEWHERE), "the device may have a newer TensorRT"
+
+
+def test_here_it_needs_tensorrt(nowhere: None) -> None:
+    offered, (refused,) = TensorRt().candidates(BERT, HERE, GPU)
+    assert not offered
+    assert "/nowhere/python, which cannot be run: install tensorrt" in refused.reason
+    assert TensorRt().versions() == {}
+
+
+def test_jetsons_have_it_and_cpus_do_not(version: str) -> None:
+    assert TensorRt().candidates(BERT, device("jetson", GPU), GPU)[0]
+    assert TensorRt().candidates(BERT, device("cpu"), GPU) == ((), ())
+
+
+def test_one_profile_takes_all_shapes() -> None:
+    assert write_profiles([IDS, FIXED], "one") == ("ids=1x1/1x32/8x128 scale=1/1/1",)
+
+
+def test_a_profile_a_case_tunes_both_ends() -> None:
+    assert write_profiles([IDS], "per_case") == ("ids=1x1/1x32/1x32", "ids=1x1/8x128/8x128")
+
+
+def test_nothing_open_needs_no_profile() -> None:
+    assert write_profiles([FIXED], "one") == ()
+
+
+def test_shapes_and_settings_reach_the_builder_wherever_it_runs(version: str) -> None:
+    settings = TensorRtSection(level=5, strip=True, hardware_compatible="ampere_plus")
+    told = {"profiles": ("ids=1x1/1x32/8x128",), "level": 5, "strip": True, "hardware_compatible": "ampere_plus"}
+    here = TensorRt().fit_shapes(offer()["fp16"], [IDS], settings)
+    assert here.build is not None
+    assert here.build.options == {"precision": "fp16", **told}
+    there = TensorRt().fit_shapes(offer(target=ELSEWHERE)["fp16"], [IDS], settings)
+    assert there.session == {"graph": True, "precision": "fp16", **told}
+    plain = TensorRt().fit_shapes(offer()["fp16"], [FIXED], TensorRtSection())
+    assert plain.build is not None
+    assert plain.build.options == {"precision": "fp16", "profiles": ()}
+
+
+@weak
+def test_jobs_run_in_the_python_that_has_it(version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tensorrt, "find_gpu", lambda: H200)
+    runtime = TensorRt()
+    assert runtime.python == tmp_path / "trtpy"
+    assert runtime.versions() == {"tensorrt": "8.6.0"}
+    assert runtime.compiler_versions() == {
+        "gpu": "NVIDIA H200",
+        "compute capability": "9.0",
+        "driver": "570.86.15",
+    }
+
+
+def test_a_cpu_stands_in_elsewhere() -> None:
+    assert find_runtime(STAND_INS["tensorrt"]).device == "cpu"

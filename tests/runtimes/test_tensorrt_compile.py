@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from packc.candidate import PassStep
+from packc.errors import PackError
+from packc.runtimes.compile import CompileRequest
+from packc.runtimes.tensorrt_compile import compile_model, describe_engine, describe_layers
+from packc.runtimes.tensorrt_python import VARIABLE
+from tensorrt_python import write_tensorrt_python
+
+PROFILES = ("x=1x2/1x2/4x2",)
+
+
+def make_request(folder: Path, **options: object) -> CompileRequest:
+    graph, out = folder / "graph" / "model.onnx", folder / "out"
+    for place in (graph.parent, out):
+        place.mkdir(exist_ok=True)
+    graph.write_text("graph")
+    step = PassStep("tensorrt", {"precision": "fp16", "profiles": PROFILES, **options})  # type: ignore[dict-item]
+    return CompileRequest("c", graph, step, None, None, out, cache=folder / "cache")
+
+
+def test_the_named_python_builds_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, str(write_tensorrt_python(tmp_path / "trtpy")))
+    request = make_request(tmp_path)
+    remarks = compile_model(request)
+    assert sorted(file.name for file in request.out.iterdir()) == ["model.json", "model.layers.json", "model.plan"]
+    assert (request.out / "model.plan").read_text() == "engine of graph"
+    told = json.loads((request.out / "model.json").read_text())["options"]
+    assert (told["precision"], told["profiles"]) == ("fp16", list(PROFILES))
+    assert remarks == (
+        "tensorrt: an engine of TensorRT 8.6.0 for NVIDIA H200 (compute capability 9.0, driver 570.86.15), "
+        "built in 42 s",
+        "tensorrt: 3 layers, 1 of them fused attention",
+        "tensorrt: 1 of 3 layers give fp32, though fp16 was asked for",
+    )
+
+
+def test_timings_of_kernels_are_kept_for_the_next_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, str(write_tensorrt_python(tmp_path / "trtpy")))
+    compile_model(make_request(tmp_path))
+    compile_model(make_request(tmp_path))
+    (timings,) = (tmp_path / "cache").rglob("timing.cache")
+    assert timings.read_text() == "++"
+
+
+def test_a_stripped_engine_has_its_graph_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, str(write_tensorrt_python(tmp_path / "trtpy")))
+    request = make_request(tmp_path, strip=True)
+    compile_model(request)
+    assert (request.out / "model.onnx").read_text() == "graph"
+
+
+def test_tensorrts_reason_is_the_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    why = "TensorRT 8.6.0 cannot parse Gelu (node /gelu): no importer"
+    monkeypatch.setenv(VARIABLE, str(write_tensorrt_python(tmp_path / "trtpy", failure=why)))
+    with pytest.raises(PackError) as raised:
+        compile_model(make_request(tmp_path))
+    assert str(raised.value) == why
+
+
+def test_without_tensorrt_the_reason_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "missing"))
+    with pytest.raises(PackError, match="cannot be run"):
+        compile_model(make_request(tmp_path))
+
+
+def test_fp32_layers_are_no_news_in_an_fp32_engine() -> None:
+    inspected = {"Layers": [{"Name": "head", "Outputs": [{"Format/Datatype": "Row major linear FP32"}]}]}
+    assert describe_layers(inspected, "fp32") == ("tensorrt: 1 layers",)
+
+
+def test_a_driver_that_does_not_say_its_version_is_unknown() -> None:
+    facts = {"tensorrt": "10.3.0.30", "device": "Orin", "compute_capability": "8.7", "driver": "", "build_s": 3.0}
+    assert "driver unknown" in describe_engine(facts)

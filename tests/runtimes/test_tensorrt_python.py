@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from packc.runtimes import tensorrt_python
+from packc.runtimes.tensorrt_python import VARIABLE, find_tensorrt
+from tensorrt_python import write_tensorrt_python
+
+
+def name(monkeypatch: pytest.MonkeyPatch, value: Path | str) -> None:
+    monkeypatch.setenv(VARIABLE, str(value))
+
+
+def test_the_named_python_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = write_tensorrt_python(tmp_path / "trtpy", "10.16.1.11", 10)
+    name(monkeypatch, script)
+    found = find_tensorrt().found
+    assert found is not None
+    assert (found.python, found.version, found.dialect, found.is_strongly_typed) == (script, "10.16.1.11", 10, True)
+    script.unlink()
+    assert find_tensorrt().found is found
+
+
+def test_without_a_named_one_it_is_this_python_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setattr(tensorrt_python, "find_spec", lambda name: None)
+    tensorrt_python._look.cache_clear()
+    lookup = find_tensorrt()
+    assert lookup.found is None
+    assert "tensorrt is not installed here" in lookup.problem
+    tensorrt_python._look.cache_clear()
+
+
+def test_a_name_that_cannot_be_run_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name(monkeypatch, tmp_path / "missing")
+    assert "cannot be run" in find_tensorrt().problem
+
+
+def test_why_it_cannot_be_imported_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrapper = tmp_path / "python"
+    wrapper.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')  # without any package
+    wrapper.chmod(0o755)
+    name(monkeypatch, wrapper)
+    assert "cannot import tensorrt and numpy: ModuleNotFoundError: No module named 'numpy'" in find_tensorrt().problem
+
+
+def test_a_python_that_answers_nonsense_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrapper = tmp_path / "python"
+    wrapper.write_text("#!/bin/sh\necho hello\n")
+    wrapper.chmod(0o755)
+    name(monkeypatch, wrapper)
+    assert "could not be asked for its TensorRT" in find_tensorrt().problem
+
+
+def test_paths_of_this_python_do_not_reach_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrapper = tmp_path / "python"
+    wrapper.write_text('#!/bin/sh\necho "[\\"8.6.0${PYTHONPATH}\\", 8]"\n')
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("PYTHONPATH", "mine")
+    name(monkeypatch, wrapper)
+    found = find_tensorrt().found
+    assert found is not None
+    assert found.version == "8.6.0"
