@@ -1,0 +1,55 @@
+"""The table of one shape as Markdown, and what it comes to: pack's best, the best of the others, and the floor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from packc.measure.peak import Peaks
+from packc.measure.work import Work
+from packc.roofline import find_floor
+from support.gpu_rows import Failure, Row
+
+MOST_ERROR = 0.01
+"""Rows with a larger one are not chosen, whoever's they are."""
+
+Time = Callable[[Row], float]
+
+
+def show_table(shape: str, rows: Sequence[Row | Failure], base: str, compiled: str, work: Work, peaks: Peaks) -> str:
+    """`base` is the row that ratios are against; the names of torch.compile's begin with `compiled`."""
+    timed = [row for row in rows if isinstance(row, Row)]
+    lines = [f"| {shape} | call, ms (x) | device, ms (x) | spread of rounds | error |", "|---" * 5 + "|"]
+    against = next((row for row in timed if row.name == base), None)
+    for row in sorted(timed, key=lambda row: row.work_ms):
+        spread = (max(row.work_times_ms) - min(row.work_times_ms)) / row.work_ms
+        call = f"{row.call_ms:.3f} ({against.call_ms / row.call_ms:.2f})" if against else f"{row.call_ms:.3f}"
+        device = f"{row.work_ms:.3f} ({against.work_ms / row.work_ms:.2f})" if against else f"{row.work_ms:.3f}"
+        lines.append(f"| {row.name} | {call} | {device} | {spread:.0%} | {row.error:.1e} |")
+    lines += [f"| {row.name} | failed: {row.reason} | | | |" for row in rows if isinstance(row, Failure)]
+    floors = [sum_up(words, timed, time, compiled, work, peaks) for words, time in TIMES]
+    return "\n".join([*lines, "", *floors])
+
+
+TIMES: tuple[tuple[str, Time], ...] = (("device", lambda row: row.work_ms), ("call", lambda row: row.call_ms))
+
+
+def sum_up(words: str, rows: Sequence[Row], time: Time, compiled: str, work: Work, peaks: Peaks) -> str:
+    """One line: which of pack's candidates is best by that time, and how it compares."""
+    right = [row for row in rows if row.error <= MOST_ERROR]
+    ours = min((row for row in right if row.is_pack), key=time, default=None)
+    if ours is None:
+        return f"- By {words} time: pack has no candidate."
+    said = [f"- By {words} time pack chooses {ours.name}, {time(ours):.3f} ms"]
+    if theirs := min((row for row in right if not row.is_pack), key=time, default=None):
+        said.append(
+            f"{time(theirs) / time(ours):.2f} x as fast as the best peer ({theirs.name}, {time(theirs):.3f} ms)"
+        )
+    if best := min((row for row in right if row.name.startswith(compiled)), key=time, default=None):
+        said.append(f"{time(best) / time(ours):.2f} x as fast as {compiled}")
+    if floor := find_floor(work, ours.precision, peaks, weights=ours.precision):
+        unit = "GFLOP/s" if floor.bound == "compute" else "GB/s"
+        said.append(
+            f"{floor.ms / time(ours):.2f} of the floor, {floor.ms:.3f} ms (estimated: {floor.rate:.0f} {unit} "
+            f"{floor.precision} {peaks.source})"
+        )
+    return "; ".join(said) + "."
