@@ -45,7 +45,7 @@ def scorer_request(tmp_path_factory: pytest.TempPathFactory) -> CompileRequest:
     step = PassStep("torch", {"precision": "bf16"})
     out = folder / "out"
     out.mkdir()
-    return CompileRequest("", Path(), step, None, Path(), out, info, (str(folder),))
+    return CompileRequest("", Path(), step, None, Path(), out, info, search_path=(str(folder),))
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from packc.ingest.source import SourceInfo
 from packc.runtimes.aotinductor import COMPILE, NO_COMPILER, NO_SOURCE, describe_compiler, find_compiler
 from packc.runtimes.cuda_toolkit import find_cuda_home
 from packc.runtimes.onnxruntime_cuda import LENGTH_MULTIPLE
-from packc.runtimes.runtime import Runtime, is_transformer
+from packc.runtimes.runtime import GRAPH_OPTION, Runtime, is_transformer
 from packc.target import Target
 from packc.tensors import Precision
 
@@ -127,7 +127,7 @@ class AotInductorCuda(Runtime):
                 recipe.precision,
                 (),
                 PassStep(COMPILE, {"precision": recipe.precision, **recipe.options}),
-                session={"graph": True, **({"tf32": True} if recipe.precision == "tf32" else {})},
+                session={GRAPH_OPTION: True, **({"tf32": True} if recipe.precision == "tf32" else {})},
             )
             for recipe in RECIPES
             if recipe.precision in precisions and recipe.fits(info)
