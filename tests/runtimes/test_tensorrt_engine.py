@@ -530,3 +530,11 @@ def test_the_engine_imports_only_what_a_device_has() -> None:
     imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     imported |= {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
     assert {(name or "").split(".")[0] for name in imported} - sys.stdlib_module_names == {"numpy", "tensorrt"}
+
+
+def test_the_engine_keeps_to_what_python_3_8_has() -> None:
+    tree = ast.parse(ENGINE.read_text("utf-8"), feature_version=(3, 8))
+    aliases = [ast.unparse(n) for n in tree.body if isinstance(n, ast.Assign) and isinstance(n.value, ast.Subscript)]
+    keywords = [ast.unparse(n) for n in ast.walk(tree) if isinstance(n, ast.keyword) and n.arg in ("strict", "slots")]
+    names = [ast.unparse(n) for n in ast.walk(tree) if isinstance(n, ast.Attribute) and n.attr.startswith("removep")]
+    assert (aliases, keywords, names) == ([], [], [])

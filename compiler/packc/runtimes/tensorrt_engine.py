@@ -62,8 +62,6 @@ WEAK_FLAGS = {"fp16": ("FP16",), "int8": ("INT8", "FP16")}
 OPT_INS = {"strip": "STRIP_PLAN", "refit": "REFIT", "version_compatible": "VERSION_COMPATIBLE"}
 """Options -> builder flags that not every TensorRT has."""
 
-Options = Mapping[str, Any]
-
 
 class Device:
     """A GPU and its primary context, which TensorRT computes in too, through the driver."""
@@ -198,7 +196,7 @@ class Session:
     graphs: int = 0
 
 
-def load(model: str, options: Options, threads: int) -> Session:
+def load(model: str, options: Mapping[str, Any], threads: int) -> Session:
     """A session with the engine of `model`: a .plan, or an .onnx, of which the .plan beside it is built first.
 
     The options are those of `build`, and `graph`: record a CUDA graph for each shape. Threads of the host have no part
@@ -274,7 +272,7 @@ def device_memory_mib(session: Session) -> float | None:
     return max(0, session.free_bytes - session.device.free_bytes()) / 2**20
 
 
-def build(model: str, plan: str, options: Options) -> dict[str, Any]:
+def build(model: str, plan: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Builds the engine of an ONNX file for this device; returns the facts that it writes to <stem>.json.
 
     <stem>.layers.json, beside it, is what TensorRT's inspector says of each layer. The plan appears last, whole or not
@@ -319,7 +317,7 @@ def build(model: str, plan: str, options: Options) -> dict[str, Any]:
 
 
 def write_engine(
-    plan: Path, data: bytes, engine: Any, options: Options, device: Device, build_s: float, log: Any
+    plan: Path, data: bytes, engine: Any, options: Mapping[str, Any], device: Device, build_s: float, log: Any
 ) -> dict[str, Any]:
     """Writes the three files of an engine, the plan last; returns the facts."""
     names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
@@ -459,7 +457,7 @@ def find_quoted(field_name: str, text: str) -> str:
     return found.group(1) if found else ""
 
 
-def configure(config: Any, options: Options, precision: str) -> None:
+def configure(config: Any, options: Mapping[str, Any], precision: str) -> None:
     """Sets what the options say. Raises RuntimeError for an opt-in that this TensorRT lacks."""
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     if precision != "tf32":
