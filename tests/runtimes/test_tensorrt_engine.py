@@ -280,14 +280,25 @@ def test_one_shape_stands_for_all_three(bench: Bench) -> None:
     assert bench.engine.read_profile("x=4x2 n=3", shapes) == {"x": [(4, 2)] * 3, "n": [(3,)] * 3}
 
 
-def test_the_first_profile_that_fits_is_used(bench: Bench) -> None:
-    session = bench.engine.load(bench.model, {"profiles": ["x=1x2", "x=1x2/8x2/16x2"]}, threads=1)
-    assert [bench.run(session, rows).shape[0] for rows in (1, 9)] == [1, 9]
-    assert {index: context._profile for index, context in session.contexts.items()} == {0: 0, 1: 1}
-    with pytest.raises(
-        RuntimeError, match=r"^x has shape \[17, 2\], .* take \[1, 2\] to \[1, 2\], \[1, 2\] to \[16, 2\]$"
-    ):
+def test_the_profile_that_was_tuned_for_the_nearest_shape_is_used(bench: Bench) -> None:
+    session = bench.engine.load(bench.model, {"profiles": ["x=1x2", "x=1x2/2x2/16x2", "x=1x2/16x2/16x2"]}, threads=1)
+    assert [bench.engine.choose_profile(session, {"x": (rows, 2)}) for rows in (1, 2, 5, 6, 16)] == [0, 1, 1, 2, 2]
+    for rows in (1, 3, 16, 3):
+        assert bench.run(session, rows).shape[0] == rows
+    assert {index: context._profile for index, context in session.contexts.items()} == {0: 0, 1: 1, 2: 2}
+    message = r"^x has shape \[17, 2\], and the engine's profiles take \[1, 2\] to \[1, 2\], \[1, 2\] to \[16, 2\], "
+    with pytest.raises(RuntimeError, match=message):
         bench.run(session, 17)
+
+
+def test_inputs_that_have_no_profile_in_common(bench: Bench) -> None:
+    shapes = {"x": ("float32", [-1]), "z": ("float32", [-1])}
+    save_network(Path(bench.model), inputs=shapes, outputs={"y": ("float32", [-1])})
+    session = bench.engine.load(bench.model, {"profiles": ["x=1 z=1", "x=2 z=2"]}, threads=1)
+    with pytest.raises(
+        RuntimeError, match=r"^z has shape \[2\], and the engine's profiles take \[1\] to \[1\], \[2\] to"
+    ):
+        bench.engine.run(session, {"x": np.ones(1, np.float32), "z": np.ones(2, np.float32)})
 
 
 def test_missing_inputs_are_named(bench: Bench) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import json
+import math
 import os
 import platform
 import re
@@ -186,8 +187,8 @@ class Session:
     is_graph: bool
     inputs: dict[str, Buffer]
     outputs: dict[str, Buffer]
-    profiles: list[dict[str, tuple[tuple[int, ...], tuple[int, ...]]]]
-    """One an optimization profile: input -> least and largest shape."""
+    profiles: list[dict[str, list[tuple[int, ...]]]]
+    """One an optimization profile: input -> least, usual and largest shape."""
     contexts: dict[int, Any] = field(default_factory=dict)
     calls: dict[Any, Call] = field(default_factory=dict)
     """By the shapes of the inputs."""
@@ -598,35 +599,48 @@ def open_buffer(engine: Any, name: str) -> Buffer:
     return Buffer(name, np.dtype(HOST_DTYPES[dtype]))
 
 
-def read_ranges(engine: Any, inputs: Sequence[str], index: int) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
-    """The least and the largest shape of each input in an optimization profile."""
+def read_ranges(engine: Any, inputs: Sequence[str], index: int) -> dict[str, list[tuple[int, ...]]]:
+    """The least, usual and largest shape of each input in an optimization profile."""
     ranges = {}
     for name in inputs:
-        least = most = tuple(engine.get_tensor_shape(name))
-        if -1 in least:
-            least, _, most = (tuple(shape) for shape in engine.get_tensor_profile_shape(name, index))
-        ranges[name] = least, most
+        shape = tuple(engine.get_tensor_shape(name))
+        steps = engine.get_tensor_profile_shape(name, index) if -1 in shape else (shape,) * 3
+        ranges[name] = [tuple(step) for step in steps]
     return ranges
 
 
 def choose_profile(session: Session, shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """The first profile that takes all inputs. Raises RuntimeError naming an input that none takes, and the ranges."""
+    """Of the profiles that take all inputs, the one whose usual shapes are nearest, as kernels were chosen for those.
+
+    Raises RuntimeError naming an input that is refused, and the ranges.
+    """
     missing = [name for name in session.inputs if name not in shapes]
     if missing:
         raise RuntimeError(f"inputs are missing: {', '.join(missing)}")
-    for index, ranges in enumerate(session.profiles):
-        if all(is_within(shape, *ranges[name]) for name, shape in shapes.items()):
-            return index
-    # where each input fits some profile, no single profile takes them all: the first one that its neighbour refuses
-    alone = [n for n, shape in shapes.items() if not any(is_within(shape, *r[n]) for r in session.profiles)]
-    name = (alone or [n for n, shape in shapes.items() if not is_within(shape, *session.profiles[0][n])])[0]
-    known = ", ".join(f"{list(least)} to {list(most)}" for least, most in (r[name] for r in session.profiles))
+    taking = [
+        (sum(measure_distance(shape, ranges[name][1]) for name, shape in shapes.items()), index)
+        for index, ranges in enumerate(session.profiles)
+        if all(is_within(shape, ranges[name]) for name, shape in shapes.items())
+    ]
+    if taking:
+        return min(taking)[1]
+    # one that no profile takes; else, as each has its profile but they have none in common, what the first one refuses
+    alone = [n for n, shape in shapes.items() if not any(is_within(shape, ranges[n]) for ranges in session.profiles)]
+    name = (alone or [n for n, shape in shapes.items() if not is_within(shape, session.profiles[0][n])])[0]
+    known = ", ".join(f"{list(ranges[name][0])} to {list(ranges[name][2])}" for ranges in session.profiles)
     raise RuntimeError(f"{name} has shape {list(shapes[name])}, and the engine's profiles take {known}")
 
 
-def is_within(shape: tuple[int, ...], least: tuple[int, ...], most: tuple[int, ...]) -> bool:
-    sizes = zip(least, shape, most)  # noqa: B905 - Python 3.8
-    return len(shape) == len(least) and all(low <= size <= high for low, size, high in sizes)
+def is_within(shape: tuple[int, ...], steps: Sequence[tuple[int, ...]]) -> bool:
+    """Whether a profile with these least, usual and largest shapes takes the shape."""
+    sizes = zip(steps[0], shape, steps[2])  # noqa: B905 - Python 3.8
+    return len(shape) == len(steps[0]) and all(low <= size <= high for low, size, high in sizes)
+
+
+def measure_distance(shape: tuple[int, ...], usual: tuple[int, ...]) -> float:
+    """How far apart two shapes are, by the ratios of their axes."""
+    pairs = zip(shape, usual)  # noqa: B905 - Python 3.8
+    return sum(abs(math.log(max(1, size) / max(1, other))) for size, other in pairs)
 
 
 def refuse_values(name: str, array: Any, dtype: np.dtype[Any]) -> None:
