@@ -14,13 +14,16 @@ from typing import Any
 import pytest
 
 from driver_world import HOST, SPEC, Way, World, install_world
+from gpu_packages import FP16, write_built, write_measured
 from models import make_tiny_onnx
 from packc.cli.main import run
+from packc.driver import combine, target
 from packc.driver import spec as build_spec_module
-from packc.driver import target
+from packc.driver.endings import TargetResult
 from packc.driver.target import build_target
 from packc.errors import MissingError, PackError, UsageError
 from packc.package.manifest_file import check_files, read_manifest
+from packc.runtimes.onnxruntime_cuda import OnnxRuntimeCuda
 from packc.server import environment
 
 PACK = "from packc.cli.main import main; main()"
@@ -199,6 +202,29 @@ def test_the_gravest_end_decides(
     ]
     monkeypatch.setattr("packc.cli.build.build_spec", lambda *_: results)
     assert build(world) == code
+
+
+def test_a_combined_package_is_told_after_its_targets(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def build_gpu(inputs: Any, final: Path, *_: Any) -> TargetResult:
+        if inputs.spec.target == "h200":
+            write_measured(final.parent, "h200", 2.0)
+        else:
+            write_built(final.parent, "l4", {FP16: 3.0})
+        return TargetResult(inputs.spec.target, "published", final, read_manifest(final))
+
+    monkeypatch.setattr(build_spec_module, "build_target", build_gpu)
+    monkeypatch.setattr(combine, "find_runtime", lambda name: OnnxRuntimeCuda())
+    targets = '\n[targets.h200]\nprofile = "nvidia-h200-sxm"\n[targets.l4]\nprofile = "nvidia-l4"\n'
+    assert build(world, sections=('[combine]\nfleet = ["h200", "l4"]',), targets=targets) == 0
+    out = capsys.readouterr().out.split("\ntiny for several GPUs, fleet: measured\n")[1]
+    assert out.startswith(f"  h200: 9.0, {FP16} as model.onnx by default: verified, p99 4.00 ms, 500 samples/s\n")
+    assert "  l4: 8.9, " in out
+    assert out.endswith("\npackage: build/tiny/fleet\n")
+    assert run(["inspect", "build/tiny/fleet"]) == 0
+    assert f"  l4: 8.9, {FP16} as model.l4.onnx by its compute capability: built; " in capsys.readouterr().out
+    assert run(["lint", "build/tiny/fleet"]) == 0
 
 
 def test_only_the_target_that_was_asked_for(world: World, capsys: pytest.CaptureFixture[str]) -> None:

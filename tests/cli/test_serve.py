@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from packc.cli.main import run
+from packc.errors import MissingError
+from packc.server import environment, process
 from served_packages import write_text_package
 
 
@@ -19,3 +21,16 @@ def test_a_port_in_use(tmp_path: Path, capsys: pytest.CaptureFixture[str], monke
         port = taken.getsockname()[1]
         assert run(["serve", str(write_text_package(tmp_path / "package")), "--http-port", str(port)]) == 2
     assert f"error: port {port} is in use on this machine" in capsys.readouterr().err
+
+
+def test_a_target_of_a_combined_package_is_told_to_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def start(*_: object, **options: object) -> None:
+        asked.append(options["config_name"])
+        raise MissingError("enough")
+
+    monkeypatch.setattr(process, "start_server", start)
+    monkeypatch.setattr(environment, "require_server", lambda: None)
+    assert run(["serve", str(write_text_package(tmp_path / "package")), "--target", "l4"]) == 5
+    assert asked == ["l4"]

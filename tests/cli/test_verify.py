@@ -8,12 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from gpu_packages import FP16, TF32, write_built, write_measured
+from packc.cache import Cache
 from packc.cli.main import run
+from packc.driver.combine import combine_targets
+from packc.driver.endings import BuildOptions
 from packc.errors import MissingError
 from packc.package.manifest import ServedRecord
 from packc.package.manifest_file import read_manifest, write_manifest
 from packc.server import verify
 from packc.server.verify import Verified
+from packc.target_profiles import find_target
 from served_packages import write_tensor_package
 
 
@@ -22,8 +27,12 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
     """The calls of `verify_package`, which answers with a p99 of 12 ms, or of 2 s when it is given an address."""
     calls: list[dict[str, object]] = []
 
-    def stand_in(package: Path, model: str, workload: object, precision: str, *, urls: tuple[str, ...]) -> Verified:
+    def stand_in(
+        package: Path, model: str, workload: object, precision: str, *, urls: tuple[str, ...], target: str | None
+    ) -> Verified:
         calls.append({"package": package, "model": model, "precision": precision, "urls": urls})
+        if target:
+            calls[-1]["target"] = target
         latency_ms = 2000.0 if urls else 12.0
         record = ServedRecord(5.0, latency_ms, 150.0, 8, 400, "triton 2", latency_ms, 99.0, "http", None, 1e-7)
         return Verified(replace(record, noisy=bool(urls)), None)
@@ -91,3 +100,33 @@ def test_without_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     monkeypatch.setattr(verify, "require_server", none)
     assert run(["verify", str(write_tensor_package(tmp_path / "package"))]) == 5
     assert "hint: `pack doctor --install server`" in capsys.readouterr().err
+
+
+@pytest.fixture
+def combined(tmp_path: Path) -> Path:
+    """A package for two GPUs that were measured, and one that was only built."""
+    folders = write_measured(tmp_path, "h200", 2.0), write_measured(tmp_path, "l4", 3.0, TF32)
+    built = write_built(tmp_path, "t4", {FP16: 2.0})
+    profiles = ("nvidia-h200-sxm", "nvidia-l4", "nvidia-t4")
+    named = [(f.name, find_target(p, tmp_path)) for f, p in zip((*folders, built), profiles, strict=True)]
+    return combine_targets("fleet", named, tmp_path, BuildOptions(), Cache(tmp_path / "cache")).folder
+
+
+def test_a_target_of_a_combined_package_is_verified_by_its_own_record(
+    combined: Path, served: list[dict[str, object]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["verify", str(combined), "--target", "l4"]) == 0
+    assert served == [{"package": combined, "model": "tiny", "precision": "tf32", "urls": (), "target": "l4"}]
+    assert "tiny for l4: verified by triton 2" in capsys.readouterr().out
+    assert run(["verify", str(combined)]) == 0
+    assert served[1]["precision"] == "fp16"
+
+
+def test_a_target_that_was_not_measured_cannot_be_verified(
+    combined: Path, served: list[dict[str, object]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["verify", str(combined), "--target", "t4"]) == 5
+    assert "t4 was built and not measured" in capsys.readouterr().err
+    assert run(["verify", str(combined), "--target", "a100"]) == 2
+    assert "it is for h200, l4, t4" in capsys.readouterr().err
+    assert served == []

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from driver_world import HOST, World, write_tensors
+from gpu_packages import write_measured
 from packc import target_profiles
 from packc.driver import spec as build_spec_module
 from packc.driver.endings import BuildOptions, TargetResult
@@ -159,3 +160,35 @@ def test_making_room_spares_what_another_build_may_be_reading(world: World) -> N
     world.cache.cap_gib = 0
     build(world)
     assert world.cache.entries()
+
+
+GPUS = HOST + '[targets.h200]\nprofile = "nvidia-h200-sxm"\n[targets.l4]\nprofile = "nvidia-l4"\n'
+FLEET = '[combine]\nfleet = ["h200", "l4"]\n'
+
+
+def test_targets_are_combined_once_they_are_built(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if builds on the GPUs had left their packages."""
+    folder = world.folder / "build" / "tiny"
+
+    def build_gpu(inputs: Any, final: Path, *rest: Any) -> TargetResult:
+        if inputs.target.kind == "cpu":
+            return build_target(inputs, final, *rest)
+        if not final.is_dir():
+            write_measured(folder, inputs.spec.target, 2.0 if inputs.spec.target == "h200" else 3.0)
+        return TargetResult(inputs.spec.target, "published", final, read_manifest(final))
+
+    monkeypatch.setattr(build_spec_module, "build_target", build_gpu)
+    results = build(world, FLEET, targets=GPUS)
+    assert list(results) == ["cpu", "h200", "l4", "fleet"]
+    assert (results["fleet"].end, results["fleet"].folder) == ("published", folder / "fleet")
+    fleet = read_lock(world)["targets"][-1]
+    assert (fleet["target"], "model_repository/tiny/1/model.l4.onnx" in fleet["files"]) == ("fleet", True)
+    assert list(build(world, FLEET, targets=GPUS, only=("cpu",))) == ["cpu"], "nothing of it was built"
+    assert [target["target"] for target in read_lock(world)["targets"]] == ["cpu", "h200", "l4", "fleet"]
+
+
+def test_what_cannot_be_combined_costs_nothing_else(world: World) -> None:
+    targets = HOST + '[targets.too]\nprofile = "host"\n[combine]\nfleet = ["cpu", "too"]\n'
+    results = build(world, targets=targets)
+    assert isinstance(results["fleet"], TargetFailure)
+    assert (results["fleet"].error.exit_code, results["cpu"].end) == (2, "published")

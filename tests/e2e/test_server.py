@@ -18,13 +18,21 @@ import pytest
 
 from packc.errors import MissingError, UsageError
 from packc.package.manifest_file import hash_files
+from packc.package.model_config import print_config
 from packc.server.client import RequestFailed, connect
 from packc.server.environment import Server
 from packc.server.load import Traffic, ask_all, run_load
 from packc.server.process import Ports, RunningServer, ServerStopped, start_server
 from packc.server.replay import GoldenMismatch
 from packc.server.verify import Workload, verify_package
-from served_packages import WIDTH, make_graph_model, make_scaling_graph, write_tensor_package, write_text_package
+from served_packages import (
+    WIDTH,
+    make_graph_model,
+    make_scaling_graph,
+    read_config,
+    write_tensor_package,
+    write_text_package,
+)
 
 pytestmark = pytest.mark.e2e
 
@@ -256,3 +264,21 @@ def _processes_of_group(group: int) -> list[int]:
         if int(fields[2]) == group and fields[0] != "Z":
             found.append(int(stat.parent.name))
     return found
+
+
+def test_a_name_chooses_another_configuration_where_a_model_has_one(triton_server: Server, tmp_path: Path) -> None:
+    """As a combined package has it: no name within, the artifact another file, other models as they are."""
+    repository = write_text_package(tmp_path / "package") / "model_repository"
+    folder = repository / "letters-model"
+    make_scaling_graph(folder / "1" / "model.l4.onnx", 3.0)
+    config = read_config(folder)
+    config.ClearField("name")
+    config.default_model_filename = "model.l4.onnx"
+    (folder / "configs").mkdir()
+    (folder / "configs" / "l4.pbtxt").write_text(print_config(config))
+    request = {"text": np.array([[b"a cat"]], dtype=object)}
+    answers = []
+    for name in (None, "l4"):
+        with start_server(triton_server, repository, config_name=name) as server, connect(server.http_url) as client:
+            answers.append(client.infer("letters", request)["embedding"])
+    np.testing.assert_array_equal(answers[1], answers[0] * np.float32(1.5))

@@ -10,7 +10,7 @@ from models import write_smooth_images
 from package_parts import make_text_source, make_token_sample
 from packc.errors import DataError, PackError
 from packc.ingest.source import SourceModel
-from packc.package.golden import MAX_REQUESTS, GoldenSet, load_golden, make_golden, write_golden
+from packc.package.golden import MAX_REQUESTS, GoldenSet, find_golden, load_golden, make_golden, write_golden
 from packc.package.pipelines.choice import ChosenPipeline
 from packc.samples import RawSamples, save_samples
 
@@ -100,3 +100,10 @@ def test_only_the_answers_that_are_kept_are_read(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(np.lib.npyio.NpzFile, "__getitem__", lambda self, key: (read.append(key), get(self, key))[1])
     make(tmp_path / "a", make_text_source(tmp_path), "none", RawSamples("generated"), 100)
     assert len({key.split("/")[0] for key in read}) == MAX_REQUESTS
+
+
+def test_a_target_measured_apart_has_golden_requests_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "targets" / "l4" / "golden").mkdir(parents=True)
+    (tmp_path / "targets" / "t4").mkdir()
+    assert find_golden(tmp_path) == find_golden(tmp_path, "t4") == tmp_path / "golden"
+    assert find_golden(tmp_path, "l4") == tmp_path / "targets" / "l4" / "golden"

@@ -7,7 +7,7 @@ from pathlib import Path
 from uuid import UUID
 
 from package_parts import make_text_source
-from packc.package.sbom import write_sbom
+from packc.package.sbom import add_files, write_sbom
 
 
 def test_sbom(tmp_path: Path) -> None:
@@ -38,3 +38,26 @@ def test_sbom(tmp_path: Path) -> None:
         ("pkg:generic/python@3.12", "excluded"),
     ]
     assert document["dependencies"] == [{"ref": "package", "dependsOn": ["model", "pkg:pypi/onnxruntime@1.31.1"]}]
+
+
+def test_further_artifacts_are_further_files_of_the_model(tmp_path: Path) -> None:
+    source = make_text_source(tmp_path)
+    path = tmp_path / "sbom.cdx.json"
+    write_sbom(
+        path,
+        name="tiny",
+        target="h200",
+        source=source,
+        artifact={"model.onnx": source.graph},
+        versions={},
+        served_by=(),
+    )
+    before = json.loads(path.read_text())
+    other = tmp_path / "model.l4.onnx"
+    other.write_bytes(b"another graph")
+    add_files(path, {"model.l4.onnx": other})
+    after = json.loads(path.read_text())
+    assert [file["name"] for file in after["components"][0]["components"]] == ["model.onnx", "model.l4.onnx"]
+    assert UUID(after["serialNumber"].removeprefix("urn:uuid:"))
+    assert after["serialNumber"] != before["serialNumber"]
+    assert after["metadata"] == before["metadata"]

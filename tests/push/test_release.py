@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from packc.errors import PushError, UsageError
+from packc.package.lint import lint_repository
 from packc.package.manifest_file import hash_files, read_manifest, write_manifest
+from packc.push.folder import RepositoryFolder
 from packc.push.release import pushed_members, read_release
 from served_packages import write_tensor_package, write_text_package
 
@@ -86,3 +88,22 @@ def test_a_package_that_misses_a_promise_is_told(tmp_path: Path, caplog: pytest.
     with caplog.at_level(logging.WARNING):
         read_release(package)
     assert "misses a promise: budget missed: p99 18 ms of 15 ms" in caplog.text
+
+
+def test_configurations_of_other_names_are_renamed_with_their_models(tmp_path: Path) -> None:
+    package = write_text_package(tmp_path / "package")
+    for model in ("letters", "letters-model"):
+        folder = package / "model_repository" / model
+        (folder / "configs").mkdir()
+        text = (folder / "config.pbtxt").read_text().replace(f'name: "{model}"\n', "", 1)
+        (folder / "configs" / "l4.pbtxt").write_text(text)
+    seal(package)
+    release = read_release(package)
+    own = release.entry.configs["configs/l4.pbtxt"]
+    names = {member.name for member in release.members}
+    assert {step.model_name for step in own.ensemble_scheduling.step} == names
+    assert "configs/l4.pbtxt" not in release.entry.files
+    RepositoryFolder().push(release, str(tmp_path / "served"))
+    (member,) = (name for name in names if name.startswith("letters-model-"))
+    assert [found for found in lint_repository(tmp_path / "served") if found.severity == "error"] == []
+    assert (tmp_path / "served" / member / "configs" / "l4.pbtxt").is_file()

@@ -84,6 +84,11 @@ def test_the_response_cache_is_on_when_asked_for(tmp_path: Path) -> None:
     assert "--model-control-mode=explicit" in said
 
 
+def test_a_name_chooses_other_configurations(tmp_path: Path) -> None:
+    with start_server(make_server(tmp_path), tmp_path, config_name="l4") as running:
+        assert "--model-config-name=l4" in running.log_path.read_text()
+
+
 def test_a_port_in_use_is_refused(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -12,7 +12,9 @@ from packc.cli.console import print_json, print_note
 from packc.driver.endings import BuildOptions, End, TargetResult
 from packc.driver.spec import TargetFailure, build_spec
 from packc.errors import BudgetMissed, MissingError, PackError, QualityMissed, UsageError
+from packc.package.manifest import Manifest
 from packc.package.manifest_file import MANIFEST
+from packc.report.combined import list_combined
 from packc.report.terminal import print_report
 from packc.report.view import is_timing_noisy
 from packc.spec.model import Spec
@@ -90,10 +92,20 @@ def print_results(results: Sequence[TargetResult | TargetFailure], model: Spec, 
             print_note(f"target {result.target} could not be built:")
             print_note(result.error.render())
         elif not as_json:
-            print_report(result.manifest)
+            _print(result.manifest)
             click.echo(f"\n{_CONTENTS[result.end]}: {_shorten(result.folder)}")
             _explain_miss(result)
     return max((_find_exit_code(result) for result in results), key=_SEVERITY.index)
+
+
+def _print(manifest: Manifest) -> None:
+    """The report; of a combined package, what it adds to those of its targets."""
+    if not manifest.combined:
+        print_report(manifest)
+        return
+    click.echo(f"\n{manifest.model} for several GPUs, {manifest.target}: {manifest.state}")
+    for target, text in list_combined(manifest):
+        click.echo(f"  {target}: {text}")
 
 
 def _explain_miss(result: TargetResult) -> None:

@@ -12,6 +12,7 @@ from packc.cli.console import print_json
 from packc.ingest.source import AudioInput, ImagePreprocessing, Preprocessing, SourceInfo
 from packc.package.manifest import Manifest
 from packc.package.manifest_file import MANIFEST, check_files, read_manifest
+from packc.report.combined import list_combined
 from packc.report.device import describe_gpu
 from packc.report.view import describe_count, describe_outcome
 from packc.spec.model import ModelSection
@@ -72,6 +73,8 @@ def _print_package(folder: Path, manifest: Manifest, problems: list[str]) -> Non
     click.echo(describe_outcome(manifest))
     if gpu := describe_gpu(manifest):
         click.echo(f"{manifest.environment.get('device', 'GPU')}: {gpu}")
+    for target, text in list_combined(manifest):
+        click.echo(f"  {target}: {text}")
     if models := _list_models(manifest):
         click.echo(f"\nTriton models: {', '.join(models)}")
     files = _measure_files(folder, manifest)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from packc.errors import UsageError
+from packc.errors import MissingError, UsageError
+from packc.package.manifest import Manifest
 from packc.package.manifest_file import MANIFEST, read_manifest
 
 _REPOSITORY = "model_repository"
@@ -42,3 +43,21 @@ def find_repository(path: Path) -> Path:
             hint=f"`pack report {package}` says why nothing was published there",
         )
     return package / _REPOSITORY
+
+
+def read_combined(package: Path, manifest: Manifest, target: str) -> Manifest:
+    """The manifest of one target in a package for several GPUs.
+
+    Raises UsageError where the package has no part of that target, MissingError where nothing of it was measured.
+    """
+    served = [record.target for record in manifest.combined if record.file]
+    if target not in served:
+        hint = f"it is for {', '.join(served)}" if served else "it is for one target"
+        raise UsageError(f"{package} has no target {target!r}", hint=hint)
+    found = read_manifest(package / "targets" / target)
+    if found.verdict.chosen is None:
+        raise MissingError(
+            f"{target} was built and not measured, so there is nothing to verify it against",
+            hint=f"`pack serve {package} --target {target}` serves it; `pack import` takes what its bundles measured",
+        )
+    return found

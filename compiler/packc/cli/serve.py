@@ -23,7 +23,8 @@ from packc.package.manifest_file import read_manifest
 @click.option(
     "--explicit", is_flag=True, help="Load nothing at the start, and take `pack push` (explicit model control)."
 )
-def serve(folder: Path, http_port: int, grpc_port: int, metrics_port: int, explicit: bool) -> None:
+@click.option("--target", help="Of a package for several GPUs, the target that this machine is (--model-config-name).")
+def serve(folder: Path, http_port: int, grpc_port: int, metrics_port: int, explicit: bool, target: str | None) -> None:
     """Serve the package or model repository in DIR on this machine until Ctrl-C.
 
     Only this machine can reach it; to serve others, use the package's Dockerfile.
@@ -40,6 +41,7 @@ def serve(folder: Path, http_port: int, grpc_port: int, metrics_port: int, expli
         control="explicit" if explicit else "none",
         response_cache=True,
         graceful=True,
+        config_name=target,
     ) as running:
         click.echo(f"HTTP     {running.http_url}")
         click.echo(f"gRPC     {running.grpc_url}")

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from packc.cli.console import print_json
-from packc.cli.packages import find_package
+from packc.cli.packages import find_package, read_combined
 from packc.cli.traffic import say_traffic
 from packc.errors import BudgetMissed, PackError
 from packc.package.manifest import Manifest, ServedRecord
@@ -21,8 +21,9 @@ log = logging.getLogger(__name__)
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--url", "urls", multiple=True, help="A server that has it loaded, http:// and grpc://; none is started.")
+@click.option("--target", help="Of a package for several GPUs, the target that this machine is; else its first.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def verify(folder: Path, urls: tuple[str, ...], as_json: bool) -> None:
+def verify(folder: Path, urls: tuple[str, ...], target: str | None, as_json: bool) -> None:
     """Load the package in DIR in a real Triton, replay its golden requests over HTTP and gRPC, and measure it.
 
     Nothing is written. Exit code 3 when it answers as it should but slower than its budget, or when its build missed a
@@ -32,12 +33,13 @@ def verify(folder: Path, urls: tuple[str, ...], as_json: bool) -> None:
     from packc.server.verify import recall_workload, verify_package
 
     package = find_package(folder)
-    manifest = read_manifest(package)
-    changed = tuple(check_files(package, manifest))
+    whole = read_manifest(package)
+    changed = tuple(check_files(package, whole))
+    manifest = read_combined(package, whole, target) if target else whole
     for sentence in changed:  # first, as it may be why the server refuses it
         log.warning("%s", sentence)
     workload, precision = recall_workload(manifest), chosen_precision(manifest)
-    served = verify_package(package, manifest.model, workload, precision, urls=urls).record
+    served = verify_package(package, manifest.model, workload, precision, urls=urls, target=target).record
     missed = _find_miss(manifest, served)
     if as_json:
         print_json(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from packc.cache import IN_USE_S, Cache
+from packc.driver.combine import combine_targets
 from packc.driver.endings import BuildOptions, TargetResult
 from packc.driver.inputs import gather_inputs, list_versions
 from packc.driver.target import build_target
@@ -58,15 +59,30 @@ def build_spec(
         except Exception as error:  # a bug; the other targets' results are worth keeping
             log.debug("target %s", target.target, exc_info=True)
             results.append(TargetFailure(target.target, PackError(f"this is a bug in pack: {error!r}")))
+    for name, group in spec.combine.items():
+        if any(target.target in group for target in chosen):
+            results.append(_combine(name, group, spec, spec_path, folder, options, cache))
     manifests = {result.target: result.manifest for result in results if isinstance(result, TargetResult)}
     if manifests:
         standing = {result.target for result in results if isinstance(result, TargetResult) and _is_in_place(result)}
-        manifests |= {name: found for name in spec.targets if name not in standing if (found := _recall(folder / name))}
-        built = [manifests[name] for name in spec.targets if name in manifests]
+        names = (*spec.targets, *spec.combine)
+        manifests |= {name: found for name in names if name not in standing if (found := _recall(folder / name))}
+        built = [manifests[name] for name in names if name in manifests]
         write_lock(folder, _make_lock(spec, spec_path, info, built))
     if any(isinstance(result, TargetFailure) or result.end != "unchanged" for result in results):
         cache.collect_garbage(spare_s=IN_USE_S)
     return results
+
+
+def _combine(
+    name: str, group: Sequence[str], spec: Spec, spec_path: Path, folder: Path, options: BuildOptions, cache: Cache
+) -> TargetResult | TargetFailure:
+    """The package of several targets, of what their builds have left by now."""
+    try:
+        targets = [(target, find_target(spec.targets[target].profile, spec_path.parent)) for target in group]
+        return combine_targets(name, targets, folder, options, cache)
+    except PackError as error:
+        return TargetFailure(name, error)
 
 
 def _find_profile(target: TargetSpec, base: Path) -> Target | MissingError:

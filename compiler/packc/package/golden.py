@@ -51,6 +51,13 @@ class _RequestsFile:
     requests: tuple[str, ...]
 
 
+def find_golden(package: Path, target: str | None = None) -> Path:
+    """Where the golden requests are; of a combined package, those of one `target`, which has its own where it was
+    measured apart."""
+    own = package / "targets" / (target or "") / "golden"
+    return own if target is not None and own.is_dir() else package / "golden"
+
+
 def make_golden(
     pipeline: ChosenPipeline, source: SourceModel, raw: RawSamples, inputs: Path, answers: Path, source_answers: Path
 ) -> GoldenSet:

@@ -283,6 +283,27 @@ class StudentRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class CombinedRecord:
+    """One target of a combined package, with the figures of its own package."""
+
+    target: str
+    profile: str
+    compute_capability: str
+    state: str
+    """Of its own package."""
+    candidate: str | None
+    precision: str | None
+    file: str | None
+    """The artifact in the version folder; None where `remark` says why it has no part in the repository."""
+    chosen_by: str
+    """"default", "compute capability", or "config name", the server's flag: how a server comes to that artifact."""
+    latency_ms: float | None = None
+    """At the budget's percentile, as its own package was served there: None where it was not."""
+    throughput_per_s: float | None = None
+    remark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     model: str
     target: str
@@ -302,6 +323,8 @@ class Manifest:
     sensitivity: SensitivityRecord | None = None
     """None where no mixed precision was tried."""
     student: StudentRecord | None = None
+    combined: tuple[CombinedRecord, ...] = ()
+    """Of a package for several GPUs: all of its targets, the one that this manifest is about first."""
     build_key: str = ""
     """Digest of all that the build depends on: an equal one means that nothing changed."""
     files: dict[str, str] = field(default_factory=dict)

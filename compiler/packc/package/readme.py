@@ -168,8 +168,8 @@ def _describe_role(model: TritonModel) -> str:
         return "encoded image to pixels"
     if model.name.endswith("-labels"):
         return "logits to label and score"
-    if model.config.backend == "python" and "model" in model.config.parameters:
-        return "the compiled graph, run by its engine in a Python process"
-    if model.config.backend == "python":
+    if model.config.backend == "python" and "lengths" in model.config.parameters:
         return "text to answer in one process: tokenizer and compiled graph"
+    if model.config.backend == "python":
+        return "the compiled graph, run by its engine in a Python process"
     return "the compiled graph"

@@ -54,6 +54,23 @@ def write_sbom(
     path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
 
+def add_files(path: Path, files: Mapping[str, Path]) -> None:
+    """Adds further artifacts of the model to the bill of materials at `path`, which gets another serial number."""
+    document = json.loads(path.read_text())
+    hashes = {file: hash_file(location) for file, location in files.items()}
+    document["components"][0]["components"] += _list_files(hashes)
+    before = document["serialNumber"].removeprefix("urn:uuid:")
+    document["serialNumber"] = f"urn:uuid:{uuid.uuid5(uuid.UUID(before), chr(10).join(hashes.values()))}"
+    path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def _list_files(hashes: Mapping[str, str]) -> list[dict[str, Any]]:
+    return [
+        {"type": "file", "bom-ref": f"model/{file}", "name": file, "hashes": [_sha256(digest)]}
+        for file, digest in hashes.items()
+    ]
+
+
 def _model(name: str, source: SourceModel, files: Mapping[str, str]) -> dict[str, Any]:
     info = source.info
     return {
@@ -61,10 +78,7 @@ def _model(name: str, source: SourceModel, files: Mapping[str, str]) -> dict[str
         "bom-ref": "model",
         "name": name,
         **({"version": info.revision} if info.revision else {}),
-        "components": [
-            {"type": "file", "bom-ref": f"model/{file}", "name": file, "hashes": [_sha256(digest)]}
-            for file, digest in files.items()
-        ],
+        "components": _list_files(files),
         "modelCard": {
             "modelParameters": {
                 "task": info.task,

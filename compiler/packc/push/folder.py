@@ -108,9 +108,11 @@ def _write_model(model: ReleaseModel, folder: Path, version: int) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)
         _sync(target)
-    config = folder / "config.pbtxt"
-    config.write_text(print_config(model.config))
-    _sync(config)
+    for name, config in {"config.pbtxt": model.config, **model.configs}.items():
+        file = folder / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(print_config(config))
+        _sync(file)
 
 
 def _replace(new: Path, final: Path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -41,6 +42,8 @@ class LiveServer:
         """Loads the release and replays its golden requests before and after it becomes what clients get."""
         models = (*release.members, release.entry)
         _check_sizes(models)
+        if names := sorted({Path(path).stem for model in models for path in model.configs}):
+            log.warning("a running server takes config.pbtxt alone, not the configurations of %s", ", ".join(names))
         timeout_s = _BASE_TIMEOUT_S + max(model.size_bytes for model in models) / _SLOWEST_BYTES_PER_S
         with connect(destination, timeout_s=timeout_s) as client:
             log.info("%s: %s", destination, client.server_version())

@@ -11,13 +11,14 @@ import hashlib
 import logging
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from packc.errors import PushError
 from packc.package.golden import GoldenSet, load_golden
 from packc.package.lint import lint_repository
+from packc.package.lint.repository import CONFIGS
 from packc.package.manifest_file import check_files, hash_file, read_manifest
 from packc.package.schema import config_schema
 from packc.server.replay import chosen_precision
@@ -41,6 +42,8 @@ class ReleaseModel:
     """Path in the model's folder -> file, without config.pbtxt; version files below "1/"."""
     digest: str
     """Of its content, whatever its name."""
+    configs: Mapping[str, Any] = field(default_factory=dict)
+    """Path in the model's folder -> a configuration for servers of another --model-config-name, which has no name."""
 
     @property
     def name(self) -> str:
@@ -58,7 +61,7 @@ class ReleaseModel:
         config = config_schema().ModelConfig()
         config.CopyFrom(self.config)
         config.name = name
-        return ReleaseModel(config, self.files, self.digest)
+        return ReleaseModel(config, self.files, self.digest, self.configs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +115,9 @@ def read_release(package: Path) -> Release:
     for member in models.values():
         _check_python(member)
     new_names = {name: f"{name}-{member.digest}" for name, member in models.items()}
-    for step in entry.config.ensemble_scheduling.step:
-        step.model_name = new_names[step.model_name]
+    for config in (entry.config, *entry.configs.values()):
+        for step in config.ensemble_scheduling.step:
+            step.model_name = new_names[step.model_name]
     return Release(
         members=tuple(member.renamed(new_names[name]) for name, member in models.items()),
         entry=entry,
@@ -133,15 +137,21 @@ def _read_model(folder: Path) -> ReleaseModel:
 
     text = (folder / _CONFIG).read_text(encoding="utf-8")
     config = text_format.Parse(text, config_schema().ModelConfig())
-    files = {
+    found = {
         path.relative_to(folder).as_posix(): path
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != _CONFIG
     }
     digest = hashlib.sha256(text.encode())
-    for path, file in files.items():
+    for path, file in found.items():
         digest.update(f"{path}\0{hash_file(file)}\n".encode())
-    return ReleaseModel(config, files, digest.hexdigest()[:_DIGEST_LENGTH])
+    configs = {
+        path: text_format.Parse(file.read_text(encoding="utf-8"), config_schema().ModelConfig())
+        for path, file in found.items()
+        if path.startswith(f"{CONFIGS}/")
+    }
+    files = {path: file for path, file in found.items() if path not in configs}
+    return ReleaseModel(config, files, digest.hexdigest()[:_DIGEST_LENGTH], configs)
 
 
 def _check_python(model: ReleaseModel) -> None:

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from packc.package.manifest import Manifest
 from packc.report.bars import make_charts
+from packc.report.combined import list_combined
 from packc.report.device import describe_gpu
 from packc.report.figures import MISSING, show_figure, show_protocol, show_quality, show_words
 from packc.report.sensitivity import describe_others, describe_sensitivity, draw_strip
@@ -83,6 +84,7 @@ def render_html(manifest: Manifest) -> str:
         limit=describe_limit(manifest),
         is_stated=manifest.limits is not None and manifest.limits.source.startswith(OF_PROFILE),
         gpu=describe_gpu(manifest),
+        combined=list_combined(manifest),
         sensitivity=describe_sensitivity(manifest),
         wide_strip=draw_strip(manifest.sensitivity, 960, upright=False) if manifest.sensitivity else None,
         narrow_strip=draw_strip(manifest.sensitivity, 310, upright=True) if manifest.sensitivity else None,

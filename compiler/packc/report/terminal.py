@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from packc.package.manifest import Manifest, MeasurementRecord
+from packc.report.combined import list_combined
 from packc.report.device import describe_gpu
 from packc.report.figures import MISSING, show_figure, show_protocol
 from packc.report.sensitivity import describe_sensitivity
@@ -77,6 +78,7 @@ def render_report(manifest: Manifest, width: int = WIDTH_WITHOUT_TERMINAL, color
         _render_served(manifest, width),
         _render_tried(manifest, width),
         _render_lines((f"note: {caveat}" for caveat in make_caveats(manifest)), width),
+        _render_list("several GPUs", list_combined(manifest), width),
         _render_verdict(manifest, width, color),
     ]
     return "\n\n".join("\n".join(block) for block in blocks if block)

@@ -88,6 +88,7 @@ def start_server(
     control: ControlMode = "none",
     response_cache: bool = False,
     graceful: bool = False,
+    config_name: str | None = None,
     ready_timeout_s: float = 180.0,
     cache: Cache | None = None,
 ) -> Iterator[RunningServer]:
@@ -96,7 +97,8 @@ def start_server(
     The repository is not written to. Libraries that its models require and pack's own server lacks are installed first,
     into `cache` (pack's own where None).
     `response_cache` gives models that ask for one a cache; without, they answer
-    anew each time. `graceful` lets requests in flight finish at exit, which takes Triton seconds; explicit control is
+    anew each time. `config_name` has models use configs/<config_name>.pbtxt where they have one.
+    `graceful` lets requests in flight finish at exit, which takes Triton seconds; explicit control is
     always graceful, since only Triton itself can tell the /tmp/folder* of files that were pushed to it from others'.
     Raises UsageError when a port that was asked for is taken or asked for twice, ServerStopped with Triton's own reason
     when a model does not load or the server is not ready within `ready_timeout_s`.
@@ -109,6 +111,8 @@ def start_server(
         for attempt in range(1, _PORT_ATTEMPTS + 1):
             picked = _pick_ports(ports)
             flags = _flags(server, repository, picked, control, response_cache, _shm_prefix(scratch))
+            if config_name is not None:
+                flags.append(f"--model-config-name={config_name}")
             process = _launch(server, flags, scratch)
             try:
                 running = _await_ready(process, picked, scratch / "server.log", ready_timeout_s)

@@ -19,7 +19,7 @@ from packc.cache import Cache
 from packc.errors import UsageError
 from packc.ingest.source import SourceModel
 from packc.measure.statistics import needed_calls
-from packc.package.golden import GoldenSet, load_golden
+from packc.package.golden import GoldenSet, find_golden, load_golden
 from packc.package.manifest import Manifest, QualityRecord, ServedRecord
 from packc.package.pipelines.choice import ChosenPipeline
 from packc.package.pipelines.labels import LABEL, class_names
@@ -96,16 +96,18 @@ def verify_package(
     traffic_data: RawSamples | None = None,
     urls: Sequence[str] = (),
     cache: Cache | None = None,
+    target: str | None = None,
 ) -> Verified:
     """Loads `package`/model_repository in a real server, replays its golden requests and measures `model`.
 
     Load is made of `traffic_data`, else of the evaluation's samples, else of the golden requests. With `urls` the
     server is one that runs already: its http:// address, and its grpc:// address if that is to be checked too.
+    `target` is the one of a combined package whose configuration and golden answers are meant, if not the first.
     Raises MissingError without a server, ServerStopped when the package does not load, GoldenMismatch when answers
     differ from the artifact's beyond `precision`'s tolerance, ServerFailed when requests fail under load.
     """
-    golden = load_golden(package / "golden")
-    with _serve(package / "model_repository", urls, cache) as addresses:
+    golden = load_golden(find_golden(package, target))
+    with _serve(package / "model_repository", urls, cache, target) as addresses:
         http_url = next((url for url in addresses if url.startswith("http")), None)
         if http_url is None:
             raise UsageError("load is measured over HTTP", hint="give the server's http:// address with --url as well")
@@ -146,13 +148,13 @@ def verify_package(
 
 
 @contextlib.contextmanager
-def _serve(repository: Path, urls: Sequence[str], cache: Cache | None) -> Iterator[Sequence[str]]:
+def _serve(repository: Path, urls: Sequence[str], cache: Cache | None, target: str | None) -> Iterator[Sequence[str]]:
     if urls:
         for url in urls:
             check_url(url)
         yield urls
         return
-    with start_server(require_server(cache), repository, cache=cache) as running:
+    with start_server(require_server(cache), repository, cache=cache, config_name=target) as running:
         yield (running.http_url, running.grpc_url)
 
 

@@ -147,3 +147,9 @@ def test_environment(tmp_path: Path, value: str, message: str) -> None:
     assert found.span.column == config(value).index(value)
     good = config("$$TRITON_MODEL_DIRECTORY/env.tar.gz")
     assert not run_rule(files.check_environment, tmp_path / "good", good, files={"m/env.tar.gz": ""})
+
+
+def test_python_models_have_no_file_for_a_capability(tmp_path: Path) -> None:
+    config = 'backend: "python"\ncc_model_filenames [ { key: "8.9" value: "model.l4.py" } ]\n' + TENSORS
+    (found,) = run_rule(files.check_capability_files, tmp_path, config)
+    assert found.message == "the python backend loads its source, whatever GPU there is"

@@ -51,3 +51,14 @@ def test_folders_that_are_no_repository(tmp_path: Path) -> None:
     for folder, message in (("nowhere", "is not a folder"), ("r/m", "is one model"), ("empty", "holds no model")):
         with pytest.raises(UsageError, match=message):
             lint_repository(tmp_path / folder)
+
+
+def test_configurations_of_other_names_are_checked_too(tmp_path: Path) -> None:
+    good = 'backend: "mine"\ndynamic_batching { }\nmax_batch_size: 4\n' + TENSORS
+    bad = good.replace("dims: [ 3 ]", "dims: [ 0 ]")
+    write_repository(tmp_path, {"m": good, "n": good}, {"m/configs/l4.pbtxt": bad, "n/configs/t4.pbtxt": "backend:"})
+    syntax, dims = sorted(lint_repository(tmp_path), key=lambda found: found.message != "0 is not a size")[::-1]
+    assert dims.span is not None
+    assert (dims.span.path, dims.message) == (tmp_path / "m" / "configs" / "l4.pbtxt", "0 is not a size")
+    assert syntax.span is not None
+    assert syntax.span.path == tmp_path / "n" / "configs" / "t4.pbtxt"

@@ -154,7 +154,7 @@ def check_environment(model: LintedModel, _: Repository) -> Iterator[Diagnostic]
 
 
 def check_capability_files(model: LintedModel, _: Repository) -> Iterator[Diagnostic]:
-    """Keys of `cc_model_filenames` are compute capabilities."""
+    """Keys of `cc_model_filenames` are compute capabilities, and the backend is one that reads them."""
     for key in sorted(model.config.cc_model_filenames):
         if not re.fullmatch(r"\d+\.\d+", key):
             yield model.error(
@@ -162,3 +162,9 @@ def check_capability_files(model: LintedModel, _: Repository) -> Iterator[Diagno
                 f'"{key}" is not a compute capability',
                 'write it as in key: "8.0"',
             )
+    if model.config.cc_model_filenames and model.backend == "python":
+        yield model.error(
+            ("cc_model_filenames",),
+            "the python backend loads its source, whatever GPU there is",
+            "choose with configs/<name>.pbtxt and the server's --model-config-name",
+        )

@@ -90,8 +90,8 @@ def check_graph_readable(model: LintedModel, _: Repository) -> Iterator[Diagnost
 def _onnx_files(model: LintedModel) -> list[Path]:
     if model.backend != "onnxruntime":
         return []
-    name = model.config.default_model_filename or "model.onnx"
-    return [folder / name for folder in model.versions() if (folder / name).is_file()]
+    names = sorted({model.config.default_model_filename or "model.onnx", *model.config.cc_model_filenames.values()})
+    return [folder / name for folder in model.versions() for name in names if (folder / name).is_file()]
 
 
 def _graphs(model: LintedModel) -> Iterator[tuple[str, OnnxHeader]]:

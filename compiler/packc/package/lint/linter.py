@@ -6,7 +6,7 @@ from pathlib import Path
 
 from packc.errors import Diagnostic, UsageError
 from packc.package.lint import batching, ensemble, files, graph, instances, responses, tensors, warmup
-from packc.package.lint.repository import CONFIG, read_repository
+from packc.package.lint.repository import CONFIG, list_config_names, read_repository
 from packc.package.lint.rule import Rule
 
 RULES: tuple[Rule, ...] = (
@@ -68,19 +68,25 @@ RULES: tuple[Rule, ...] = (
 def lint_repository(folder: Path) -> list[Diagnostic]:
     """All that Triton would refuse, or take for something else, in the repository `folder`; by file, then by line.
 
+    Models with configurations of other names (configs/<name>.pbtxt) are checked with each of them.
+
     Raises UsageError when `folder` is not a repository with at least one model.
     """
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder", hint="give the folder that holds the models' folders")
     if (folder / CONFIG).is_file():
         raise UsageError(f"{folder} is one model, not a repository", hint=f"give the folder above: {folder.parent}")
-    models, found = read_repository(folder)
-    if not models and not found:
-        raise UsageError(f"{folder} holds no model", hint="a repository has one folder a model, each with config.pbtxt")
-    for model in models.values():
-        for rule in RULES:
-            found += rule(model, models)
-    return sorted(found, key=_place)
+    found: list[Diagnostic] = []
+    for config_name in (None, *list_config_names(folder)):
+        models, problems = read_repository(folder, config_name)
+        if not models and not problems:
+            hint = "a repository has one folder a model, each with config.pbtxt"
+            raise UsageError(f"{folder} holds no model", hint=hint)
+        found += problems
+        for model in models.values():
+            for rule in RULES:
+                found += rule(model, models)
+    return sorted({diagnostic.render(): diagnostic for diagnostic in found}.values(), key=_place)
 
 
 def _place(diagnostic: Diagnostic) -> tuple[str, int, int]:

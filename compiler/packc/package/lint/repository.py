@@ -12,6 +12,8 @@ from packc.package.lint.positions import FieldPath, Place, find_entry, find_plac
 from packc.package.schema import config_schema
 
 CONFIG = "config.pbtxt"
+CONFIGS = "configs"
+"""Folder of a model with configurations that a server's --model-config-name chooses instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,8 @@ class LintedModel:
     """ModelConfig protobuf, as written."""
     lines: tuple[str, ...]
     places: Mapping[FieldPath, Place]
+    path: Path
+    """Of the configuration."""
 
     @property
     def name(self) -> str:
@@ -69,7 +73,7 @@ class LintedModel:
     def _diagnose(self, path: FieldPath, message: str, hint: str | None, severity: Severity) -> Diagnostic:
         place = find_place(self.places, path) or Place(1, 1, "")
         text = self.lines[place.line - 1] if place.line <= len(self.lines) else ""
-        span = Span(self.folder / CONFIG, place.line, place.column, len(place.text), text)
+        span = Span(self.path, place.line, place.column, len(place.text), text)
         return Diagnostic(message, span, hint, severity)
 
 
@@ -101,13 +105,16 @@ AOTI_FILE = "model.pt2"
 """What the pytorch backend loads instead for the platform torch_aoti (Triton 26.03 and newer)."""
 
 
-def read_repository(folder: Path) -> tuple[Repository, list[Diagnostic]]:
-    """Every model of the repository in `folder`, and what keeps the others from being read."""
+def read_repository(folder: Path, config_name: str | None = None) -> tuple[Repository, list[Diagnostic]]:
+    """Every model of the repository in `folder`, and what keeps the others from being read.
+
+    With `config_name`, as a server reads it that was started with that --model-config-name.
+    """
     models, problems = {}, []
     for path in sorted(folder.iterdir()):
         if not path.is_dir() or path.name.startswith("."):
             continue
-        model = _read_model(path)
+        model = _read_model(path, config_name)
         if isinstance(model, Diagnostic):
             problems.append(model)
         else:
@@ -115,10 +122,16 @@ def read_repository(folder: Path) -> tuple[Repository, list[Diagnostic]]:
     return models, problems
 
 
-def _read_model(folder: Path) -> LintedModel | Diagnostic:
+def list_config_names(folder: Path) -> list[str]:
+    """Names of the configurations beside config.pbtxt that some model of the repository has."""
+    return sorted({path.stem for path in folder.glob(f"[!.]*/{CONFIGS}/*.pbtxt")})
+
+
+def _read_model(folder: Path, config_name: str | None) -> LintedModel | Diagnostic:
     from google.protobuf import text_format
 
-    path = folder / CONFIG
+    named = folder / CONFIGS / f"{config_name}.pbtxt"
+    path = named if config_name is not None and named.is_file() else folder / CONFIG
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -134,7 +147,7 @@ def _read_model(folder: Path) -> LintedModel | Diagnostic:
         text_format.Parse(text, config)
     except text_format.ParseError as error:
         return _explain_parse_error(path, lines, error)
-    return LintedModel(folder, config, lines, locate_fields(text))
+    return LintedModel(folder, config, lines, locate_fields(text), path)
 
 
 def _explain_parse_error(path: Path, lines: tuple[str, ...], error: Any) -> Diagnostic:

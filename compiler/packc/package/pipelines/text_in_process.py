@@ -50,6 +50,7 @@ def build_in_process_model(ingredients: Ingredients, preprocessing: TextPreproce
     if requirement := ingredients.runtime.server_requirement:
         config.parameters["requirement"].string_value = requirement
     for name, value in {
+        "model": ingredients.runtime.model_filename,
         "threads": str(serving.threads),
         "engine_options": json.dumps(dict(ingredients.engine_options)),
         "lengths": serving.lengths,
@@ -64,7 +65,6 @@ def build_in_process_model(ingredients: Ingredients, preprocessing: TextPreproce
         name=ingredients.name,
         classes=is_classifier,
         pairs=preprocessing.pairs,
-        model=ingredients.runtime.model_filename,
         max_length=preprocessing.max_length,
         pad_id=preprocessing.pad_id,
         inputs=tuple((name, tokens[name].dtype) for name in preprocessing.inputs),

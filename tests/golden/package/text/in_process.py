@@ -15,7 +15,6 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 batches, engine = import_module("batches"), import_module("engine")
 
-MODEL = "model.onnx"
 MAX_LENGTH = 6
 PAD_ID = 0
 INPUTS = (("input_ids", "int64"), ("attention_mask", "int64"))
@@ -44,7 +43,7 @@ class TritonPythonModel:
         tokenizer.enable_truncation(MAX_LENGTH)
         self._tokenizer = tokenizer
         threads, options = int(parameters["threads"]), json.loads(parameters["engine_options"])
-        self._session = engine.load(str(HERE / MODEL), options, threads)
+        self._session = engine.load(str(HERE / parameters["model"]), options, threads)
         instances = sum(group.get("count", 1) for group in config["instance_group"])
         self._warm_up(int(config["max_batch_size"]), WARMUP_S / instances)
 

@@ -13,6 +13,7 @@ import pytest
 import packc.server.install
 from backend_stub import Request, import_backend, make_config, rows
 from cuda_stub import StubOrt
+from gpu_driver import StubDriver
 from packc.runtimes import onnxruntime_cuda_engine
 from served_packages import WIDTH, make_scaling_graph
 
@@ -116,6 +117,22 @@ def test_a_gpu_model_has_the_options_that_its_accelerator_says(backend: Any, cud
     accelerator["name"] = "tensorrt"
     with pytest.raises(RuntimeError, match="no accelerator 'tensorrt' for GPUs, only cuda"):
         load(backend, tmp_path, make_config(optimization=optimization), **ON_GPU)
+
+
+def test_the_gpus_capability_chooses_among_several_files(
+    backend: Any, cuda: StubOrt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_scaling_graph(tmp_path / "1" / "model.onnx")
+    make_scaling_graph(tmp_path / "1" / "model.l4.onnx")
+    monkeypatch.setattr(backend.ctypes, "CDLL", lambda name: StubDriver())
+    config = {"cc_model_filenames": {"9.0": "model.l4.onnx"}, "default_model_filename": "model.onnx"}
+    assert backend._choose_file(config, ON_GPU) == "model.l4.onnx"
+    assert backend._choose_file({**config, "cc_model_filenames": {"8.9": "model.l4.onnx"}}, ON_GPU) == "model.onnx"
+    assert backend._choose_file(config, {"model_instance_kind": "CPU"}) == "model.onnx", "as the native backend does"
+    assert backend._choose_file({}, ON_GPU) == "model.onnx"
+    monkeypatch.setattr(backend.ctypes, "CDLL", lambda name: StubDriver(status=100))
+    with pytest.raises(RuntimeError, match="the CUDA driver does not know GPU 1"):
+        backend._choose_file(config, ON_GPU)
 
 
 def test_the_native_backends_parameters_are_read(backend: Any) -> None:

@@ -9,6 +9,7 @@ Runs inside Triton's Python stub; imports nothing of pack.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -57,7 +58,7 @@ class TritonPythonModel:
     def initialize(self, args: Mapping[str, str]) -> None:
         """Loads the graph; any exception makes Triton refuse the model with its text."""
         config = json.loads(args["model_config"])
-        path = _find_model(args, config.get("default_model_filename") or "model.onnx")
+        path = _find_model(args, _choose_file(config, args))
         graph, self._call = _open_session(path, config, args)
         self._max_batch = int(config.get("max_batch_size", 0))
         _check_tensors("input", config["input"], graph.get_inputs(), self._max_batch)
@@ -138,10 +139,36 @@ def _find_model(args: Mapping[str, str], filename: str) -> Path:
     raise pb_utils.TritonModelException(f"no model file at {tried[0]}")
 
 
+def _choose_file(config: Mapping[str, Any], args: Mapping[str, str]) -> str:
+    """The one for the GPU's compute capability where the configuration has one, as in the native backend."""
+    usual = str(config.get("default_model_filename") or "model.onnx")
+    by_capability = config.get("cc_model_filenames") or {}
+    if not by_capability or not _is_on_gpu(args):
+        return usual
+    return str(by_capability.get(_read_capability(int(args["model_instance_device_id"])), usual))
+
+
+def _is_on_gpu(args: Mapping[str, str]) -> bool:
+    return args.get("model_instance_kind", "CPU").removeprefix("KIND_") == "GPU"
+
+
+def _read_capability(device: int) -> str:
+    """The compute capability of a GPU, "9.0", by the CUDA driver (cuda.h: 75 and 76 are its major and minor number)."""
+    cuda = ctypes.CDLL("libcuda.so.1")
+    handle, numbers = ctypes.c_int(), []
+    if cuda.cuInit(0) or cuda.cuDeviceGet(ctypes.byref(handle), device):
+        raise pb_utils.TritonModelException(f"the CUDA driver does not know GPU {device}")
+    for attribute in (75, 76):
+        number = ctypes.c_int()
+        cuda.cuDeviceGetAttribute(ctypes.byref(number), attribute, handle)
+        numbers.append(str(number.value))
+    return ".".join(numbers)
+
+
 def _open_session(path: Path, config: Mapping[str, Any], args: Mapping[str, str]) -> tuple[Any, Call]:
     """The graph's session, and what answers a call: (names of outputs, inputs by name) -> outputs by name."""
     options = _session_options(config)
-    if args.get("model_instance_kind", "CPU").removeprefix("KIND_") != "GPU":
+    if not _is_on_gpu(args):
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         return session, lambda wanted, feed: dict(zip(wanted, session.run(wanted, feed), strict=True))
     here = str(Path(__file__).parent)

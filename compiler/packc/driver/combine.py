@@ -1,0 +1,230 @@
+"""One package for several GPUs: `[combine]` of the spec, made of the packages that its targets have already.
+
+The first target with a package is the base: the combined one is that package, and the others join its repository. A
+target that was measured brings its own artifact and configuration. One that was only built brings the artifact of a job
+bundle, served as the base is: nothing was measured of it, and its state says so. Every target keeps its own figures,
+in targets/<target>/manifest.json.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from packc import __version__
+from packc.cache import Cache, cache_key
+from packc.driver.endings import JOB_FOLDER, BuildOptions, TargetResult, publish_package
+from packc.errors import MissingError, PackError, TargetError, UsageError
+from packc.ingest.fingerprint import hash_file
+from packc.jobs.bundle import read_job
+from packc.package.combine import Bundle, LeftOut, Part, Placed, combine_repository, find_artifact
+from packc.package.combined_readme import describe_targets
+from packc.package.lint import lint_repository
+from packc.package.manifest import CandidateRecord, CombinedRecord, Manifest
+from packc.package.manifest_file import MANIFEST, check_files, read_manifest
+from packc.package.publish import staging_dir
+from packc.package.sbom import add_files
+from packc.runtimes import find_runtime
+from packc.server.replay import chosen_precision
+from packc.server.verify import recall_workload, verify_package
+from packc.serving.plan import set_graphs
+from packc.target import Target
+
+log = logging.getLogger(__name__)
+
+REPOSITORY = "model_repository"
+TARGETS = "targets"
+NOTHING_MEASURED = "was built, and has not run on that GPU"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One target of a combined package, as its own build left it."""
+
+    target: str
+    profile: Target
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def has_package(self) -> bool:
+        return (self.folder / REPOSITORY).is_dir() and self.manifest.verdict.chosen is not None
+
+
+def combine_targets(
+    name: str, targets: Sequence[tuple[str, Target]], folder: Path, options: BuildOptions, cache: Cache
+) -> TargetResult:
+    """Makes `folder`/<name> of the builds of `targets` below `folder`, or finds it there unchanged.
+
+    Raises TargetError for targets that are no NVIDIA GPUs, MissingError where none of them has a package yet.
+    """
+    members, missing = _read_members(name, targets, folder)
+    base = next((member for member in members if member.has_package), None)
+    if base is None:
+        raise MissingError(
+            f"{name} has nothing to be combined of yet: no target of it was measured",
+            hint="run the job bundles of one of them on its GPU and `pack import` them, or build where the GPU is",
+        )
+    others = [member for member in members if member is not base]
+    final = folder / name
+    key = cache_key(
+        members=[hash_file(member.folder / MANIFEST) for member in (base, *others)],
+        profiles=[member.profile.compute_capability for member in (base, *others)],
+        verify=options.verify,
+        version=__version__,
+    )
+    if (current := _find_current(final, key)) is not None:
+        log.info("%s: nothing changed since it was combined", name)
+        return TargetResult(name, "unchanged", final, current)
+    with staging_dir(final) as staging:
+        shutil.copytree(base.folder, staging, dirs_exist_ok=True, ignore=shutil.ignore_patterns("report.html"))
+        (staging / MANIFEST).unlink()
+        parts, unfit = _make_parts(others, base)
+        capability = base.profile.compute_capability or ""
+        found = combine_repository(staging / REPOSITORY, capability, [part for part, _ in parts])
+        chosen = {part.target: candidate for part, candidate in parts}
+        records = _record(base, others, [*found, *unfit], chosen, missing)
+        manifest = replace(base.manifest, target=name, combined=records, build_key=key)
+        _add_files(staging, base, others, records)
+        return publish_package(staging, final, _verify(manifest, base, staging, options, cache))
+
+
+def _read_members(
+    name: str, targets: Sequence[tuple[str, Target]], folder: Path
+) -> tuple[list[Member], list[tuple[str, Target]]]:
+    """The targets that a build has been at, and those that none has."""
+    members, missing = [], []
+    for target, profile in targets:
+        if profile.kind != "cuda":
+            raise TargetError(
+                f"[combine] {name}: {target} is {profile.name}, a {profile.kind} device",
+                hint="one repository serves several NVIDIA GPUs; other devices have packages of their own",
+            )
+        try:
+            members.append(Member(target, profile, folder / target, read_manifest(folder / target)))
+        except UsageError:
+            missing.append((target, profile))
+    return members, missing
+
+
+def _find_current(final: Path, key: str) -> Manifest | None:
+    try:
+        manifest = read_manifest(final)
+        return manifest if manifest.build_key == key and not check_files(final, manifest) else None
+    except (UsageError, OSError):
+        return None
+
+
+def _make_parts(others: Sequence[Member], base: Member) -> tuple[list[tuple[Part, CandidateRecord]], list[LeftOut]]:
+    """What each of the others brings, and which of its candidates that is."""
+    parts, unfit = [], []
+    for member in others:
+        capability = member.profile.compute_capability or ""
+        if member.has_package:
+            candidate = _find_candidate(member.manifest, member.manifest.verdict.chosen or "")
+            parts.append((Part(member.target, capability, member.folder / REPOSITORY), candidate))
+            continue
+        built = _choose_built(member, base)
+        if built is None:
+            unfit.append(LeftOut(member.target, "no candidate of the first target's runtime was built for it"))
+            continue
+        job = read_job(member.folder / JOB_FOLDER / built.id)
+        serving = base.manifest.serving
+        assert serving is not None, "a package says how it is served"
+        bundle = Bundle(
+            member.folder / JOB_FOLDER / built.id / job.model,
+            set_graphs(job.options, cuda_graphs=serving.cuda_graphs),
+            find_runtime(built.runtime),
+            serving.threads,
+        )
+        parts.append((Part(member.target, capability, bundle), built))
+    return parts, unfit
+
+
+def _choose_built(member: Member, base: Member) -> CandidateRecord | None:
+    """Of the candidates with a bundle in the base's runtime: the base's own choice, else the one of its precision, else
+    the one whose floor is estimated lowest, which comes after the baseline."""
+    best = _find_candidate(base.manifest, base.manifest.verdict.chosen or "")
+    built = [
+        record
+        for record in member.manifest.candidates
+        if record.status == "built"
+        and record.failure is None
+        and record.runtime == best.runtime
+        and (member.folder / JOB_FOLDER / record.id).is_dir()
+    ]
+    same = [record for record in built if record.id == best.id]
+    alike = [record for record in built if record.precision == best.precision]
+    return next(iter((*same, *alike, *built[1:], *built)), None)
+
+
+def _find_candidate(manifest: Manifest, name: str) -> CandidateRecord:
+    return next(record for record in manifest.candidates if record.id == name)
+
+
+def _record(
+    base: Member,
+    others: Sequence[Member],
+    found: Sequence[Placed | LeftOut],
+    chosen: dict[str, CandidateRecord],
+    missing: Sequence[tuple[str, Target]],
+) -> tuple[CombinedRecord, ...]:
+    places = {item.target: item for item in found}
+    artifact = find_artifact(base.folder / REPOSITORY).name
+    best = _find_candidate(base.manifest, base.manifest.verdict.chosen or "")
+    records = [_record_one(base, best, Placed(base.target, artifact, "default"))]
+    records += [_record_one(member, chosen.get(member.target), places[member.target]) for member in others]
+    for target, profile in missing:
+        capability = profile.compute_capability or ""
+        remark = "there is no build of it yet"
+        records.append(CombinedRecord(target, profile.id, capability, "planned", None, None, None, "", remark=remark))
+    return tuple(records)
+
+
+def _record_one(member: Member, candidate: CandidateRecord | None, place: Placed | LeftOut) -> CombinedRecord:
+    served = member.manifest.served
+    is_in = isinstance(place, Placed)
+    remark = place.reason if isinstance(place, LeftOut) else "" if member.has_package else NOTHING_MEASURED
+    return CombinedRecord(
+        target=member.target,
+        profile=member.profile.id,
+        compute_capability=member.profile.compute_capability or "",
+        state=member.manifest.state,
+        candidate=candidate.id if candidate and is_in else None,
+        precision=candidate.precision if candidate and is_in else None,
+        file=place.file if isinstance(place, Placed) else None,
+        chosen_by=place.chosen_by if isinstance(place, Placed) else "",
+        latency_ms=served.latency_ms if served else None,
+        throughput_per_s=served.throughput_per_s if served else None,
+        remark=remark,
+    )
+
+
+def _add_files(staging: Path, base: Member, others: Sequence[Member], records: Sequence[CombinedRecord]) -> None:
+    """What belongs beside the repository: each target's own record, and what README and SBOM say of them."""
+    served = {record.target for record in records if record.file}
+    for member in (base, *others):
+        folder = staging / TARGETS / member.target
+        folder.mkdir(parents=True)
+        shutil.copyfile(member.folder / MANIFEST, folder / MANIFEST)
+        if member is not base and member.has_package and member.target in served:
+            shutil.copytree(member.folder / "golden", folder / "golden")
+    readme = staging / "README.md"
+    readme.write_text(f"{readme.read_text()}\n{describe_targets(records, base.manifest.target)}")
+    version = find_artifact(staging / REPOSITORY).parent
+    used = sorted({record.file for record in records[1:] if record.file} - {records[0].file})
+    add_files(staging / "sbom.cdx.json", {name: version / name for name in used})
+    if errors := [found for found in lint_repository(staging / REPOSITORY) if found.severity == "error"]:
+        raise PackError("the combined repository is not valid:\n" + "\n\n".join(error.render() for error in errors))
+
+
+def _verify(manifest: Manifest, base: Member, staging: Path, options: BuildOptions, cache: Cache) -> Manifest:
+    """The manifest with what a real server says of the base in the new repository; no more than `measured` without."""
+    if not options.verify or options.urls or not base.profile.is_here:
+        return replace(manifest, state="measured", served=None)
+    workload, precision = recall_workload(base.manifest), chosen_precision(base.manifest)
+    verified = verify_package(staging, manifest.model, workload, precision, cache=cache)
+    return replace(manifest, state="verified", served=verified.record)

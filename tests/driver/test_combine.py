@@ -1,0 +1,153 @@
+"""A package for several GPUs, of what their builds left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gpu_packages import FP16, TF32, change, write_built, write_measured
+from packc.cache import Cache
+from packc.driver import combine
+from packc.driver.combine import combine_targets
+from packc.driver.endings import BuildOptions, TargetResult
+from packc.errors import MissingError, TargetError
+from packc.package.manifest import Manifest, ServedRecord
+from packc.package.manifest_file import check_files, read_manifest
+from packc.server.verify import Verified
+from packc.target import Target
+from packc.target_profiles import find_target
+from served_packages import read_config, write_text_package
+
+PROFILES = {"h200": "nvidia-h200-sxm", "h100": "nvidia-h100-sxm", "l4": "nvidia-l4", "t4": "nvidia-t4"}
+DEFAULTS = BuildOptions()
+SERVED = ServedRecord(1.0, 2.0, 900.0, 1, 100, "triton stub", 2.0, 99.0, "http", None, 0.0)
+
+
+@pytest.fixture
+def verified(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Packages that went through the server's stand-in."""
+    seen: list[Path] = []
+
+    def verify(package: Path, *_: Any, **__: Any) -> Verified:
+        seen.append(package)
+        return Verified(SERVED, None)
+
+    monkeypatch.setattr(combine, "verify_package", verify)
+    return seen
+
+
+@pytest.fixture
+def combined(tmp_path: Path, verified: list[Path]) -> Callable[..., TargetResult]:
+    def make(*targets: str, here: str = "", options: BuildOptions = DEFAULTS) -> TargetResult:
+        named = [(t, replace(find_target(PROFILES[t], tmp_path), is_here=t == here)) for t in targets]
+        return combine_targets("fleet", named, tmp_path, options, Cache(tmp_path / "cache"))
+
+    return make
+
+
+Combined = Callable[..., TargetResult]
+
+
+def ways(manifest: Manifest) -> list[tuple[str, str, str | None, str]]:
+    return [(record.target, record.state, record.file, record.chosen_by) for record in manifest.combined]
+
+
+def test_the_first_target_with_a_package_is_the_base(tmp_path: Path, combined: Combined, verified: list[Path]) -> None:
+    write_built(tmp_path, "t4", {TF32: 2.0, FP16: 3.0})
+    write_measured(tmp_path, "h200", 2.0)
+    write_measured(tmp_path, "l4", 4.0)
+    result = combined("t4", "h200", "l4", here="h200")
+    manifest = read_manifest(tmp_path / "fleet")
+    assert (result.end, result.folder, manifest.target, manifest.state) == ("published", tmp_path / "fleet", "fleet",
+                                                                           "verified")  # fmt: skip
+    assert (manifest.served, len(verified)) == (SERVED, 1)
+    assert ways(manifest) == [
+        ("h200", "verified", "model.onnx", "default"),
+        ("t4", "built", "model.t4.onnx", "compute capability"),
+        ("l4", "verified", "model.l4.onnx", "compute capability"),
+    ]
+    h200, t4, l4 = manifest.combined
+    assert (h200.candidate, t4.candidate, l4.candidate) == (FP16, FP16, FP16)
+    assert (t4.latency_ms, l4.latency_ms, l4.throughput_per_s) == (None, 4.0, 500.0)
+    assert t4.remark == "was built, and has not run on that GPU"
+    config = read_config(tmp_path / "fleet" / "model_repository" / "tiny")
+    assert dict(config.cc_model_filenames) == {"7.5": "model.t4.onnx", "8.9": "model.l4.onnx"}
+    assert check_files(tmp_path / "fleet", manifest) == []
+
+
+def test_everything_beside_the_repository_knows_of_all_targets(tmp_path: Path, combined: Combined) -> None:
+    write_measured(tmp_path, "h200", 2.0)
+    write_measured(tmp_path, "h100", 3.0)
+    write_built(tmp_path, "t4", {FP16: 2.0})
+    package = combined("h200", "h100", "t4", "l4").folder
+    assert {path.name for path in (package / "targets").iterdir()} == {"h200", "h100", "t4"}
+    assert read_manifest(package / "targets" / "h100") == read_manifest(tmp_path / "h100")
+    assert (package / "targets" / "h100" / "golden" / "answers.npz").is_file()
+    assert not (package / "targets" / "t4" / "golden").exists(), "nothing was measured of it"
+    readme = (package / "README.md").read_text()
+    assert readme.startswith("# tiny for h200\n")
+    assert "--model-config-name=h100" in readme
+    assert "`l4` has no part in it: there is no build of it yet." in readme
+    document = json.loads((package / "sbom.cdx.json").read_text())
+    assert [file["name"] for file in document["components"][0]["components"]] == ["model.h100.onnx"]
+    assert (package / "report.html").is_file()
+
+
+def test_without_its_gpu_it_is_measured_at_most(tmp_path: Path, combined: Combined, verified: list[Path]) -> None:
+    write_measured(tmp_path, "h200", 2.0)
+    write_measured(tmp_path, "l4", 4.0)
+    manifest = combined("h200", "l4").manifest
+    assert (manifest.state, manifest.served, verified) == ("measured", None, [])
+    assert combined("h200", "l4", here="h200", options=BuildOptions(verify=False)).manifest.state == "measured"
+    assert verified == []
+
+
+def test_nothing_is_done_twice(tmp_path: Path, combined: Combined, verified: list[Path]) -> None:
+    write_measured(tmp_path, "h200", 2.0)
+    write_built(tmp_path, "t4", {FP16: 3.0})
+    assert combined("h200", "t4", here="h200").end == "published"
+    assert combined("h200", "t4", here="h200").end == "unchanged"
+    change(tmp_path / "t4", environment={"device": "another"})
+    assert combined("h200", "t4", here="h200").end == "published"
+    assert len(verified) == 2
+
+
+def test_what_was_built_is_chosen_by_what_is_known(tmp_path: Path, combined: Combined) -> None:
+    write_measured(tmp_path, "h200", 2.0, "onnxruntime-cuda-bf16-fused")
+    write_built(tmp_path, "t4", {TF32: 3.0, FP16: 4.0, "onnxruntime-cuda-fp16-nhwc": 5.0})
+    write_built(tmp_path, "l4", {TF32: 3.0, "onnxruntime-cuda-bf16-other": 4.0, FP16: 5.0})
+    manifest = combined("h200", "t4", "l4").manifest
+    assert [record.candidate for record in manifest.combined[1:]] == [FP16, "onnxruntime-cuda-bf16-other"]
+
+
+def test_a_target_that_does_not_fit_is_left_out_and_said_so(tmp_path: Path, combined: Combined) -> None:
+    write_measured(tmp_path, "h200", 2.0)
+    write_measured(tmp_path, "h100", 2.0)
+    text = write_text_package(tmp_path / "elsewhere")
+    (tmp_path / "h100" / "model_repository").rename(tmp_path / "away")
+    (text / "model_repository").rename(tmp_path / "h100" / "model_repository")
+    write_built(tmp_path, "t4", {})
+    manifest = combined("h200", "h100", "t4").manifest
+    _, h100, t4 = manifest.combined
+    assert (h100.file, h100.candidate) == (None, None)
+    assert h100.remark.startswith("it is served by other models (letters, ")
+    assert t4.remark == "no candidate of the first target's runtime was built for it"
+
+
+def test_without_any_package_there_is_nothing_to_combine(tmp_path: Path, combined: Combined) -> None:
+    write_built(tmp_path, "t4", {FP16: 3.0})
+    with pytest.raises(MissingError, match="no target of it was measured") as failure:
+        combined("t4", "l4")
+    assert failure.value.exit_code == 5
+    assert not (tmp_path / "fleet").exists()
+
+
+def test_other_devices_have_packages_of_their_own(tmp_path: Path) -> None:
+    cpu: Target = find_target("cpu-amd-genoa", tmp_path)
+    with pytest.raises(TargetError, match="a cpu device"):
+        combine_targets("fleet", [("cpu", cpu)], tmp_path, BuildOptions(), Cache(tmp_path / "cache"))

@@ -1,0 +1,154 @@
+"""One repository for several GPUs: which server finds which artifact, and how."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gpu_packages import GRAPH, write_gpu_repository
+from packc.errors import PackError
+from packc.package.combine import (
+    Bundle,
+    LeftOut,
+    Part,
+    Placed,
+    combine_repository,
+    find_artifact,
+    name_artifact,
+)
+from packc.package.lint import lint_repository
+from packc.package.model_config import new_config
+from packc.runtimes.onnxruntime_cuda import GRAPH_PARAMETER, OnnxRuntimeCuda
+from served_packages import make_scaling_graph, read_config, write_tensor_package, write_text_package
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    return write_gpu_repository(tmp_path / "base", 2.0)
+
+
+def read_named(repository: Path, target: str) -> Any:
+    """configs/<target>.pbtxt of the one model."""
+    (repository / "tiny" / "other").mkdir(exist_ok=True)
+    place = repository / "tiny" / "other" / "config.pbtxt"
+    place.write_text((repository / "tiny" / "configs" / f"{target}.pbtxt").read_text())
+    config = read_config(place.parent)
+    place.unlink()
+    place.parent.rmdir()
+    return config
+
+
+def list_files(repository: Path) -> list[str]:
+    return sorted(path.name for path in (repository / "tiny" / "1").iterdir())
+
+
+def test_another_artifact_is_found_by_the_compute_capability(base: Path, tmp_path: Path) -> None:
+    part = Part("a100", "8.0", write_gpu_repository(tmp_path / "a100", 3.0))
+    assert combine_repository(base, "9.0", [part]) == [Placed("a100", "model.a100.onnx", "compute capability")]
+    config = read_config(base / "tiny")
+    assert dict(config.cc_model_filenames) == {"8.0": "model.a100.onnx"}
+    assert config.default_model_filename == "model.onnx", "the base's is the fallback of all other GPUs"
+    assert list_files(base) == ["model.a100.onnx", "model.onnx"]
+    assert not (base / "tiny" / "configs").exists()
+    assert lint_repository(base) == []
+
+
+def test_the_same_artifact_lies_there_once(base: Path, tmp_path: Path) -> None:
+    parts = [
+        Part("a100", "8.0", write_gpu_repository(tmp_path / "a100", 2.0)),
+        Part("l4", "8.9", write_gpu_repository(tmp_path / "l4", 3.0)),
+        Part("l40s", "8.9", write_gpu_repository(tmp_path / "l40s", 3.0)),
+        Part("ada", "8.9", write_gpu_repository(tmp_path / "ada", 2.0)),
+    ]
+    assert combine_repository(base, "9.0", parts) == [
+        Placed("a100", "model.onnx", "default"),
+        Placed("l4", "model.l4.onnx", "compute capability"),
+        Placed("l40s", "model.l4.onnx", "compute capability"),
+        Placed("ada", "model.onnx", "config name"),
+    ]
+    assert list_files(base) == ["model.l4.onnx", "model.onnx"]
+    assert read_named(base, "ada").default_model_filename == "model.onnx"
+
+
+def test_a_gpu_of_the_same_capability_has_a_configuration_of_its_own(base: Path, tmp_path: Path) -> None:
+    part = Part("h100", "9.0", write_gpu_repository(tmp_path / "h100", 3.0))
+    assert combine_repository(base, "9.0", [part]) == [Placed("h100", "model.h100.onnx", "config name")]
+    own = read_named(base, "h100")
+    assert (own.name, own.default_model_filename) == ("", "model.h100.onnx")
+    assert dict(read_config(base / "tiny").cc_model_filenames) == {}
+    assert lint_repository(base) == []
+
+
+def test_what_differs_in_more_than_the_file_does_too(base: Path, tmp_path: Path) -> None:
+    x = np.ones((1, 4), np.float32)
+    part = Part("l4", "8.9", write_gpu_repository(tmp_path / "l4", 3.0, options={}, instances=2, warmup={"x": x}))
+    assert combine_repository(base, "9.0", [part]) == [Placed("l4", "model.l4.onnx", "config name")]
+    own = read_named(base, "l4")
+    assert own.instance_group[0].count == 2
+    assert GRAPH_PARAMETER not in own.parameters
+    assert own.model_warmup[0].inputs["x"].input_data_file == "l4_median_0.bin"
+    assert (base / "tiny" / "warmup" / "l4_median_0.bin").read_bytes() == x.tobytes()
+    assert lint_repository(base) == []
+
+
+def test_a_warm_up_that_is_the_same_is_shared(tmp_path: Path) -> None:
+    sample = {"x": np.ones((1, 4), np.float32)}
+    base = write_gpu_repository(tmp_path / "base", 2.0, warmup=sample)
+    part = Part("l4", "8.9", write_gpu_repository(tmp_path / "l4", 3.0, warmup=sample))
+    assert combine_repository(base, "9.0", [part]) == [Placed("l4", "model.l4.onnx", "compute capability")]
+    assert [path.name for path in (base / "tiny" / "warmup").iterdir()] == ["median_0.bin"]
+
+
+def test_what_was_only_built_is_served_as_the_base_is(tmp_path: Path) -> None:
+    base = write_gpu_repository(tmp_path / "base", 2.0, instances=2)
+    graph = make_scaling_graph(tmp_path / "job" / "model.onnx", 3.0)
+    parts = [
+        Part("t4", "7.5", Bundle(graph, GRAPH, OnnxRuntimeCuda(), 1)),
+        Part("v100", "7.0", Bundle(graph, {"nhwc": True}, OnnxRuntimeCuda(), 1)),
+    ]
+    assert combine_repository(base, "9.0", parts) == [
+        Placed("t4", "model.t4.onnx", "compute capability"),
+        Placed("v100", "model.t4.onnx", "config name"),
+    ]
+    own = read_named(base, "v100")
+    assert own.instance_group[0].count == 2
+    (accelerator,) = own.optimization.execution_accelerators.gpu_execution_accelerator
+    assert (accelerator.name, accelerator.parameters["prefer_nhwc"]) == ("cuda", "1")
+    assert GRAPH_PARAMETER not in own.parameters
+
+
+def test_what_does_not_fit_is_left_out_with_a_reason(base: Path, tmp_path: Path) -> None:
+    plan = tmp_path / "model.plan"
+    plan.write_bytes(b"")
+    ensemble = write_text_package(tmp_path / "text") / "model_repository"
+    parts = [Part("l4", "8.9", ensemble), Part("t4", "7.5", Bundle(plan, {}, OnnxRuntimeCuda(), 1))]
+    fronts, backends = combine_repository(base, "9.0", parts)
+    assert isinstance(fronts, LeftOut)
+    assert "it is served by other models (letters, " in fronts.reason
+    assert backends == LeftOut("t4", "its artifact is not for the backend of the first target, onnxruntime")
+    assert list_files(base) == ["model.onnx"]
+
+
+def test_python_models_name_their_artifact_in_a_parameter() -> None:
+    config = new_config("tiny", 8)
+    config.backend = "python"
+    assert name_artifact(config) == "", "a tokenizer runs none"
+    config.parameters["engine_options"].string_value = "{}"
+    config.parameters["model"].string_value = "model.pt2"
+    assert name_artifact(config) == "model.pt2"
+    name_artifact(config, "model.l4.pt2")
+    assert config.parameters["model"].string_value == "model.l4.pt2"
+
+
+def test_one_model_runs_the_graph(tmp_path: Path) -> None:
+    package = write_tensor_package(tmp_path / "package")
+    assert find_artifact(package / "model_repository").name == "model.onnx"
+    twice = write_gpu_repository(tmp_path / "twice", 2.0)
+    (twice / "tiny").rename(twice / "one")
+    write_gpu_repository(tmp_path / "other", 2.0)
+    (tmp_path / "other" / "tiny").rename(twice / "two")
+    with pytest.raises(PackError, match="one model should run the compiled graph, and 2 do: one, two"):
+        combine_repository(twice, "9.0", [])

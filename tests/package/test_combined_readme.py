@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+from goldens import check_golden
+from packc.package.combined_readme import describe_targets
+from packc.package.manifest import CombinedRecord
+
+BASE = CombinedRecord("h200", "nvidia-h200-sxm", "9.0", "verified", "ort-fp16", "fp16", "model.onnx", "default", 1.9)
+H100 = CombinedRecord("h100", "nvidia-h100-sxm", "9.0", "verified", "ort-tf32", "tf32", "model.h100.onnx",
+                      "config name", 2.1)  # fmt: skip
+T4 = CombinedRecord("t4", "nvidia-t4", "7.5", "built", "ort-fp16", "fp16", "model.t4.onnx", "compute capability",
+                    remark="was built, and has not run on that GPU")  # fmt: skip
+L4 = CombinedRecord("l4", "nvidia-l4", "8.9", "planned", None, None, None, "", remark="there is no build of it yet")
+
+
+def test_the_section_reads_as_golden() -> None:
+    check_golden("package/combined_readme.md", describe_targets((BASE, H100, T4, L4), "h200"))
+
+
+def test_without_configurations_of_their_own_no_flag_is_told() -> None:
+    assert "--model-config-name" not in describe_targets((BASE, T4), "h200")
