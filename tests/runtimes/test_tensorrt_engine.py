@@ -90,7 +90,9 @@ def test_a_plan_is_loaded_as_it_is(bench: Bench) -> None:
 def test_the_facts_beside_a_plan(bench: Bench) -> None:
     facts = bench.engine.build(bench.model, str(bench.plan), {"profiles": (PROFILE,), "precision": "fp32"})
     assert json.loads(bench.plan.with_suffix(".json").read_text()) == facts
-    assert json.loads((bench.folder / "model.layers.json").read_text()) == {"Layers": [{"Name": "double"}]}
+    assert json.loads((bench.folder / "model.layers.json").read_text()) == {
+        "Layers": [{"Name": "double", "Shapes": {"x": [2, 2]}}]
+    }
     assert {name: facts[name] for name in ("dialect", "device", "compute_capability", "cuda", "profiles")} == {
         "dialect": bench.world.dialect,
         "device": "NVIDIA H200",
@@ -228,6 +230,7 @@ def test_a_level_of_compatibility_that_tensorrt_lacks(bench: Bench) -> None:
 def test_a_stripped_plan_gets_its_weights_when_it_is_loaded(bench: Bench) -> None:
     session = bench.engine.load(bench.model, {**DYNAMIC, "strip": True}, threads=1)
     assert bench.run(session, 2)[0, 0] == 2
+    assert json.loads((bench.folder / "model.layers.json").read_text())["Layers"][0]["Shapes"] == {}
     save_network(Path(bench.model), outputs={"z": ("float32", [-1, 2])})
     with pytest.raises(RuntimeError, match=r"^the weights of model\.onnx do not fit the stripped plan"):
         bench.engine.load(str(bench.plan), DYNAMIC, threads=1)

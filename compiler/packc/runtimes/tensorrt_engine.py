@@ -345,12 +345,26 @@ def write_engine(
         "warnings": list(dict.fromkeys(log.warnings))[:KEPT_WARNINGS],
         "build_s": build_s,
     }
-    layers = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
+    layers = inspect_engine(engine, [name for name in names if is_input[name]], bool(options.get("strip", False)))
     plan.unlink() if plan.exists() else None
     write_whole(plan.with_suffix(".layers.json"), layers.encode())
     write_whole(plan.with_suffix(".json"), json.dumps(facts, indent=1).encode())
     write_whole(plan, data)
     return facts
+
+
+def inspect_engine(engine: Any, inputs: Sequence[str], is_stripped: bool) -> str:
+    """What TensorRT's inspector says of the layers, as JSON, in the first profile's usual shapes.
+
+    Without shapes, it tells no types of tensors where axes are open; a stripped engine has no context to have shapes.
+    """
+    inspector = engine.create_engine_inspector()
+    context = None if is_stripped else engine.create_execution_context()
+    if context is not None:
+        for name, (_, usual, _) in read_ranges(engine, inputs, 0).items():
+            context.set_input_shape(name, usual)
+        inspector.execution_context = context
+    return str(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
 
 
 def find_dialect() -> int:
