@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import onnx_ir as ir
 import pytest
 
@@ -67,6 +69,13 @@ def test_is_each_position(model: ir.Model) -> None:
 def test_find_sources_stops_at_sizes(model: ir.Model) -> None:
     assert {value.name for value in find_sources(find_value(model, "known"))} == {"ids", "mask"}
     assert find_sources(find_value(model, "causal")) == []
+
+
+def test_compute_value_reads_weights_that_lie_beside_the_graph(model: ir.Model, tmp_path: Path) -> None:
+    saved = tmp_path / "model.onnx"
+    ir.save(model, saved, external_data="model.onnx.data", size_threshold_bytes=0)
+    beside = ir.load(saved)
+    assert is_each_position(beside, find_value(beside, "rows"))
 
 
 def test_compute_value_gives_up_on_what_does_not_run(model: ir.Model) -> None:

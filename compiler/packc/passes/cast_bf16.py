@@ -12,7 +12,10 @@ from packc.passes.graph_pass import PassContext, PassError, PassReport
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-KEPT_FLOAT = frozenset({"Range", "Resize", "TopK", "NonMaxSuppression", "RoiAlign", "CumSum", "Min", "Max"})
+KEPT_FLOAT = frozenset(
+    {"Range", "Resize", "TopK", "NonMaxSuppression", "RoiAlign", "CumSum", "Min", "Max"}
+    | {"ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceProd", "ReduceSumSquare"}
+)
 """Operators that compute in fp32 between two casts: runtimes have no bf16 kernel, or the digits matter."""
 
 LARGEST = 3.3895e38

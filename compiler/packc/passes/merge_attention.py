@@ -24,7 +24,7 @@ from packc.passes.probe_values import find_padding_mask, hides_nothing
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-FORMS = ("lengths", "starts", "bias")
+FORMS = ("lengths", "bias")
 MASK = 3
 """Input of the standard Attention that is added to the scores."""
 
@@ -32,8 +32,8 @@ MASK = 3
 class MergeAttention:
     """No Attention of the standard domain is left that has one row a token, heads side by side.
 
-    `mask` is how lengths are told: "lengths" [batch], or "starts" [3 batch + 2], where each text begins as well. "bias"
-    leaves masks as they are, for padding that comes first, and takes kernels that are slower.
+    `mask` is how padding is told: "lengths" [batch], or "bias", which leaves masks as they are, for padding that comes
+    first, and takes kernels that are slower.
     """
 
     name = "merge_attention"
@@ -171,22 +171,9 @@ class _Merger:
             rows = tape.op("Constant", [], attributes={"value_ints": [1]})
             visible = tape.op("Cast", [mask], attributes={"to": ir.DataType.INT32})
             lengths = tape.op("ReduceSum", [visible, rows], attributes={"keepdims": 0})
-            if self._form == "starts":
-                lengths = self._add_starts(tape, visible, lengths, rows)
             self._model.graph.insert_before(self._model.graph[0], tape.nodes)
             self._lengths[mask] = lengths
         return self._lengths[mask]
-
-    def _add_starts(self, tape: ir.tape.Tape, visible: ir.Value, lengths: ir.Value, rows: ir.Value) -> ir.Value:
-        """Lengths, then twice where each text begins and the last one ends: multiples of the padded length."""
-        import onnx_ir as ir
-
-        zero = tape.op("Constant", [], attributes={"value": ir.tensor(np.zeros(1, np.int32))})
-        one = tape.op("Constant", [], attributes={"value": ir.tensor(np.ones(1, np.int32))})
-        axis = tape.op("Constant", [], attributes={"value_int": 0})
-        ones = tape.op("Add", [tape.op("Mul", [visible, zero]), one])
-        ends = tape.op("CumSum", [tape.op("ReduceSum", [ones, rows], attributes={"keepdims": 0}), axis])
-        return tape.op("Concat", [lengths, zero, ends, zero, ends], attributes={"axis": 0})
 
 
 def _read_array(value: ir.Value) -> npt.NDArray[Any]:

@@ -54,10 +54,11 @@ def compute_value(model: ir.Model, value: ir.Value, mask: Array = VISIBLE) -> Ar
     settings.log_severity_level = SILENT
     settings.intra_op_num_threads = 1
     try:
-        part = ir.convenience.extract(model.graph, list(model.graph.inputs), [value])
-        probe = ir.to_proto(ir.Model(part, ir_version=model.ir_version)).SerializeToString()
+        graph = ir.convenience.extract(model.graph, list(model.graph.inputs), [value])
+        part = ir.external_data.load_to_model(ir.Model(graph, ir_version=model.ir_version))
+        probe = ir.to_proto(part).SerializeToString()
         session = ort.InferenceSession(probe, settings, providers=["CPUExecutionProvider"])
-        return np.asarray(session.run(None, {given.name: _fill(given, mask) for given in part.inputs})[0])
+        return np.asarray(session.run(None, {given.name: _fill(given, mask) for given in graph.inputs})[0])
     except Exception:  # of whatever kind: then the value is nothing that a pass knows
         return None
 
