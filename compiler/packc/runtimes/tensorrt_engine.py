@@ -346,7 +346,8 @@ def write_engine(
         "build_s": build_s,
     }
     layers = inspect_engine(engine, [name for name in names if is_input[name]], bool(options.get("strip", False)))
-    plan.unlink() if plan.exists() else None
+    if plan.exists():
+        plan.unlink()
     write_whole(plan.with_suffix(".layers.json"), layers.encode())
     write_whole(plan.with_suffix(".json"), json.dumps(facts, indent=1).encode())
     write_whole(plan, data)
