@@ -32,7 +32,8 @@ class InputRange:
 
     name: str
     least: tuple[int, ...]
-    usual: tuple[int, ...]
+    cases: tuple[tuple[int, ...], ...]
+    """Those of the workload's cases, the typical one first."""
     most: tuple[int, ...]
 
 

@@ -8,9 +8,14 @@ from pathlib import Path
 import pytest
 
 from driver_world import HOST, SPEC
+from gpu_driver import H200
 from models import make_tiny_onnx
 from packc import target_profiles
+from packc.cli import plan
 from packc.cli.main import run
+from packc.gpu import describe_gpu
+from packc.runtimes.tensorrt_python import VARIABLE
+from tensorrt_python import write_tensorrt_python
 
 TARGETS = HOST + '\n[targets.edge]\nprofile = "aws-inf2"\n'
 
@@ -108,3 +113,12 @@ def test_mistakes_are_2(spec: Path, capsys: pytest.CaptureFixture[str], old: str
     assert out == ""
     assert said in err
     assert "error: " in err
+
+
+def test_what_takes_minutes_is_said(
+    spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(write_tensorrt_python(tmp_path / "trtpy")))
+    monkeypatch.setattr(plan, "plan_target", lambda profile, base: describe_gpu(H200))
+    assert run(["plan", str(spec)]) == 0
+    assert "\nnote: tensorrt builds an engine for each candidate, about a minute a profile" in capsys.readouterr().out

@@ -193,7 +193,7 @@ def test_texts_have_any_length_that_the_model_reads(inputs: Path, info: SourceIn
     source = make_source(info, input_ids=("batch", "sequence"), attention_mask=("batch", "sequence"))
     cases = (ShapeCase("typical", 2, 6), ShapeCase("max", 4, 16))
     ids, mask = measure_ranges(source, cases, 8, inputs)
-    assert (ids.name, ids.least, ids.usual, ids.most) == ("input_ids", (1, 1), (2, 6), (8, 48))
+    assert (ids.name, ids.least, ids.cases, ids.most) == ("input_ids", (1, 1), ((2, 6), (4, 16)), (8, 48))
     assert mask.most == ids.most
 
 
@@ -204,6 +204,6 @@ def test_other_open_axes_are_as_the_data_have_them(
     file = tmp_path / "signals.npz"
     save_samples(file, [{"features": np.zeros((1, n, 2), np.float32)} for n in (30, 10, 20)])
     first, second = measure_ranges(source, (ShapeCase("typical", 1, None),), 4, file)
-    assert (first.least, first.usual, first.most) == ((1, 10, 2), (1, 20, 2), (4, 30, 2))
+    assert (first.least, first.cases, first.most) == ((1, 10, 2), ((1, 20, 2),), (4, 30, 2))
     assert second.least == second.most == (1,)
     assert "sizes 10 to 30 of axis 'samples'" in caplog.text

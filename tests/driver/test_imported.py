@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from driver_world import Way, World
+from engines import make_stamp, write_engine
 from packc.driver.endings import BuildOptions, TargetResult
 from packc.driver.imported import import_results
 from packc.errors import PackError, UsageError
@@ -114,3 +115,23 @@ def test_another_device_than_the_targets_is_refused(world: World, jobs: Path) ->
     (jobs / "base" / "result.json").write_text(json.dumps(result))
     with pytest.raises(PackError, match=r"the bundles ran on different devices: .*another"):
         import_results(rough, jobs, trial, GENOA)
+
+
+def test_the_engine_that_the_device_made_is_what_is_packaged(world: World, jobs: Path) -> None:
+    run_jobs(jobs)
+    trial = world.make_trial()
+    rough = [dataclasses.replace(outcome, is_rough=True) for outcome in world.search(exhaustive=True).values()]
+    device = json.loads((jobs / "fast" / "result.json").read_text())["device"]
+    source = trial.ingested.source
+    plan = write_engine(jobs / "fast" / "model", make_stamp(source.inputs, source.outputs, device=device))
+    taken = {outcome.candidate.id: outcome for outcome in import_results(rough, jobs, trial, GENOA)}
+    assert taken["fast"].model == plan
+    assert taken["base"].model != plan
+    write_engine(plan.parent, make_stamp(source.inputs, source.outputs))
+    refused = {outcome.candidate.id: outcome for outcome in import_results(rough, jobs, trial, GENOA)}
+    assert "is an engine of TensorRT 8.6.0 for NVIDIA H200" in (refused["fast"].failure or "")
+    assert refused["fast"].measurement is None
+    write_engine(plan.parent, make_stamp(source.inputs, source.outputs, device=device))
+    older = dataclasses.replace(GENOA, compute_capability="8.0")
+    refused = {outcome.candidate.id: outcome for outcome in import_results(rough, jobs, trial, older)}
+    assert (refused["fast"].failure or "").endswith("has 8.0")

@@ -211,9 +211,11 @@ def test_answers_for_a_cpu_that_does_not_saturate_are_judged_without_saturation(
 def test_engines_of_tensorrt_are_told_what_the_server_may_send(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(target, "find_runtime", {"onnxruntime": OnnxRuntime(), "tensorrt": TensorRt()}.__getitem__)
     trial = world.make_trial()
-    rule = ServingPlan(1, 1, 4, 0, ())
+    rule = ServingPlan(1, 1, 16, 0, ())
     plain, engine = Candidate("a", "onnxruntime", "fp32", ()), Candidate("b", "tensorrt", "fp32", (), session={})
     fitted = list(target.fit_shapes([plain, engine], trial, rule))
     most = max(list_batches(trial.spec, rule))
     assert fitted[0] is plain
-    assert fitted[1].session["profiles"] == (f"features=1x8/1x8/{most}x8",)
+    usual = [case.batch for case in trial.cases]
+    profiles = (f"features=1x8/{batch}x8/{most}x8" for batch in usual)
+    assert fitted[1].session["profiles"] == tuple(dict.fromkeys(profiles))

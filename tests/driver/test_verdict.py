@@ -6,10 +6,19 @@ import pytest
 
 from packc.candidate import Candidate, PassStep, Rejection
 from packc.driver.evaluate import NOT_JUDGED
-from packc.driver.verdict import Findings, record_findings
+from packc.driver.verdict import Findings, record_engine, record_findings
 from packc.jobs.job import GpuState
 from packc.measure.measurement import Latency, Measurement
-from packc.package.manifest import GpuStateRecord, LoadRecord, Manifest, MissRecord, RejectedRecord, ServingRecord
+from packc.package.engine_stamp import EngineStamp
+from packc.package.manifest import (
+    EngineRecord,
+    GpuStateRecord,
+    LoadRecord,
+    Manifest,
+    MissRecord,
+    RejectedRecord,
+    ServingRecord,
+)
 from packc.quality.score import QualityScore
 from packc.select import Miss, Outcome, Verdict
 from packc.serving import ServingPlan
@@ -147,3 +156,8 @@ def test_what_was_built_but_not_measured_has_not_failed() -> None:
     assert record(failed, unjudged, state="built").candidates[0].status == "failed"
     exported = replace(failed, failure=f"{NOT_JUDGED}: no kernel for bf16")
     assert record(exported, unjudged, state="built").candidates[0].status == "built"
+
+
+def test_an_engine_is_recorded_with_what_it_belongs_to() -> None:
+    stamp = EngineStamp("8.6.0", "NVIDIA H200", "9.0", "570.86.15", "Linux x86_64", (), (), ("x=1",))
+    assert record_engine(stamp) == EngineRecord("8.6.0", "NVIDIA H200", "9.0", "570.86.15", "Linux x86_64", ("x=1",))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,16 @@ from models import write_smooth_images
 from package_parts import make_text_source, make_token_sample
 from packc.errors import DataError, PackError
 from packc.ingest.source import SourceModel
-from packc.package.golden import MAX_REQUESTS, GoldenSet, find_golden, load_golden, make_golden, write_golden
+from packc.package.golden import (
+    MAX_REQUESTS,
+    GoldenSet,
+    cast_golden,
+    find_golden,
+    load_golden,
+    make_golden,
+    match_types,
+    write_golden,
+)
 from packc.package.pipelines.choice import ChosenPipeline
 from packc.samples import RawSamples, save_samples
 
@@ -107,3 +117,14 @@ def test_a_target_measured_apart_has_golden_requests_of_its_own(tmp_path: Path) 
     (tmp_path / "targets" / "t4").mkdir()
     assert find_golden(tmp_path) == find_golden(tmp_path, "t4") == tmp_path / "golden"
     assert find_golden(tmp_path, "l4") == tmp_path / "targets" / "l4" / "golden"
+
+
+def test_requests_have_the_types_that_the_served_model_takes(tmp_path: Path) -> None:
+    source = make_text_source(tmp_path)
+    sample = make_token_sample([2, 4, 3])
+    golden = GoldenSet("none", answers=(), source_answers=(), tensors=[sample])
+    narrow = [replace(tensor, dtype="int32") for tensor in source.inputs]
+    cast = cast_golden(golden, narrow)
+    (request,) = match_types([sample], cast)
+    assert {array.dtype.name for array in request.values()} == {"int32"}
+    assert list(match_types([sample], GoldenSet("text", (), (), texts=("a",)))) == [sample]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from engines import make_stamp, write_engine
 from goldens import check_golden
 from package_parts import (
     CANDIDATE,
@@ -18,7 +19,7 @@ from package_parts import (
     make_token_sample,
     run_graph,
 )
-from packc.candidate import Candidate
+from packc.candidate import Candidate, PassStep
 from packc.errors import PackError
 from packc.ingest.source import SourceModel
 from packc.package.golden import GoldenSet
@@ -27,6 +28,7 @@ from packc.package.pipelines.tensors import TritonRuntime
 from packc.package.write import write_package
 from packc.runtimes import onnxruntime_cuda
 from packc.runtimes.onnxruntime_cuda import GRAPH, GRAPH_PARAMETER, LENGTHS, OnnxRuntimeCuda
+from packc.runtimes.tensorrt import TensorRt
 from packc.server.libraries import find_requirements
 from packc.serving import ServingPlan
 from packc.spec.model import TargetSpec
@@ -40,13 +42,14 @@ def write(
     serving: ServingPlan = SERVING,
     candidate: Candidate = CANDIDATE,
     runtime: TritonRuntime | None = None,
+    model: Path | None = None,
 ) -> Path:
     folder.mkdir()
     write_package(
         folder,
         spec=spec,
         source=source,
-        model=source.graph,
+        model=model or source.graph,
         candidate=candidate,
         runtime=runtime or StubRuntime(),
         serving=serving,
@@ -164,3 +167,46 @@ def test_an_artifact_with_other_tensors_is_not_packaged(tmp_path: Path) -> None:
     wrong = replace(source, outputs=(TensorSpec("sentence_embedding", "float16", ("batch", 8)),))
     with pytest.raises(PackError, match=r'"sentence_embedding" is TYPE_FP32 in 1/model\.onnx, not TYPE_FP16'):
         write(tmp_path / "package", wrong, make_target_spec())
+
+
+PROFILE = "input_ids=1x1/1x3/4x16 attention_mask=1x1/1x3/4x16"
+ENGINE = Candidate(
+    "tensorrt-fp16", "tensorrt", "fp16", (), PassStep("tensorrt", {"profiles": (PROFILE,)}), session=GRAPH
+)
+
+
+def test_an_engine_is_served_by_triton_itself_with_the_types_of_its_border(tmp_path: Path) -> None:
+    source = make_text_source(tmp_path / "source")
+    plan = write_engine(tmp_path / "engine", make_stamp(source.inputs, source.outputs, [PROFILE]))
+    package = write(tmp_path / "package", source, make_target_spec(), SERVING, ENGINE, TensorRt(), plan)
+    repository = package / "model_repository"
+    assert lint_repository(repository) == []
+    assert sorted(path.name for path in (repository / "tiny-model" / "1").iterdir()) == ["model.json", "model.plan"]
+    check_golden("package/tensorrt.pbtxt", (repository / "tiny-model" / "config.pbtxt").read_text())
+    tokenizer = (repository / "tiny-tokenizer" / "config.pbtxt").read_text()
+    assert "TYPE_INT32" in tokenizer
+    assert "TYPE_INT64" not in tokenizer
+    assert "int32" in (repository / "tiny-tokenizer" / "1" / "model.py").read_text()
+    assert find_requirements(repository) == ("tensorrt==8.6.0",)
+    readme = " ".join((package / "README.md").read_text().split())
+    assert "an engine of TensorRT 8.6.0 for NVIDIA H200 (compute capability 9.0), Linux x86_64" in readme
+    assert PROFILE in readme
+    assert "tensorrt" not in (package / "Dockerfile").read_text(), "Triton's own backend serves it"
+
+
+def test_an_engine_of_two_profiles_serves_both(tmp_path: Path) -> None:
+    source = make_text_source(tmp_path / "source")
+    profiles = (PROFILE.replace("4x16", "1x3"), PROFILE)
+    engine = replace(ENGINE, build=PassStep("tensorrt", {"profiles": profiles}))
+    plan = write_engine(tmp_path / "engine", make_stamp(source.inputs, source.outputs, profiles))
+    package = write(tmp_path / "package", source, make_target_spec(), SERVING, engine, TensorRt(), plan)
+    config = (package / "model_repository" / "tiny-model" / "config.pbtxt").read_text()
+    assert ('profile: "0"' in config, 'profile: "1"' in config) == (True, True)
+
+
+def test_an_engine_that_takes_smaller_batches_than_the_server_is_refused(tmp_path: Path) -> None:
+    source = make_text_source(tmp_path / "source")
+    small = PROFILE.replace("4x16", "2x16")
+    plan = write_engine(tmp_path / "engine", make_stamp(source.inputs, source.outputs, [small]))
+    with pytest.raises(PackError, match="take batches up to 2"):
+        write(tmp_path / "package", source, make_target_spec(), SERVING, ENGINE, TensorRt(), plan)

@@ -13,12 +13,15 @@ import pytest
 from google.protobuf import json_format, text_format
 from tritonclient.grpc import model_config_pb2
 
+from engines import make_stamp, write_engine
 from packc.errors import PushError
+from packc.package.schema import config_schema
 from packc.push import live_server
 from packc.push.live_server import LiveServer
-from packc.push.release import Pushed, read_release
+from packc.push.release import Pushed, ReleaseModel, read_release
 from packc.samples import Sample
 from packc.server.client import Answers, RequestFailed
+from packc.tensors import TensorSpec
 from served_packages import TEXTS, write_tensor_package, write_text_package
 
 
@@ -176,3 +179,13 @@ def test_a_large_model_over_http_is_told(
     with caplog.at_level(logging.WARNING):
         LiveServer().push(release, "http://here:8000")
     assert "newer servers refuse" in caplog.text
+
+
+def test_an_engine_that_is_refused_tells_where_it_loads(tmp_path: Path) -> None:
+    tensor = TensorSpec("x", "float32", ("batch", 2))
+    plan = write_engine(tmp_path, make_stamp([tensor], [tensor]))
+    config = config_schema().ModelConfig(name="m")
+    refusal = RequestFailed("load", "unable to load plan")
+    error = live_server._explain(ReleaseModel(config, {"1/model.plan": plan}, ""), refusal)
+    assert error.hint is not None
+    assert error.hint.startswith("its engine is of TensorRT 8.6.0 for NVIDIA H200 (compute capability 9.0)")

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from gpu_driver import H200
-from packc.candidate import Candidate
+from packc.candidate import Candidate, PassStep
 from packc.ingest.source import Geometry
+from packc.package.model_config import add_instances, new_config
 from packc.passes import PASSES, find_pass
 from packc.runtimes import STAND_INS, find_runtime, tensorrt
 from packc.runtimes.tensorrt import TensorRt, write_profiles
@@ -22,8 +23,8 @@ RESNET = source_info("image-classification", None)
 GPU: tuple[Precision, ...] = ("fp32", "tf32", "bf16", "fp16", "fp8", "int8")
 HERE = device("cuda", GPU)
 ELSEWHERE = replace(HERE, is_here=False)
-IDS = InputRange("ids", (1, 1), (1, 32), (8, 128))
-FIXED = InputRange("scale", (1,), (1,), (1,))
+IDS = InputRange("ids", (1, 1), ((1, 32), (4, 64)), (8, 128))
+FIXED = InputRange("scale", (1,), ((1,), (1,)), (1,))
 
 
 @pytest.fixture(params=[("8.6.0", 8), ("10.16.1.11", 10)], ids=["weak", "strong"])
@@ -105,8 +106,10 @@ def test_one_profile_takes_all_shapes() -> None:
     assert write_profiles([IDS, FIXED], "one") == ("ids=1x1/1x32/8x128 scale=1/1/1",)
 
 
-def test_a_profile_a_case_tunes_both_ends() -> None:
-    assert write_profiles([IDS], "per_case") == ("ids=1x1/1x32/1x32", "ids=1x1/8x128/8x128")
+def test_each_case_has_a_profile_that_takes_all_shapes() -> None:
+    assert write_profiles([IDS], "per_case") == ("ids=1x1/1x32/8x128", "ids=1x1/4x64/8x128")
+    same = replace(IDS, cases=((1, 32), (1, 32)))
+    assert write_profiles([same], "per_case") == ("ids=1x1/1x32/8x128",)
 
 
 def test_nothing_open_needs_no_profile() -> None:
@@ -114,7 +117,7 @@ def test_nothing_open_needs_no_profile() -> None:
 
 
 def test_shapes_and_settings_reach_the_builder_wherever_it_runs(version: str) -> None:
-    settings = TensorRtSection(level=5, strip=True, hardware_compatible="ampere_plus")
+    settings = TensorRtSection(profiles="one", level=5, strip=True, hardware_compatible="ampere_plus")
     told = {"profiles": ("ids=1x1/1x32/8x128",), "level": 5, "strip": True, "hardware_compatible": "ampere_plus"}
     here = TensorRt().fit_shapes(offer()["fp16"], [IDS], settings)
     assert here.build is not None
@@ -141,3 +144,22 @@ def test_jobs_run_in_the_python_that_has_it(version: str, tmp_path: Path, monkey
 
 def test_a_cpu_stands_in_elsewhere() -> None:
     assert find_runtime(STAND_INS["tensorrt"]).device == "cpu"
+
+
+def test_a_server_is_told_profiles_and_version() -> None:
+    built = replace(offer(target=ELSEWHERE)["fp16"], build=PassStep("tensorrt", {"profiles": ("ids=1x1/1x32/8x128",)}))
+    options = TensorRt().job_options(replace(built, session={"graph": True}), 1)
+    assert options == {"graph": True, "profiles": ("ids=1x1/1x32/8x128",)}
+    config = new_config("m", 8)
+    add_instances(config, 1, "gpu")
+    TensorRt().configure_triton(config, {**options, "graph": False, "tensorrt": "8.6.0"}, 1)
+    assert config.parameters["requirement"].string_value == "tensorrt==8.6.0"
+    assert not config.optimization.cuda.graphs
+    assert list(config.instance_group[0].profile) == []
+
+
+def test_without_batches_a_graph_is_of_whole_shapes() -> None:
+    config = new_config("m", 0)
+    TensorRt().configure_triton(config, {"graph": True, "profiles": ("ids=1x1/1x32/8x128",)}, 1)
+    (spec,) = config.optimization.cuda.graph_spec
+    assert (spec.batch_size, list(spec.input["ids"].dim)) == (0, [1, 32])

@@ -77,3 +77,8 @@ def test_fp32_layers_are_no_news_in_an_fp32_engine() -> None:
 def test_a_driver_that_does_not_say_its_version_is_unknown() -> None:
     facts = {"tensorrt": "10.3.0.30", "device": "Orin", "compute_capability": "8.7", "driver": "", "build_s": 3.0}
     assert "driver unknown" in describe_engine(facts)
+
+
+def test_regions_that_are_compiled_as_a_whole_are_told() -> None:
+    layers = [{"Name": "{ForeignNode[a...b]}", "LayerType": "Myelin"}, {"Name": "copy", "LayerType": "Reformat"}]
+    assert describe_layers({"Layers": layers}, "fp16") == ("tensorrt: 2 layers, 1 of them compiled as a whole",)

@@ -60,6 +60,8 @@ def test_installs_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interpre
         "onnxruntime/model.py",
         "onnxruntime/cuda_engine.py",
         "openvino/model.py",
+        "tensorrt/model.py",
+        "tensorrt/tensorrt_engine.py",
     }
     assert not any(path.is_symlink() for path in server.backends.rglob("*")), "Triton refuses links there"
     assert server.variables["PATH"].split(os.pathsep)[0] == str(server.executable.parents[6] / "bin")

@@ -121,3 +121,10 @@ def test_a_failed_installation_leaves_nothing(tmp_path: Path) -> None:
     )
     assert "TORCH_FLAGS" in (failure.value.hint or "")
     assert cache.entries() == []
+
+
+def test_tensorrt_may_be_made_of_what_pypi_only_names(tmp_path: Path, commands: list[list[str]]) -> None:
+    repository = write_repository(tmp_path / "gpu", "tensorrt==10.16.1.11")
+    add_libraries(make_server(tmp_path), repository, Cache(tmp_path / "cache"))
+    assert commands[0][-2:] == [NUMPY, "tensorrt==10.16.1.11"]
+    assert "--only-binary" not in commands[0]

@@ -11,7 +11,7 @@ import pytest
 
 from packc.errors import MissingError, UsageError
 from packc.ingest.source import SourceModel
-from packc.package.golden import load_golden
+from packc.package.golden import GoldenSet, load_golden
 from packc.samples import Array, RawSamples, Sample, save_samples
 from packc.server import verify
 from packc.server.load import Traffic
@@ -47,6 +47,9 @@ def make_evaluation(
     save_samples(tmp_path / "answers.npz", [{"vector": answer} for answer in answers])
     raw = RawSamples("here", texts=tuple(f"text {i}" for i in range(len(answers))))
     return Evaluation(make_source(labels), raw, tmp_path / "inputs.npz", tmp_path / "answers.npz", metric)
+
+
+TEXTS = GoldenSet("text", answers=(), source_answers=(), texts=("a",))
 
 
 def serve(monkeypatch: pytest.MonkeyPatch, answers: list[dict[str, Array]]) -> list[str]:
@@ -85,7 +88,7 @@ def test_embeddings_are_scored_under_the_graphs_name(tmp_path: Path, monkeypatch
     vectors = [np.array([[1.0, float(i)]], np.float32) for i in range(1300)]
     asked = serve(monkeypatch, [{"embedding": vector * 2} for vector in vectors])
     evaluation = make_evaluation(tmp_path, "cosine", vectors)
-    score = verify._score_endpoint("http://x", "m", "text", evaluation, Traffic(2, rate_per_s=5.0))
+    score = verify._score_endpoint("http://x", "m", TEXTS, evaluation, Traffic(2, rate_per_s=5.0))
     assert score is not None
     assert (score.metric, score.samples) == ("cosine", 1300)
     assert score.value == pytest.approx(1)
@@ -99,11 +102,11 @@ def test_labels_are_scored_as_decisions(tmp_path: Path, monkeypatch: pytest.Monk
     ]
     serve(monkeypatch, served)
     evaluation = make_evaluation(tmp_path, "top1_agreement", logits, ("no", "yes"))
-    score = verify._score_endpoint("http://x", "m", "text", evaluation, Traffic())
+    score = verify._score_endpoint("http://x", "m", TEXTS, evaluation, Traffic())
     assert score is not None
     assert score.value == 0.75
     serve(monkeypatch, served)
-    assert verify._score_endpoint("http://x", "m", "text", replace(evaluation, metric="cosine"), Traffic()) is None
+    assert verify._score_endpoint("http://x", "m", TEXTS, replace(evaluation, metric="cosine"), Traffic()) is None
 
 
 def test_load_is_made_of_the_best_data_there_is(tmp_path: Path) -> None:

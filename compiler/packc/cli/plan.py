@@ -16,6 +16,7 @@ from packc.gpu import HOST_GPU
 from packc.ingest.inspect import inspect_source
 from packc.package.pipelines.choice import choose_pipeline
 from packc.plan import Plan, explain_nothing, make_plan
+from packc.runtimes import find_runtime
 from packc.spec.model import TargetSpec
 from packc.spec.read import read_spec
 from packc.spec.resolve import resolve_targets
@@ -51,6 +52,9 @@ def plan(spec: Path, as_json: bool) -> None:
         if found.candidates:
             rows = [(c.id, c.precision, ", ".join(map(str, c.steps)) or "-") for c in found.candidates]
             print_table(("CANDIDATE", "PRECISION", "PASSES"), rows)
+        for name in dict.fromkeys(c.runtime for c in found.candidates if c.build is not None):
+            if effort := find_runtime(name).effort:
+                click.echo(f"note: {name} {effort}")
         for rejection in found.rejected:
             click.echo(f"not tried: {rejection.what}: {rejection.reason}")
 

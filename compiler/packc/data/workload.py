@@ -51,34 +51,38 @@ def workload_cases(spec: TargetSpec, inputs: Path, info: SourceInfo) -> tuple[Sh
 def measure_ranges(
     source: SourceModel, cases: Sequence[ShapeCase], most_batch: int, inputs: Path
 ) -> tuple[InputRange, ...]:
-    """The shapes that each input has to be served in: from one sample to `most_batch`, the usual one in between.
+    """The shapes that each input has to be served in: from one sample to `most_batch`, those of `cases` in between.
 
     `cases` are those of `workload_cases`. Texts have any length up to what the model reads, as clients may send any and
     longer ones are cut. Other open axes are as the samples file `inputs` has them, with a line in the log: nothing else
     is known of them.
     """
-    typical = cases[0]
     text = source.info.preprocessing
     seen = None if isinstance(text, TextPreprocessing) else _list_shapes(source.inputs, inputs)
     ranges = []
     for tensor in source.inputs:
-        sizes: list[tuple[int, int, int]] = []
+        least, most = [], []
+        middle: list[list[int]] = [[] for _ in cases]
         for axis, size in enumerate(tensor.shape):
             if isinstance(size, int):
-                sizes.append((size, size, size))
+                low, usual, high = size, [size] * len(cases), size
             elif size == "batch":
-                sizes.append((1, typical.batch, max(most_batch, typical.batch)))
+                low, usual = 1, [case.batch for case in cases]
+                high = max(most_batch, *usual)
             elif isinstance(text, TextPreprocessing):
-                sizes.append((1, typical.sequence or text.max_length, text.max_length))
+                low, usual, high = 1, [case.sequence or text.max_length for case in cases], text.max_length
             else:
                 assert seen is not None, "shapes of anything but texts were read"
                 found = sorted(shape[axis] for shape in seen[tensor.name])
-                sizes.append((found[0], found[len(found) // 2], found[-1]))
-                if found[0] < found[-1]:
+                low, usual, high = found[0], [found[len(found) // 2]] * len(cases), found[-1]
+                if low < high:
                     log.warning("%s: sizes %d to %d of axis %r are served, as in the evaluation data", tensor.name,
-                                found[0], found[-1], size)  # fmt: skip
-        least, usual, most = zip(*sizes, strict=True) if sizes else ((), (), ())
-        ranges.append(InputRange(tensor.name, least, usual, most))
+                                low, high, size)  # fmt: skip
+            least.append(low)
+            most.append(high)
+            for shape, number in zip(middle, usual, strict=True):
+                shape.append(number)
+        ranges.append(InputRange(tensor.name, tuple(least), tuple(tuple(shape) for shape in middle), tuple(most)))
     return tuple(ranges)
 
 

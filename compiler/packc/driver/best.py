@@ -12,8 +12,9 @@ from packc.driver.endings import TargetResult, publish_miss, publish_package
 from packc.driver.mixed import list_kept
 from packc.driver.packing import ONE_FAILED, Packing, PackingFailed, pack_candidate
 from packc.driver.turns import Attempt, add_cut, find_rivals, settle_outcomes
-from packc.driver.verdict import record_findings
+from packc.driver.verdict import record_engine, record_findings
 from packc.driver.ways import WayFinder
+from packc.package.engine_stamp import find_stamp
 from packc.package.manifest import Manifest, State
 from packc.package.publish import staging_dir
 from packc.passes import find_pass
@@ -190,7 +191,9 @@ def _record(packing: Packing, attempt: Attempt, attempts: Sequence[Attempt], tri
     """The manifest with `attempt`'s verdict, and every attempted candidate as the server left it."""
     state: State = "verified" if attempt.served else "measured"
     findings = replace(packing.findings, outcomes=settle_outcomes(packing.findings.outcomes, attempts))
-    return record_findings(findings, state, attempt.verdict, attempt.served, attempt.plan, tried)
+    record = record_findings(findings, state, attempt.verdict, attempt.served, attempt.plan, tried)
+    stamp = find_stamp(attempt.outcome.model) if attempt.outcome.model else None
+    return replace(record, engine=record_engine(stamp)) if stamp else record
 
 
 def _try(packing: Packing, chosen: Outcome, plan: ServingPlan, verdict: Verdict, staging: Path) -> Attempt:

@@ -15,8 +15,10 @@ from packc.driver.endings import list_exported
 from packc.driver.evaluate import Trial
 from packc.driver.inputs import BuildInputs
 from packc.errors import PackError, UsageError
-from packc.jobs.bundle import read_result
+from packc.jobs.bundle import MODEL_FOLDER, read_result
+from packc.jobs.job import JobResult
 from packc.measure.rounds import summarize_runs
+from packc.package.engine_stamp import find_stamp
 from packc.package.manifest_file import read_manifest
 from packc.promises import describe_score
 from packc.quality.metrics import score_answers
@@ -25,6 +27,8 @@ from packc.target import Target
 
 log = logging.getLogger(__name__)
 
+ENGINE_FILE = "model.plan"
+"""What TensorRT's adapter leaves beside the graph in a bundle."""
 NOT_RUN = "there is no result.json of its job bundle: it did not run on the device"
 
 
@@ -53,7 +57,7 @@ def import_results(outcomes: Sequence[Outcome], folder: Path, trial: Trial, targ
     """
     kept = {outcome.candidate.id for outcome in list_exported(outcomes, trial)}
     imported = [
-        _import_one(outcome, folder / outcome.candidate.id, trial)
+        _import_one(outcome, folder / outcome.candidate.id, trial, target)
         if outcome.candidate.id in kept
         else replace(outcome, measurement=None)
         for outcome in outcomes
@@ -80,6 +84,20 @@ def describe_device(outcomes: Sequence[Outcome]) -> dict[str, str]:
     return {"device": measured.device, **{f"{name} on the device": version for name, version in measured.versions}}
 
 
+def _take_engine(plan: Path, result: JobResult, target: Target) -> Path:
+    """The engine that the device made of the bundle's graph. Raises PackError where its stamp says another origin."""
+    stamp = find_stamp(plan)
+    assert stamp is not None, "plans are engines"
+    used = dict(result.versions).get("tensorrt", stamp.tensorrt)
+    if stamp.device != result.device or stamp.tensorrt != used:
+        raise PackError(
+            f"{plan} is an engine of {stamp.describe()}, and the bundle ran in TensorRT {used} on {result.device}"
+        )
+    if stamp.compute_capability != (target.compute_capability or stamp.compute_capability):
+        raise PackError(f"{plan} is an engine of {stamp.describe()}, and {target.name} has {target.compute_capability}")
+    return plan
+
+
 def _tell_failures(outcomes: Sequence[Outcome]) -> str:
     """Each reason once, with the first candidate that has it and how many others do."""
     names: dict[str, list[str]] = {}
@@ -89,13 +107,19 @@ def _tell_failures(outcomes: Sequence[Outcome]) -> str:
     return "; ".join(told)
 
 
-def _import_one(outcome: Outcome, bundle: Path, trial: Trial) -> Outcome:
+def _import_one(outcome: Outcome, bundle: Path, trial: Trial, target: Target) -> Outcome:
     if not (bundle / "result.json").is_file():
         return replace(outcome, measurement=None, failure=NOT_RUN)
     result = read_result(bundle)
     if result.status != "ok":
         return replace(outcome, measurement=None, failure=f"on the device: {result.failure or result.status}")
     outcome = replace(outcome, measurement=summarize_runs(bundle, [result]), is_rough=False)
+    plan = bundle / MODEL_FOLDER / ENGINE_FILE
+    if plan.is_file():
+        try:
+            outcome = replace(outcome, model=_take_engine(plan, result, target))
+        except PackError as error:
+            return replace(outcome, measurement=None, failure=str(error))
     if result.answers is None or not result.answers.is_file():
         return outcome  # judged by the answers that it gave here, if any
     ingested = trial.ingested

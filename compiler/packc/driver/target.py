@@ -161,5 +161,5 @@ def make_trial(inputs: BuildInputs, ingested: Ingested, cache: Cache, *, verify:
         memory_limit_mib=find_memory_limit_mib(),
         verify=verify,
         is_here=inputs.target.is_here,
-        exact_int8=inputs.target.kind == "cpu" and machine.saturates_int8 and not inputs.target.saturates_int8,
+        exact_int8=machine.saturates_int8 and not inputs.target.saturates_int8,
     )

@@ -9,8 +9,10 @@ from packc.driver.evaluate import NOT_JUDGED
 from packc.driver.limits import record_limits
 from packc.driver.sensitivity import record_sensitivity
 from packc.ingest.student import Training
+from packc.package.engine_stamp import EngineStamp
 from packc.package.manifest import (
     CandidateRecord,
+    EngineRecord,
     GpuStateRecord,
     LoadRecord,
     Manifest,
@@ -98,6 +100,12 @@ def record_findings(
         student=StudentRecord(**asdict(findings.training)) if findings.training else None,
         build_key=findings.build_key,
     )
+
+
+def record_engine(stamp: EngineStamp) -> EngineRecord:
+    """What a manifest says of an engine."""
+    s = stamp
+    return EngineRecord(s.tensorrt, s.device, s.compute_capability, s.driver, s.os, s.profiles)
 
 
 def _tell_cut(findings: Findings) -> tuple[str, ...]:

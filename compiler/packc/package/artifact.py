@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from packc.errors import SourceError
+from packc.package.engine_stamp import find_stamp
 from packc.package.onnx_header import read_onnx_header
 
 
@@ -12,8 +13,12 @@ def artifact_files(model: Path) -> dict[str, Path]:
     """Name in the version folder -> file. The main file becomes `model<suffix>`, Triton's default name.
 
     An ONNX file brings the external data that it names; any other format brings the files of the same stem
-    (`model.xml` brings `model.bin`). Raises SourceError when external data are missing.
+    (`model.xml` brings `model.bin`). A TensorRT engine brings its stamp, and, where it has no weights, the graph that
+    has them. Raises SourceError when external data are missing, PackError for an engine without its stamp.
     """
+    if stamp := find_stamp(model):
+        graph = artifact_files(model.with_suffix(".onnx")) if stamp.is_stripped else {}
+        return {"model.plan": model, "model.json": model.with_suffix(".json"), **graph}
     if model.suffix != ".onnx":
         beside = (file for file in model.parent.iterdir() if file.stem == model.stem and file.is_file())
         return {f"model{file.suffix}": file for file in sorted(beside)}

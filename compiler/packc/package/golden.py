@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +19,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from packc.errors import DataError, Diagnostic, PackError
 from packc.ingest.source import SourceModel
+from packc.package.engine_stamp import cast_samples
 from packc.package.pipelines.choice import ChosenPipeline
 from packc.package.pipelines.labels import class_names
 from packc.package.pipelines.tensors import CLASSIFIERS, name_answer
 from packc.samples import Array, RawSamples, Sample, count_saved, iter_samples, load_samples, save_samples
+from packc.tensors import TensorSpec
 
 SCHEMA = 1
 MAX_REQUESTS = 16
@@ -124,6 +126,18 @@ def load_golden(folder: Path) -> GoldenSet:
         images=tuple(folder / name for name in file.requests) if file.pipeline == "image" else (),
         tensors=tensors,
     )
+
+
+def cast_golden(golden: GoldenSet, inputs: Sequence[TensorSpec]) -> GoldenSet:
+    """The same requests, tensors among them in the element types of the served `inputs`."""
+    return replace(golden, tensors=cast_samples(golden.tensors, inputs))
+
+
+def match_types(requests: Iterable[Sample], golden: GoldenSet) -> Iterator[Sample]:
+    """The requests, tensors in the element types of the golden ones: those that the served model takes."""
+    types = {name: array.dtype for sample in golden.tensors[:1] for name, array in sample.items()}
+    for request in requests:
+        yield {name: array.astype(types.get(name, array.dtype), copy=False) for name, array in request.items()}
 
 
 def _check_names(folder: Path, names: Sequence[str]) -> None:

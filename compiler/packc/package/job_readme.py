@@ -21,6 +21,7 @@ def write_job_readme(path: Path, spec: TargetSpec, device: str, requirements: Se
         device=device,
         requirements=[shlex.quote(requirement) for requirement in requirements],
         rounds=rounds,
+        names_tensorrt=any(requirement.startswith("tensorrt") for requirement in requirements),
         spec=SPEC_FILE,
     )
     path.write_text(text, encoding="utf-8")

@@ -304,6 +304,19 @@ class CombinedRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineRecord:
+    """What the packaged TensorRT engine was built by and for: it loads nowhere else."""
+
+    tensorrt: str
+    """In full, with its build."""
+    device: str
+    compute_capability: str
+    driver: str
+    os: str
+    profiles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     model: str
     target: str
@@ -325,6 +338,8 @@ class Manifest:
     student: StudentRecord | None = None
     combined: tuple[CombinedRecord, ...] = ()
     """Of a package for several GPUs: all of its targets, the one that this manifest is about first."""
+    engine: EngineRecord | None = None
+    """None where the package holds no engine of TensorRT."""
     build_key: str = ""
     """Digest of all that the build depends on: an equal one means that nothing changed."""
     files: dict[str, str] = field(default_factory=dict)

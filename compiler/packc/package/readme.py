@@ -10,6 +10,7 @@ import numpy as np
 
 from packc.candidate import PassStep
 from packc.package.docker import find_torch_index, server_command
+from packc.package.engine_stamp import EngineStamp
 from packc.package.golden import GoldenSet
 from packc.package.pipelines.triton_model import TritonModel
 from packc.package.render import render_template
@@ -31,9 +32,11 @@ def write_readme(
     opset: int | None,
     packages: tuple[str, ...],
     passes: Sequence[PassStep] = (),
+    engine: EngineStamp | None = None,
 ) -> None:
     """`models` are the package's, the one that clients call first; `opset` the graph's, None if it is not ONNX;
-    `packages` the Python packages that the server needs beside it; `passes` made the graph."""
+    `packages` the Python packages that the server needs beside it; `passes` made the graph; `engine` is the stamp of
+    TensorRT's."""
     served = models[0].config
     outputs = [tensor.name for tensor in served.output]
     text = render_template(
@@ -48,7 +51,7 @@ def write_readme(
         example=_example(golden),
         inputs=tuple(tensor.name for tensor in served.input),
         max_batch_size=served.max_batch_size,
-        need=_say_need(opset) if opset else _say_backend(models),
+        need=_say_need(opset) if opset else _say_engine(engine) if engine else _say_backend(models),
         gpu=_say_gpu(models),
         lengths=_say_lengths(golden, passes),
         models=[(model.name, _describe_role(model)) for model in models],
@@ -61,6 +64,16 @@ def _say_need(opset: int) -> str:
     release = _ONNX_RUNTIMES.get(max(opset, min(_ONNX_RUNTIMES)))
     readers = f", which ONNX Runtime {release} and newer read" if release else ""
     return f"The graph is written in ONNX opset {opset}{readers}."
+
+
+def _say_engine(engine: EngineStamp) -> str:
+    """What an engine is bound to."""
+    return (
+        f"The model is an engine of {engine.describe()}, {engine.os}. It loads in that very version of TensorRT and on "
+        "that GPU: take the release of Triton that has it (NVIDIA's support matrix of Triton says which; the one in "
+        "the Dockerfile may have another), or build again with the server's TensorRT on the server's GPU. Requests of "
+        f"shapes beyond its optimization profiles are refused: {'; '.join(engine.profiles) or 'all shapes are fixed'}."
+    )
 
 
 def _say_backend(models: tuple[TritonModel, ...]) -> str | None:

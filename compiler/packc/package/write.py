@@ -11,7 +11,8 @@ from packc.errors import PackError
 from packc.ingest.source import SourceModel
 from packc.package.artifact import artifact_files
 from packc.package.docker import list_python_packages, write_docker
-from packc.package.golden import GoldenSet, write_golden
+from packc.package.engine_stamp import bind_source, cast_samples, find_stamp
+from packc.package.golden import GoldenSet, cast_golden, write_golden
 from packc.package.lint import lint_repository
 from packc.package.onnx_header import read_onnx_header
 from packc.package.pipelines.choice import build_models
@@ -48,6 +49,12 @@ def write_package(
     Triton's: a bug, or an artifact whose tensors differ from the source's.
     """
     artifact = artifact_files(model)
+    options = set_graphs(runtime.job_options(candidate, serving.threads), cuda_graphs=serving.cuda_graphs)
+    stamp = find_stamp(model)
+    if stamp is not None:
+        source = bind_source(source, stamp)
+        warmup, golden = cast_samples(warmup, source.inputs), cast_golden(golden, source.inputs)
+        options = {**options, "tensorrt": stamp.tensorrt}
     ingredients = Ingredients(
         name=spec.model.name,
         source=source,
@@ -56,7 +63,7 @@ def write_package(
         serving=serving,
         warmup=warmup if spec.serve.warmup else (),
         cache=spec.serve.cache,
-        engine_options=set_graphs(runtime.job_options(candidate, serving.threads), cuda_graphs=serving.cuda_graphs),
+        engine_options=options,
     )
     models = build_models(golden.pipeline, ingredients)
     repository = folder / "model_repository"
@@ -71,7 +78,7 @@ def write_package(
     write_docker(folder, spec, packages, requirement, runtime.device)
     opset = read_onnx_header(model).opset if model.suffix == ".onnx" else None
     needed = (*packages, *filter(None, [requirement]))
-    write_readme(folder / "README.md", spec, golden, models, opset, needed, candidate.passes)
+    write_readme(folder / "README.md", spec, golden, models, opset, needed, candidate.passes, stamp)
     write_sbom(
         folder / "sbom.cdx.json",
         name=spec.model.name,

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from packc.errors import PackError, PushError
+from packc.package.engine_stamp import find_stamp
 from packc.package.schema import config_schema
 from packc.push.release import Pushed, Release, ReleaseModel, pushed_members
 from packc.server.client import Client, RequestFailed, connect
@@ -143,7 +144,7 @@ class _Push:
         except RequestFailed as error:
             # Triton calls the load of an ensemble over members without a repository failed, and yet it is ready
             if not self.client.is_ready(model.name, str(version)):
-                raise _explain(model.name, error) from error
+                raise _explain(model, error) from error
         if not self.client.is_ready(model.name, str(version)):
             raise PushError(f"model '{model.name}' was loaded but its version {version} is not ready")
 
@@ -171,7 +172,7 @@ def _find_serving(client: Client, name: str) -> Any:
     return json_format.ParseDict(document, config_schema().ModelConfig(), ignore_unknown_fields=True)
 
 
-def _explain(model: str, error: RequestFailed) -> PushError:
+def _explain(model: ReleaseModel, error: RequestFailed) -> PushError:
     reason = clean_reason(str(error.reason))
     if "not allowed" in reason:
         return PushError(
@@ -181,4 +182,7 @@ def _explain(model: str, error: RequestFailed) -> PushError:
     hint = None
     if "failed to poll" in reason:
         hint = "the server's log says why: a field of config.pbtxt, or a backend that it lacks"
-    return PushError(f"the server refused model '{model}': {reason}", hint=hint)
+    for path in model.files.values():
+        if stamp := find_stamp(path):
+            hint = f"its engine is of {stamp.describe()}, and loads nowhere else: build it again on the server's GPU"
+    return PushError(f"the server refused model '{model.name}': {reason}", hint=hint)

@@ -66,6 +66,11 @@ class Runtime(Protocol):
         """What pip installs on the device to run a job bundle."""
 
     @property
+    def effort(self) -> str:
+        """What its compiler takes, where that is minutes, as the rest of a sentence: "builds ..."."""
+        return ""
+
+    @property
     def python(self) -> Path | None:
         """The interpreter that runs its jobs here, where that is another one than pack's own."""
         return None

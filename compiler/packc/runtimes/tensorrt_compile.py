@@ -62,12 +62,15 @@ def describe_engine(facts: Mapping[str, Any]) -> str:
 
 
 def describe_layers(inspected: Mapping[str, Any], precision: str) -> tuple[str, ...]:
-    """What TensorRT's inspector shows: how many layers, how many attentions it fused, and how many layers give fp32
-    where a smaller precision was asked for. Layers without details count as layers alone."""
+    """What TensorRT's inspector shows: how many layers, how many of them are fused attention or regions that Myelin
+    compiled as a whole (whose inside it does not show), and how many give fp32 where a smaller precision was asked for.
+    Layers without details count as layers alone."""
     layers = [layer for layer in inspected.get("Layers", []) if isinstance(layer, Mapping)]
     count = len(inspected.get("Layers", []))
     attentions = sum("mha" in f"{layer.get('Name', '')} {layer.get('TacticName', '')}".lower() for layer in layers)
+    regions = sum(layer.get("LayerType") == "Myelin" for layer in layers)
     fused = f", {attentions} of them fused attention" if attentions else ""
+    fused += f", {regions} of them compiled as a whole" if regions else ""
     remarks = [f"tensorrt: {count} layers{fused}"]
     wide = sum(any(_is_fp32(output) for output in layer.get("Outputs", ())) for layer in layers)
     if wide and precision in SMALL:

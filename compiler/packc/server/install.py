@@ -2,7 +2,7 @@
 
 The nvidia-pytriton wheel carries Triton 2.51.0 with its Python backend. Its stub reads tensors of numpy 2 as empty, so
 the environment is apart from pack's own (numpy < 2). The Python-based backends below `backends/` make it load
-unmodified `backend: "onnxruntime"` and `backend: "openvino"` repositories.
+unmodified repositories of the backends "onnxruntime", "openvino" and "tensorrt".
 
 Two cache entries: "server" (the packages; large) and "backends" (the backend directory; Triton refuses links there).
 """
@@ -25,6 +25,7 @@ from pathlib import Path
 from packc.cache import Cache, cache_key
 from packc.errors import MissingError
 from packc.runtimes.onnxruntime_cuda import OnnxRuntimeCuda
+from packc.runtimes.tensorrt import TensorRt
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,10 @@ serves, and find nothing but what is installed beside it. What a model asks for 
 the modules of `onnxruntime`."""
 
 _BACKENDS = Path(__file__).resolve().parent / "backends"
-_ENGINES = {"onnxruntime/cuda_engine.py": OnnxRuntimeCuda().engine}
+_ENGINES = {
+    "onnxruntime/cuda_engine.py": OnnxRuntimeCuda().engine,
+    "tensorrt/tensorrt_engine.py": TensorRt().engine,
+}
 """Place below the backend directory -> the adapter of a runtime that the backend there uses."""
 
 _INTERPRETER_FACTS = """

@@ -1,9 +1,9 @@
 """Gives pack's own server the Python libraries that the models of one repository need and it lacks.
 
-A model says so in its configuration, `parameters { key: "requirement" }`, as pip writes it. torch and onnxruntime-gpu
-alone are taken at their word, and installed apart from the server, once for each version, since they are large and few
-packages need them. They go before what the server has, so numpy, which onnxruntime-gpu brings, is of the server's own
-version. A server that is the user's own has what the user gave it.
+A model says so in its configuration, `parameters { key: "requirement" }`, as pip writes it. torch, onnxruntime-gpu and
+tensorrt alone are taken at their word, and installed apart from the server, once for each version, since they are large
+and few packages need them. They go before what the server has, so numpy, which onnxruntime-gpu brings, is of the
+server's own version. A server that is the user's own has what the user gave it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from packc.server.install import INSTALL_HINT, LIBRARIES, NUMPY, run_installer
 log = logging.getLogger(__name__)
 
 PARAMETER = "requirement"
-KNOWN = re.compile(r"torch==\d+(\.\d+)*(\+cu\d+)?|onnxruntime-gpu\[cuda,cudnn\]==\d+(\.\d+)*")
+KNOWN = re.compile(r"torch==\d+(\.\d+)*(\+cu\d+)?|onnxruntime-gpu\[cuda,cudnn\]==\d+(\.\d+)*|tensorrt==\d+(\.\d+)*")
 CACHE_KIND = "libraries"
 INDEX_FLAGS = "TORCH_FLAGS"
 """Environment variable: where pip finds torch, if not at PyTorch's own indices; the Makefile's of that name."""
@@ -60,7 +60,7 @@ def find_requirements(repository: Path) -> tuple[str, ...]:
         if not KNOWN.fullmatch(text):
             raise LibraryMissing(
                 f"{repository}: the model {name} requires {text!r}, and pack installs nothing but one version of "
-                "torch (torch==2.13.0) or onnxruntime-gpu",
+                "torch (torch==2.13.0), onnxruntime-gpu or tensorrt",
                 hint=f"build again with a release of it, or serve with a Triton that has {text}",
             )
     return tuple(sorted(set(found.values())))
@@ -87,7 +87,9 @@ def _install(folder: Path, python: Path, requirements: Sequence[str], repository
     names = ", ".join(requirements)
     log.info("installing %s for the Triton server, once", names)
     started = time.monotonic()
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--no-input", "--only-binary", ":all:"]
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--no-input"]
+    if not any(requirement.startswith("tensorrt==") for requirement in requirements):  # whose name alone is on PyPI
+        pip += ["--only-binary", ":all:"]
     torch = next((requirement for requirement in requirements if requirement.startswith("torch==")), None)
     extra = shlex.split(os.environ.get(INDEX_FLAGS, "")) or list_index_flags(torch) if torch else [NUMPY]
     where = f'; {INDEX_FLAGS}="--index-url URL" names another index of torch' if torch else ""

@@ -19,7 +19,7 @@ from packc.cache import Cache
 from packc.errors import UsageError
 from packc.ingest.source import SourceModel
 from packc.measure.statistics import needed_calls
-from packc.package.golden import GoldenSet, find_golden, load_golden
+from packc.package.golden import GoldenSet, find_golden, load_golden, match_types
 from packc.package.manifest import Manifest, QualityRecord, ServedRecord
 from packc.package.pipelines.choice import ChosenPipeline
 from packc.package.pipelines.labels import LABEL, class_names
@@ -126,7 +126,7 @@ def verify_package(
             )
         requests = batch_requests(load_requests(golden, evaluation, traffic_data), workload.batch)
         load = _measure_load(http_url, model, requests, workload)
-        quality = _score_endpoint(http_url, model, golden.pipeline, evaluation, workload.traffic)
+        quality = _score_endpoint(http_url, model, golden, evaluation, workload.traffic)
     log.info("served: p%g %.2f ms%s", workload.percentile, load.percentile_ms(workload.percentile), _remark(load))
     record = ServedRecord(
         p50_ms=load.percentile_ms(50),
@@ -179,11 +179,11 @@ def load_requests(golden: GoldenSet, evaluation: Evaluation | None, traffic_data
         requests = make_requests("none", traffic_data, traffic_data.tensors)
     elif evaluation is not None:
         requests = make_requests(golden.pipeline, evaluation.raw, evaluation.inputs)
-    return list(itertools.islice(requests, MAX_PAYLOADS)) or golden_requests(golden)
+    return list(itertools.islice(match_types(requests, golden), MAX_PAYLOADS)) or golden_requests(golden)
 
 
 def _score_endpoint(
-    url: str, model: str, pipeline: ChosenPipeline, evaluation: Evaluation | None, traffic: Traffic
+    url: str, model: str, golden: GoldenSet, evaluation: Evaluation | None, traffic: Traffic
 ) -> QualityScore | None:
     """Quality of what clients get, as many at once as in `traffic` but whatever its rate, batched as they come.
 
@@ -193,7 +193,8 @@ def _score_endpoint(
         return None
     classes = class_names(evaluation.source)
     answers: list[dict[str, Array]] = []
-    requests = make_requests(pipeline, evaluation.raw, evaluation.inputs)
+    pipeline = golden.pipeline
+    requests = match_types(make_requests(pipeline, evaluation.raw, evaluation.inputs), golden)
     while part := list(itertools.islice(requests, MAX_PAYLOADS)):
         for answer in ask_all(url, model, part, Traffic(traffic.concurrency)):
             if LABEL.name in answer and pipeline != "none" and evaluation.metric not in DECISION_METRICS:

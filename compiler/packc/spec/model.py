@@ -208,8 +208,9 @@ class TensorRtSection(Section):
     """[optimize.tensorrt]: how TensorRT builds engines."""
 
     profiles: Literal["one", "per_case"] = Field(
-        default="one",
-        description="'one' optimization profile for all shapes, or one up to the typical and one up to the largest.",
+        default="per_case",
+        description="An optimization profile tuned for each case of the workload, the typical and the largest, or "
+        "'one' for the typical case. Each takes all shapes, and about a minute to build.",
     )
     level: int | None = Field(
         default=None, ge=0, le=5, description="Builder optimization level, where this TensorRT has it; its own default."

@@ -7,10 +7,21 @@ import pytest
 from lint_cases import TENSORS, write_repository
 from models import make_tiny_onnx
 from packc.errors import UsageError
-from packc.package.lint import batching, ensemble, files, graph, instances, lint_repository, responses, tensors, warmup
+from packc.package.lint import (
+    batching,
+    engines,
+    ensemble,
+    files,
+    graph,
+    instances,
+    lint_repository,
+    responses,
+    tensors,
+    warmup,
+)
 from packc.package.lint.linter import RULES
 
-MODULES = (batching, ensemble, files, graph, instances, responses, tensors, warmup)
+MODULES = (batching, engines, ensemble, files, graph, instances, responses, tensors, warmup)
 
 
 def test_every_rule_is_in_the_list_once() -> None:

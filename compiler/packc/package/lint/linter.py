@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from packc.errors import Diagnostic, UsageError
-from packc.package.lint import batching, ensemble, files, graph, instances, responses, tensors, warmup
+from packc.package.lint import batching, engines, ensemble, files, graph, instances, responses, tensors, warmup
 from packc.package.lint.repository import CONFIG, list_config_names, read_repository
 from packc.package.lint.rule import Rule
 
@@ -54,6 +54,12 @@ RULES: tuple[Rule, ...] = (
     graph.check_graph_types,
     graph.check_graph_batch,
     graph.check_graph_dims,
+    # the real engine
+    engines.check_stamp,
+    engines.check_bindings,
+    engines.check_profile_numbers,
+    engines.check_profile_batch,
+    engines.check_profile_dims,
     # ensembles
     ensemble.check_ensemble_form,
     ensemble.check_members,
