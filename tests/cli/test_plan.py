@@ -81,6 +81,12 @@ def test_a_cpu_elsewhere_gets_job_bundles(spec: Path, capsys: pytest.CaptureFixt
     assert "exit code 5: it judges the answers here and leaves job bundles to be timed on the device\n" in edge
 
 
+def test_packages_for_several_gpus_are_named(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec.write_text(spec.read_text() + '[combine]\nfleet = ["cpu", "edge"]\n')
+    assert run(["plan", str(spec)]) == 0
+    assert capsys.readouterr().out.endswith("\nfleet: one repository for cpu, edge, once one of them was measured\n")
+
+
 def test_a_gpu_that_is_not_here_is_planned_for(
     spec: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

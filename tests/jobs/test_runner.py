@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from packc.jobs import runner
-from packc.jobs.bundle import read_result
+from packc.jobs.bundle import join_copies, read_result
 from packc.jobs.job import Effort, GpuState, JobResult
 from packc.samples import load_samples
 from stub_bundle import DOUBLING, LARGEST, TYPICAL, stub_bundle, stub_job
@@ -145,3 +146,44 @@ def test_peak_memory_is_this_process_alone(tmp_path: Path) -> None:
     ballast = np.ones(400 * 2**17)  # 400 MiB in the parent
     result = run_by_hand(stub_bundle(tmp_path))
     assert result.peak_rss_mib < 300 < ballast.nbytes / 2**20
+
+
+def test_copies_begin_when_the_last_has_loaded(tmp_path: Path) -> None:
+    """One loads half a second longer; both note when they had loaded, and when they are called."""
+    noting = """
+import time
+
+def load(model, options, threads):
+    time.sleep(SECONDS)
+    open("loaded_at", "w").write(str(time.monotonic()))
+
+def run(session, inputs):
+    open("called_at", "a").write(f"{time.monotonic()} ")
+    return {"y": inputs["x"]}
+
+def describe(session):
+    return {}
+"""
+    bundles = [
+        stub_bundle(tmp_path / name, f"SECONDS = {seconds}\n{noting}", stub_job(cases=(TYPICAL,))).rename(
+            tmp_path / f"{name}-copy"
+        )
+        for name, seconds in (("fast", 0.0), ("slow", 0.5))
+    ]
+    join_copies(bundles)
+    with ThreadPoolExecutor() as pool:
+        assert all(result.status == "ok" for result in pool.map(run_by_hand, bundles))
+    first_call = float((bundles[0] / "called_at").read_text().split()[0])
+    assert first_call >= float((bundles[1] / "loaded_at").read_text())
+
+
+def test_a_copy_that_fails_is_not_waited_for(tmp_path: Path) -> None:
+    engines = (DOUBLING, DOUBLING.replace("    with open", "    raise RuntimeError('no memory')\n    with open"))
+    bundles = [
+        stub_bundle(tmp_path / str(number), engine, stub_job(cases=(TYPICAL,))).rename(tmp_path / f"copy-{number}")
+        for number, engine in enumerate(engines)
+    ]
+    join_copies(bundles)
+    with ThreadPoolExecutor() as pool:
+        good, bad = pool.map(run_by_hand, bundles)
+    assert (good.status, bad.failure) == ("ok", "RuntimeError: no memory")

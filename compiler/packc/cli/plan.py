@@ -57,6 +57,8 @@ def plan(spec: Path, as_json: bool) -> None:
                 click.echo(f"note: {name} {effort}")
         for rejection in found.rejected:
             click.echo(f"not tried: {rejection.what}: {rejection.reason}")
+    for name, group in model.combine.items():
+        click.echo(f"\n{name}: one repository for {', '.join(group)}, once one of them was measured")
 
 
 def _is_absent(profile: Target) -> bool:

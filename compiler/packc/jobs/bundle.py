@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -53,6 +53,12 @@ def write_bundle(
     for name, source in RUNNER.items():
         shutil.copyfile(source, folder / name)
     (folder / "job.json").write_bytes(TypeAdapter(Job).dump_json(job, indent=1))
+
+
+def join_copies(bundles: Sequence[Path]) -> None:
+    """Has the runners of bundles in one folder wait for each other before they answer or time anything."""
+    for bundle in bundles:
+        (bundle / "copies.txt").write_text("\n".join(other.name for other in bundles), "utf-8")
 
 
 def read_job(folder: Path) -> Job:

@@ -15,6 +15,7 @@ from pathlib import Path
 from packc.child import foreign_environment
 from packc.jobs.bundle import read_result
 from packc.jobs.job import JobResult, JobStatus
+from packc.jobs.runner import LOADED
 
 POLL_S = 0.02
 MEMORY_SHARE = 0.9
@@ -51,7 +52,7 @@ def run_bundle(
     (watched every 20 ms; Linux), and when this process is interrupted or dies. Its output is kept in stdout.txt and
     stderr.txt. A result that was written counts, however the child ended after it.
     """
-    for stale in ("result.json", "answers.npz"):
+    for stale in ("result.json", "answers.npz", LOADED):
         (folder / stale).unlink(missing_ok=True)
     with (folder / "stdout.txt").open("wb") as stdout, (folder / "stderr.txt").open("wb") as stderr:
         child = subprocess.Popen(

@@ -33,6 +33,9 @@ log = logging.getLogger("run")
 LEAST_CALLS = 3
 FAILURE_CHARACTERS = 400
 PR_SET_PDEATHSIG = 1
+COPIES_WAIT_S = 60.0
+LOADED = "loaded"
+"""File that a copy leaves once it has loaded."""
 
 Tensors = dict[str, npt.NDArray[Any]]
 
@@ -80,6 +83,7 @@ def run_job(bundle: Path, job: dict[str, Any], rounds: int, result: dict[str, An
     start = time.perf_counter()
     session = engine.load(str(bundle / job["model"]), job["options"], job["threads"])
     result["load_s"] = round(time.perf_counter() - start, 6)
+    await_copies(bundle)
     facts = dict(engine.describe(session))
     result["device"] = facts.pop("device", result["device"])
     result["versions"] += [[name, version] for name, version in sorted(facts.items())]
@@ -98,6 +102,24 @@ def run_job(bundle: Path, job: dict[str, Any], rounds: int, result: dict[str, An
                 result["times"].append({"case": case["name"], "times_ms": times_ms})
     if hasattr(engine, "device_memory_mib"):
         result["device_memory_mib"] = engine.device_memory_mib(session)
+
+
+def await_copies(bundle: Path) -> None:
+    """Waits until all copies that copies.txt names have loaded or ended, so that their calls are made side by side.
+
+    Loading takes copies on a GPU seconds more or less. One that was killed is waited for in vain, for COPIES_WAIT_S.
+    """
+    copies = bundle / "copies.txt"
+    if not copies.is_file():
+        return
+    (bundle / LOADED).touch()
+    deadline = time.monotonic() + COPIES_WAIT_S
+    for name in copies.read_text("utf-8").split():
+        other = bundle.parent / name
+        while not any((other / file).exists() for file in (LOADED, "result.json")):
+            if time.monotonic() > deadline:
+                return
+            time.sleep(0.005)
 
 
 def open_state_reader(engine: Any, job: dict[str, Any]) -> Callable[[], list[dict[str, Any]]]:

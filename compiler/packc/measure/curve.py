@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from packc.jobs.bundle import read_job
+from packc.jobs.bundle import join_copies, read_job
 from packc.jobs.job import JobResult
 from packc.jobs.local import run_bundle
 from packc.measure.jobs import AGAIN
@@ -68,8 +68,10 @@ def measure_curve(
     """Runs all of `bundles`, copies of one job, at the same time; the first failure comes back as it is.
 
     Copies share caches and memory bandwidth, which one alone would not show. Each case takes them about the same time,
-    so they are at work at the same shapes for nearly all of it. `memory_limit_mib` is for all of them together.
+    so they are at work at the same shapes for nearly all of it: they begin when the last one has loaded.
+    `memory_limit_mib` is for all of them together.
     """
+    join_copies(bundles)
     limit_mib = memory_limit_mib / len(bundles) if memory_limit_mib is not None else None
     with ThreadPoolExecutor(len(bundles)) as pool:
         results = list(pool.map(lambda folder: run_bundle(folder, timeout_s, python, limit_mib), bundles))
