@@ -115,7 +115,7 @@ def write_package(reference: TorchReference, settings: Mapping[str, Any], out: P
     except Exception as error:
         raise PackError(
             f"AOTInductor failed: {type(error).__name__}: {shorten_message(str(error))}",
-            hint="leave torch out of [optimize] runtimes for this model",
+            hint="name the other runtimes in [optimize] runtimes for this model",
         ) from error
 
 

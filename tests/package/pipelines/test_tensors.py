@@ -9,8 +9,9 @@ from goldens import check_golden
 from package_parts import SERVING, StubRuntime, make_text_source, make_token_sample
 from packc.package.model_config import print_config
 from packc.package.pipelines.tensors import ENGINE_MODEL, Ingredients, build_graph_model, build_tensor_models
-from packc.runtimes import aotinductor
+from packc.runtimes import aotinductor, aotinductor_cuda
 from packc.runtimes.aotinductor import AotInductor
+from packc.runtimes.aotinductor_cuda import AotInductorCuda
 from packc.serving import ServingPlan
 
 
@@ -41,6 +42,15 @@ def test_a_runtime_without_a_backend_is_served_by_its_engine(tmp_path: Path, mon
     check_golden("package/tensors/aotinductor.pbtxt", print_config(model.config))
     assert model.files["1/model.pt2"] == program
     assert (model.files["1/model.py"], model.files["1/engine.py"]) == (ENGINE_MODEL, AotInductor.engine)
+
+
+def test_a_compiled_model_for_a_gpu_is_served_on_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aotinductor_cuda, "find_torch_build", lambda: aotinductor_cuda.TorchBuild("2.11.0", "13.0"))
+    parts = replace(ingredients(tmp_path), artifact={"model.pt2": tmp_path / "model.pt2"}, runtime=AotInductorCuda())
+    parts = replace(parts, engine_options={"graph": True})
+    model = build_graph_model(parts, "tiny-model")
+    check_golden("package/tensors/aotinductor_cuda.pbtxt", print_config(model.config))
+    assert model.files["1/engine.py"] == AotInductorCuda.engine
 
 
 @pytest.mark.parametrize(("instances", "helpers"), [(1, 1), (4, 1), (5, 2), (16, 4)])
