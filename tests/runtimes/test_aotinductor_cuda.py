@@ -11,6 +11,8 @@ from packc.candidate import PassStep
 from packc.ingest.source import Geometry
 from packc.runtimes import aotinductor_cuda
 from packc.runtimes.aotinductor_cuda import AotInductorCuda, TorchBuild, find_torch_build, read_torch_build
+from packc.spec.model import TensorRtSection
+from packc.tensors import InputRange
 from sources import device, source_info
 
 TEXT = source_info("sentence-similarity", Geometry(layers=6, heads=12, hidden=384, ffn=1536))
@@ -46,6 +48,20 @@ def test_convolutions_have_their_channels_last_in_tensor_cores() -> None:
         ("torch-cuda-fp16-nhwc", "torch[nhwc=True,precision=fp16]"),
         ("torch-cuda-fp16-nhwc-tuned", "torch[nhwc=True,precision=fp16,tuned=True]"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("ranges", "told"),
+    [
+        ([InputRange("mask", (1,), (4,), (8,)), InputRange("ids", (1, 1), (4, 32), (8, 512))], "usual=4x32"),
+        ([InputRange("x", (1, 3, 8, 8), (1, 3, 8, 8), (1, 3, 8, 8))], "fixed=True,precision=fp16,usual=1x3x8x8"),
+    ],
+)
+def test_kernels_are_chosen_for_the_usual_shape(ranges: list[InputRange], told: str) -> None:
+    runtime = AotInductorCuda()
+    candidate = runtime.candidates(TEXT, GPU, ("fp16",))[0][0]
+    assert told in str(runtime.fit_shapes(candidate, ranges, TensorRtSection()).build)
+    assert runtime.fit_shapes(candidate, [], TensorRtSection()) == candidate
 
 
 def test_what_takes_minutes_waits_until_the_spec_asks_for_it() -> None:

@@ -18,7 +18,14 @@ from packc.ingest.load_source import load_source
 from packc.ingest.reference import TorchReference
 from packc.runtimes import aotinductor_cuda_compile as compiler
 from packc.runtimes import aotinductor_cuda_engine as engine
-from packc.runtimes.aotinductor_cuda_compile import Made, compile_model, compile_reference, make_settings, set_tf32
+from packc.runtimes.aotinductor_cuda_compile import (
+    Made,
+    compile_model,
+    compile_reference,
+    make_settings,
+    resize_example,
+    set_tf32,
+)
 from packc.runtimes.compile import CompileRequest
 
 MADE = Made("2.11.0", "13.0", "9.0", "NVIDIA H200")
@@ -87,6 +94,24 @@ def test_what_is_compiled_is_the_source_in_its_precision(
     scores, best = loader.boxed_run([features, torch.full((5,), 10)])
     np.testing.assert_allclose(scores.numpy(), wanted, atol=0.01)
     np.testing.assert_array_equal(best.numpy(), scores.numpy().argmax(1) + 10)
+
+
+@pytest.mark.parametrize(("batch", "is_fixed", "traced"), [(1, False, 2), (1, True, 1), (5, False, 5)])
+def test_the_example_has_the_usual_shape(reference: TorchReference, batch: int, is_fixed: bool, traced: int) -> None:
+    resized = resize_example(reference, [batch, 8], is_fixed=is_fixed)
+    assert {name: tuple(t.shape) for name, t in resized.example.items()} == {
+        "features": (traced, 8),
+        "shift": (traced,),
+    }
+    assert resized.dynamic == ({} if is_fixed else reference.dynamic)
+    torch.testing.assert_close(resized.example["features"][0], reference.example["features"][0])
+
+
+def test_other_axes_are_repeated_or_cut_too(reference: TorchReference) -> None:
+    ids = torch.tensor([[7, 8, 9], [4, 5, 6]])
+    text = replace(reference, example={"ids": ids}, dynamic={0: ("batch", None), 1: ("sequence", 512)})
+    assert resize_example(text, [2, 5], is_fixed=False).example["ids"].tolist() == [[7, 8, 9, 7, 8], [4, 5, 6, 4, 5]]
+    assert resize_example(text, [3, 2], is_fixed=False).example["ids"].tolist() == [[7, 8], [4, 5], [7, 8]]
 
 
 def test_without_a_gpu_there_is_nothing_to_compile_for(scorer_request: CompileRequest, tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 import importlib.util
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,8 +17,9 @@ from packc.runtimes.aotinductor import COMPILE, NO_COMPILER, NO_SOURCE, describe
 from packc.runtimes.cuda_toolkit import find_cuda_home
 from packc.runtimes.onnxruntime_cuda import LENGTH_MULTIPLE
 from packc.runtimes.runtime import GRAPH_OPTION, Runtime, is_transformer
+from packc.spec.model import TensorRtSection
 from packc.target import Target
-from packc.tensors import Precision
+from packc.tensors import InputRange, Precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,19 @@ class AotInductorCuda(Runtime):
             if recipe.precision in precisions and recipe.fits(info)
         )
         return offered, tuple(Rejection(f"{self.name}-{p}", NOT_HERE) for p in precisions if p in NO_RECIPE)
+
+    def fit_shapes(self, candidate: Candidate, ranges: Sequence[InputRange], settings: TensorRtSection) -> Candidate:
+        """Told the usual shape, which kernels are chosen for, and whether there is no other.
+
+        The open axes are alike in all inputs, so the sizes of the input with the most axes say it all.
+        """
+        widest = max(ranges, key=lambda found: len(found.usual), default=None)
+        if widest is None or candidate.build is None:
+            return candidate
+        told: dict[str, OptionValue] = {"usual": "x".join(map(str, widest.usual))}
+        if all(found.least == found.most for found in ranges):
+            told["fixed"] = True
+        return replace(candidate, build=PassStep(COMPILE, {**candidate.build.options, **told}))
 
     def on_request(self, info: SourceInfo, target: Target) -> Mapping[str, str]:
         return {recipe.id: SLOW_TO_COMPILE for recipe in RECIPES if recipe.options.get("tuned") and recipe.fits(info)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from packc.runtimes.compile import CompileRequest
 
 DEVICE = "cuda:0"
+LEAST_OPEN = 2
+"""Elements of an axis that is left open, where a module is traced; shorter ones fit all the same."""
 MOST_WORKERS = 8
 """Processes that compile kernels side by side, at most."""
 
@@ -41,6 +43,9 @@ def compile_model(request: CompileRequest) -> tuple[str, ...]:
     precision    "fp32"; "tf32": products of fp32 numbers with 10 bits of mantissa; "bf16", "fp16": weights and sums in
                  16 bits, while inputs and outputs keep their types
     nhwc         whether images are laid out with their channels last, as convolutions in tensor cores want them
+    usual        sizes of the input with the most axes, "32x128", as the workload mostly has them: kernels are chosen
+                 for these, and run at others
+    fixed        whether there are no others: the program then takes these alone
     tuned        whether Triton's kernels for products are tried beside the libraries', which takes minutes
 
     Weights are constants of the program: normalisations after convolutions become part of those, and products of the
@@ -58,12 +63,32 @@ def compile_reference(reference: TorchReference, options: Mapping[str, OptionVal
     require_gpu()
     precision, nhwc = str(options["precision"]), bool(options.get("nhwc", False))
     set_tf32(precision == "tf32")
+    if usual := options.get("usual"):
+        sizes = [int(size) for size in str(usual).split("x")]
+        reference = resize_example(reference, sizes, is_fixed=bool(options.get("fixed", False)))
     module = convert_module(reference.module, precision, channels_last=nhwc).to(DEVICE)
     example = {name: tensor.to(DEVICE) for name, tensor in reference.example.items()}
     reference, made = replace(reference, module=module, example=example), describe_device()
     write_package(reference, make_settings(reference, made, nhwc, bool(options.get("tuned", False))), out)
     need = f"torch {made.torch} with CUDA {made.cuda}, on GPUs of compute capability {made.capability} ({made.gpu})"
     return f"torch-cuda: runs in {need} alone"
+
+
+def resize_example(reference: TorchReference, sizes: Sequence[int], *, is_fixed: bool) -> TorchReference:
+    """The example inputs repeated or cut to `sizes` along the axes that are open, none of which is if `is_fixed`.
+
+    An open axis has LEAST_OPEN elements at least, as one would be taken for a constant.
+    """
+    import torch
+
+    wanted = {axis: sizes[axis] if is_fixed else max(LEAST_OPEN, sizes[axis]) for axis in reference.dynamic}
+    example = dict(reference.example)
+    for name, tensor in example.items():
+        for axis, size in wanted.items():
+            if axis < tensor.dim():
+                tensor = tensor.index_select(axis, torch.arange(size) % tensor.shape[axis])
+        example[name] = tensor.contiguous()
+    return replace(reference, example=example, dynamic={} if is_fixed else reference.dynamic)
 
 
 def require_gpu() -> None:
