@@ -81,9 +81,7 @@ def compare(
         place = Path(folder)
         encoder = model.build("eager")
         torch.save(encoder.state_dict(), place / "weights.pt")
-        ours = start_aotinductor(
-            model.name, model.describe(), target, PRECISIONS, tuned, place / "weights.pt", place
-        )  # in processes of their own, meanwhile
+        ours = start_aotinductor(model, target, PRECISIONS, tuned, place / "weights.pt", place)  # in other processes
         started = time.perf_counter()
         export_module(model.refer(encoder), place / EXPORTED)
         encoder.eval()  # an export may leave a module in training mode
@@ -95,11 +93,14 @@ def compare(
         versions = dict(onnxruntime.engine.describe(onnxruntime.sessions[0][1]))
         reference = encoder.cuda()
         tables = []
-        for case, shape, work in zip(cases, model.shapes, works, strict=True):
-            inputs = model.draw(*shape)
+        for index, (case, work) in enumerate(zip(cases, works, strict=True)):
+            inputs = model.draw(case.batch, case.sequence)
             forbid_tf32()
             expected = call_torch(reference, inputs, torch.float32)
-            rows: list[Row | Failure] = [*onnxruntime.list_rows(inputs, expected), *ours.list_rows(inputs, expected)]
+            rows: list[Row | Failure] = [
+                *onnxruntime.list_rows(inputs, expected),
+                *ours.list_rows(index, inputs, expected),
+            ]
             rows += list_torch(model, encoder, inputs, expected, skip_compile)
             time_rows([row for row in rows if isinstance(row, Row)], rounds)
             tables.append(show_table(case.name, rows, BASELINE, COMPILED, work, read_profile(target)))

@@ -1,4 +1,4 @@
-"""Rows of pack's torch-cuda candidates: compiled by its compiler, each in a process of its own, and run by its engine.
+"""Rows of pack's torch-cuda candidates: compiled by its compiler, each in its own process, and run by its engine.
 
 python -m support.gpu_aotinductor MODEL OPTIONS WEIGHTS OUT     compiles one of them
 """
@@ -16,14 +16,15 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import torch
 
 from packc.candidate import Candidate
-from packc.errors import PackError
 from packc.runtimes.aotinductor_cuda import AotInductorCuda
-from packc.runtimes.aotinductor_package import MODEL_FILE, open_scratch
-from packc.runtimes.cuda_toolkit import point_to_cuda
+from packc.runtimes.aotinductor_package import MODEL_FILE
+from packc.spec.model import TensorRtSection
 from packc.target import Target
 from packc.tensors import Precision
+from support.gpu_models import Arrays, GpuModel
 from support.gpu_rows import WARMUP, Failure, Row, explain, load_engine, log, measure_error
 
 BENCHMARKS = Path(__file__).resolve().parents[1]
@@ -31,24 +32,23 @@ AT_ONCE = 4
 """Compilers side by side; each has a few processes of its own."""
 COMPILE_LIMIT_S = 600.0
 
-Arrays = dict[str, Any]
-
 
 @dataclass(frozen=True, slots=True)
 class AotInductorRows:
-    """Packages that are made or being made, to be timed at one shape after the other."""
+    """Packages that are made or being made for each of some shapes, to be timed at one after the other."""
 
     engine: ModuleType
-    made: dict[str, tuple[Candidate, Future[Path | Failure]]]
+    made: tuple[tuple[tuple[Candidate, Future[Path | Failure]], ...], ...]
+    """One tuple a shape."""
     refused: tuple[Failure, ...]
 
-    def list_rows(self, inputs: Arrays, expected: np.ndarray) -> list[Row | Failure]:
-        """All of them, warm at the shape of `inputs`.
+    def list_rows(self, shape: int, inputs: Arrays, expected: np.ndarray) -> list[Row | Failure]:
+        """All of that shape's, warm at it: that of `inputs`.
 
         Each is loaded anew and recorded before the next is loaded: whether products are in tf32 is a setting of the
         whole process, and a recorded graph keeps what it was recorded with.
         """
-        return [*(self._warm(c, f.result(), inputs, expected) for c, f in self.made.values()), *self.refused]
+        return [*(self._warm(c, f.result(), inputs, expected) for c, f in self.made[shape]), *self.refused]
 
     def _warm(self, candidate: Candidate, made: Path | Failure, inputs: Arrays, expected: np.ndarray) -> Row | Failure:
         if isinstance(made, Failure):
@@ -73,32 +73,35 @@ class AotInductorRows:
 
 def work(engine: ModuleType, session: Any, bound: Any) -> None:
     """What a call does on the device."""
-    import torch
-
     with torch.inference_mode(), torch.cuda.stream(session.stream):
         engine.compute(session, bound)
         session.stream.synchronize()
 
 
 def start_aotinductor(
-    name: str, info: Any, target: Target, precisions: tuple[Precision, ...], tuned: bool, weights: Path, folder: Path
+    model: GpuModel, target: Target, precisions: tuple[Precision, ...], tuned: bool, weights: Path, folder: Path
 ) -> AotInductorRows:
-    """Begins to compile every candidate of the model `name` that is tried without being asked for, and those that take
-    minutes where `tuned` says so. `weights` is a file of its state."""
+    """Begins to compile every candidate that is tried without being asked for, for each shape of the model as for a
+    workload of that shape, and those that take minutes where `tuned` says so. `weights` is a file of its state."""
     runtime = AotInductorCuda()
-    offered, refused = runtime.candidates(info, target, precisions)
-    held_back = {} if tuned else runtime.on_request(info, target)
-    pool = ThreadPoolExecutor(AT_ONCE)
-    made = {c.id: (c, pool.submit(_compile, name, c, weights, folder / c.id)) for c in offered if c.id not in held_back}
+    offered, refused = runtime.candidates(model.describe(), target, precisions)
+    held_back = {} if tuned else runtime.on_request(model.describe(), target)
+    tried = [candidate for candidate in offered if candidate.id not in held_back]
+    pool, made = ThreadPoolExecutor(AT_ONCE), []
+    for index, shape in enumerate(model.shapes):
+        fitted = [runtime.fit_shapes(c, model.list_ranges(*shape), TensorRtSection()) for c in tried]
+        outs = [folder / f"{c.id}-{index}" for c in fitted]
+        futures = [pool.submit(_compile, model.name, c, weights, out) for c, out in zip(fitted, outs, strict=True)]
+        made.append(tuple(zip(fitted, futures, strict=True)))
     pool.shutdown(wait=False)
     failures = tuple(Failure(rejection.what, rejection.reason) for rejection in refused)
-    return AotInductorRows(load_engine(runtime.engine), made, failures)
+    return AotInductorRows(load_engine(runtime.engine), tuple(made), failures)
 
 
 def _compile(name: str, candidate: Candidate, weights: Path, out: Path) -> Path | Failure:
     assert candidate.build is not None, "the compiler makes them all"
     started = time.perf_counter()
-    command = [sys.executable, "-m", "support.gpu_aotinductor", name, json.dumps(dict(candidate.build.options))]
+    command = [sys.executable, "-m", "support.gpu_compile", name, json.dumps(dict(candidate.build.options))]
     try:
         done = subprocess.run(
             [*command, str(weights), str(out)],
@@ -115,25 +118,3 @@ def _compile(name: str, candidate: Candidate, weights: Path, out: Path) -> Path 
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
         return Failure(candidate.id, (lines or [f"the compiler ended with status {done.returncode}"])[-1][:200])
     return out / MODEL_FILE
-
-
-def main(name: str, options: str, weights: str, out: str) -> None:
-    """In the child: what packc.runtimes.compile_worker does, for a module with random weights."""
-    with open_scratch() as scratch:
-        point_to_cuda(scratch)
-        import torch
-
-        from packc.runtimes.aotinductor_cuda_compile import compile_reference
-        from support.gpu_models import GPU_MODELS
-
-        model = GPU_MODELS[name]
-        encoder = model.build("sdpa", torch.load(weights))
-        Path(out).mkdir()
-        try:
-            compile_reference(model.refer(encoder), json.loads(options), Path(out))
-        except PackError as error:
-            sys.exit(str(error))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -15,6 +15,7 @@ import transformers
 from packc.ingest.reference import TorchReference
 from packc.ingest.source import Geometry, SourceInfo
 from packc.spec.model import Task
+from packc.tensors import InputRange
 
 CLASSES = 1000
 BASE = Geometry(layers=12, heads=12, hidden=768, ffn=3072)
@@ -78,6 +79,13 @@ class GpuModel:
             ids = generator.integers(1000, 20000, (batch, tokens or 1))
             return {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
         return {IMAGE: generator.standard_normal((batch, 3, SIDE, SIDE)).astype(np.float32)}
+
+    def list_ranges(self, batch: int, tokens: int | None) -> tuple[InputRange, ...]:
+        """The shapes of a workload that has this one alone, but for texts, which have any length."""
+        usual = {name: array.shape for name, array in self.draw(batch, tokens).items()}
+        if self.inputs != TEXT_INPUTS:
+            return tuple(InputRange(name, (1, *s[1:]), s, s) for name, s in usual.items())
+        return tuple(InputRange(name, (1, 1), s, (s[0], LONGEST)) for name, s in usual.items())
 
     def describe(self) -> SourceInfo:
         """What a plan has to know of it."""
