@@ -1,6 +1,6 @@
 """pack's CUDA candidates beside PyTorch and plain ONNX Runtime on one NVIDIA GPU, all timed in turns in one process.
 
-    python benchmarks/gpu.py [MODEL ...] [--rounds N] [--out DIR] [--skip-compile] [--tuned]
+    python benchmarks/gpu.py [MODEL ...] [--rounds N] [--out DIR] [--skip-compile]
 
 MODEL: bert-base, vit-base, resnet-50, with random weights. Two times a row: a call from host arrays to host arrays,
 which is what a server pays, and the work on the device alone, inputs and outputs in its memory. Each is the median of
@@ -49,7 +49,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--skip-compile", action="store_true", help="leave torch.compile out")
-    parser.add_argument("--tuned", action="store_true", help="compile what takes minutes too")
     arguments = parser.parse_args()
     target = find_host_gpu()
     if target is None or not torch.cuda.is_available():
@@ -57,7 +56,7 @@ def main() -> None:
         return
     for name in arguments.models or GPU_MODELS:
         started = time.perf_counter()
-        body, versions = compare(GPU_MODELS[name], target, arguments.rounds, arguments.skip_compile, arguments.tuned)
+        body, versions = compare(GPU_MODELS[name], target, arguments.rounds, arguments.skip_compile)
         took = time.perf_counter() - started
         device = versions.pop("device")
         head = f"# {name} on one {device}, random weights\n\n{datetime.date.today().isoformat()}; {show(versions)}."
@@ -73,15 +72,13 @@ def show(versions: dict[str, str]) -> str:
     return ", ".join(f"{name} {version}" for name, version in known.items())
 
 
-def compare(
-    model: GpuModel, target: Target, rounds: int, skip_compile: bool, tuned: bool
-) -> tuple[str, dict[str, str]]:
+def compare(model: GpuModel, target: Target, rounds: int, skip_compile: bool) -> tuple[str, dict[str, str]]:
     """The tables of one model as Markdown, and what it was measured with."""
     with tempfile.TemporaryDirectory(prefix="pack-gpu-") as folder:
         place = Path(folder)
         encoder = model.build("eager")
         torch.save(encoder.state_dict(), place / "weights.pt")
-        ours = start_aotinductor(model, target, PRECISIONS, tuned, place / "weights.pt", place)  # in other processes
+        ours = start_aotinductor(model, target, PRECISIONS, place / "weights.pt", place)  # in other processes
         started = time.perf_counter()
         export_module(model.refer(encoder), place / EXPORTED)
         encoder.eval()  # an export may leave a module in training mode

@@ -79,17 +79,15 @@ def work(engine: ModuleType, session: Any, bound: Any) -> None:
 
 
 def start_aotinductor(
-    model: GpuModel, target: Target, precisions: tuple[Precision, ...], tuned: bool, weights: Path, folder: Path
+    model: GpuModel, target: Target, precisions: tuple[Precision, ...], weights: Path, folder: Path
 ) -> AotInductorRows:
-    """Begins to compile every candidate that is tried without being asked for, for each shape of the model as for a
-    workload of that shape, and those that take minutes where `tuned` says so. `weights` is a file of its state."""
+    """Begins to compile every candidate, for each shape of the model as for a workload of that shape. `weights` is a file
+    of its state."""
     runtime = AotInductorCuda()
     offered, refused = runtime.candidates(model.describe(), target, precisions)
-    held_back = {} if tuned else runtime.on_request(model.describe(), target)
-    tried = [candidate for candidate in offered if candidate.id not in held_back]
     pool, made = ThreadPoolExecutor(AT_ONCE), []
     for index, shape in enumerate(model.shapes):
-        fitted = [runtime.fit_shapes(c, model.list_ranges(*shape), TensorRtSection()) for c in tried]
+        fitted = [runtime.fit_shapes(c, model.list_ranges(*shape), TensorRtSection()) for c in offered]
         outs = [folder / f"{c.id}-{index}" for c in fitted]
         futures = [pool.submit(_compile, model.name, c, weights, out) for c, out in zip(fitted, outs, strict=True)]
         made.append(tuple(zip(fitted, futures, strict=True)))

@@ -33,11 +33,11 @@ def test_transformers_are_compiled_in_every_precision() -> None:
     assert [(c.id, str(c.build), dict(c.session)) for c in offered] == [
         ("torch-cuda-fp32", "torch[precision=fp32]", {"graph": True}),
         ("torch-cuda-tf32", "torch[precision=tf32]", {"graph": True, "tf32": True}),
-        ("torch-cuda-bf16", "torch[precision=bf16]", {"graph": True}),
-        ("torch-cuda-fp16", "torch[precision=fp16]", {"graph": True}),
-        ("torch-cuda-fp16-tuned", "torch[precision=fp16,tuned=True]", {"graph": True}),
+        ("torch-cuda-bf16-gelu", "torch[gelu=True,precision=bf16]", {"graph": True}),
+        ("torch-cuda-fp16-gelu", "torch[gelu=True,precision=fp16]", {"graph": True}),
     ]
     assert [r.what for r in refused] == ["torch-cuda-fp8", "torch-cuda-int8"]
+    assert "no faster than in fp16" in refused[0].reason
 
 
 def test_convolutions_have_their_channels_last_in_tensor_cores() -> None:
@@ -46,7 +46,6 @@ def test_convolutions_have_their_channels_last_in_tensor_cores() -> None:
         ("torch-cuda-fp32", "torch[precision=fp32]"),
         ("torch-cuda-tf32-nhwc", "torch[nhwc=True,precision=tf32]"),
         ("torch-cuda-fp16-nhwc", "torch[nhwc=True,precision=fp16]"),
-        ("torch-cuda-fp16-nhwc-tuned", "torch[nhwc=True,precision=fp16,tuned=True]"),
     ]
 
 
@@ -54,7 +53,10 @@ def test_convolutions_have_their_channels_last_in_tensor_cores() -> None:
     ("ranges", "told"),
     [
         ([InputRange("mask", (1,), (4,), (8,)), InputRange("ids", (1, 1), (4, 32), (8, 512))], "usual=4x32"),
-        ([InputRange("x", (1, 3, 8, 8), (1, 3, 8, 8), (1, 3, 8, 8))], "fixed=True,precision=fp16,usual=1x3x8x8"),
+        (
+            [InputRange("x", (1, 3, 8, 8), (1, 3, 8, 8), (1, 3, 8, 8))],
+            "fixed=True,gelu=True,precision=fp16,usual=1x3x8x8",
+        ),
     ],
 )
 def test_kernels_are_chosen_for_the_usual_shape(ranges: list[InputRange], told: str) -> None:
@@ -64,9 +66,8 @@ def test_kernels_are_chosen_for_the_usual_shape(ranges: list[InputRange], told: 
     assert runtime.fit_shapes(candidate, [], TensorRtSection()) == candidate
 
 
-def test_what_takes_minutes_waits_until_the_spec_asks_for_it() -> None:
-    assert list(AotInductorCuda().on_request(TEXT, GPU)) == ["torch-cuda-fp16-tuned"]
-    assert list(AotInductorCuda().on_request(IMAGES, GPU)) == ["torch-cuda-fp16-nhwc-tuned"]
+def test_it_is_tried_without_being_asked_for() -> None:
+    assert AotInductorCuda().on_request(TEXT, GPU) == {}
 
 
 @pytest.mark.parametrize(

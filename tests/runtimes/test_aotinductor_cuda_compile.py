@@ -47,14 +47,12 @@ def reference(scorer_request: CompileRequest) -> TorchReference:
 
 
 def test_settings_of_the_compiler(reference: TorchReference) -> None:
-    settings = make_settings(reference, MADE, nhwc=True, tuned=False)
+    settings = make_settings(reference, MADE, nhwc=True)
     metadata = settings.pop("aot_inductor.metadata")
     assert 1 <= settings.pop("compile_threads") <= compiler.MOST_WORKERS
     assert settings == {
         "freezing": True,
         "force_layout_optimization": True,
-        "max_autotune": False,
-        "coordinate_descent_tuning": False,
         "aot_inductor.check_lowerbound": False,
         "aot_inductor.precompile_headers": False,
         "aot_inductor.enable_line_tables": False,
@@ -67,12 +65,6 @@ def test_settings_of_the_compiler(reference: TorchReference) -> None:
         "pack.inputs": '["features", "shift"]',
         "pack.outputs": '["scores", "best"]',
     }
-    tuned = make_settings(reference, MADE, nhwc=False, tuned=True)
-    assert [tuned[name] for name in ("max_autotune", "coordinate_descent_tuning", "force_layout_optimization")] == [
-        True,
-        True,
-        False,
-    ]
 
 
 def test_what_is_compiled_is_the_source_in_its_precision(
@@ -84,9 +76,10 @@ def test_what_is_compiled_is_the_source_in_its_precision(
     monkeypatch.setattr(compiler, "require_gpu", lambda: None)
     features = torch.randn(5, 8)
     wanted = reference.answer({"features": features.numpy(), "shift": np.full(5, 10)})["scores"]
-    remark = compile_reference(reference, {"precision": "fp16"}, tmp_path)
-    assert remark == (
-        "torch-cuda: runs in torch 2.11.0 with CUDA 13.0, on GPUs of compute capability 9.0 (NVIDIA H200) alone"
+    remarks = compile_reference(reference, {"precision": "fp16", "gelu": True}, tmp_path)
+    assert remarks == (
+        "torch-cuda: runs in torch 2.11.0 with CUDA 13.0, on GPUs of compute capability 9.0 (NVIDIA H200) alone",
+        compiler.NO_GELU,
     )
     facts = engine.read_facts(str(tmp_path / "model.pt2"))
     assert facts == engine.Facts("2.11.0", "13.0", "9.0", "NVIDIA H200", ("features", "shift"), ("scores", "best"))

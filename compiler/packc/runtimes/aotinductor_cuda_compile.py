@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from packc.candidate import OptionValue
 from packc.errors import PackError
 from packc.ingest.reference import TorchReference
+from packc.runtimes.aotinductor_gelu import merge_gelu
 from packc.runtimes.aotinductor_package import convert_module, load_module, open_scratch, write_package
 from packc.runtimes.cuda_toolkit import point_to_cuda
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from packc.runtimes.compile import CompileRequest
 
 DEVICE = "cuda:0"
+NO_GELU = "torch-cuda: no GELU follows a linear layer that nothing else reads, so none was merged with its product"
 LEAST_OPEN = 2
 """Elements of an axis that is left open, where a module is traced; shorter ones fit all the same."""
 MOST_WORKERS = 8
@@ -46,7 +48,7 @@ def compile_model(request: CompileRequest) -> tuple[str, ...]:
     usual        sizes of the input with the most axes, "32x128", as the workload mostly has them: kernels are chosen
                  for these, and run at others
     fixed        whether there are no others: the program then takes these alone
-    tuned        whether Triton's kernels for products are tried beside the libraries', which takes minutes
+    gelu         whether GELU is computed in the epilogue of the product before it (packc.runtimes.aotinductor_gelu)
 
     Weights are constants of the program: normalisations after convolutions become part of those, and products of the
     same input one product. Raises PackError without a GPU, or when the module cannot be traced or compiled;
@@ -55,11 +57,12 @@ def compile_model(request: CompileRequest) -> tuple[str, ...]:
     with open_scratch() as scratch:
         point_to_cuda(scratch)
         reference, remarks = load_module(request)
-        return (*remarks, compile_reference(reference, request.step.options, request.out))
+        return (*remarks, *compile_reference(reference, request.step.options, request.out))
 
 
-def compile_reference(reference: TorchReference, options: Mapping[str, OptionValue], out: Path) -> str:
-    """Does compile_model's work for a module that is loaded; a remark on what the package is bound to."""
+def compile_reference(reference: TorchReference, options: Mapping[str, OptionValue], out: Path) -> tuple[str, ...]:
+    """Does compile_model's work for a module that is loaded; remarks on what the package is bound to, and on what was
+    expected and did not happen."""
     require_gpu()
     precision, nhwc = str(options["precision"]), bool(options.get("nhwc", False))
     set_tf32(precision == "tf32")
@@ -69,9 +72,16 @@ def compile_reference(reference: TorchReference, options: Mapping[str, OptionVal
     module = convert_module(reference.module, precision, channels_last=nhwc).to(DEVICE)
     example = {name: tensor.to(DEVICE) for name, tensor in reference.example.items()}
     reference, made = replace(reference, module=module, example=example), describe_device()
-    write_package(reference, make_settings(reference, made, nhwc, bool(options.get("tuned", False))), out)
+    merged = []
+
+    def rewrite(program: Any) -> None:
+        merged.append(merge_gelu(program))
+
+    is_merged = bool(options.get("gelu", False))
+    write_package(reference, make_settings(reference, made, nhwc), out, rewrite if is_merged else None)
     need = f"torch {made.torch} with CUDA {made.cuda}, on GPUs of compute capability {made.capability} ({made.gpu})"
-    return f"torch-cuda: runs in {need} alone"
+    remarks = (f"torch-cuda: runs in {need} alone",)
+    return (*remarks, NO_GELU) if is_merged and not any(merged) else remarks
 
 
 def resize_example(reference: TorchReference, sizes: Sequence[int], *, is_fixed: bool) -> TorchReference:
@@ -117,14 +127,12 @@ def set_tf32(is_on: bool) -> None:
     torch.backends.cudnn.allow_tf32 = is_on
 
 
-def make_settings(reference: TorchReference, made: Made, nhwc: bool, tuned: bool) -> dict[str, Any]:
-    """Of the compiler: weights as constants, the layout, how long it may look for kernels, and what the engine needs to
-    know. With an open batch Inductor would leave convolutions in the layout that they have."""
+def make_settings(reference: TorchReference, made: Made, nhwc: bool) -> dict[str, Any]:
+    """Of the compiler: weights as constants, the layout, and what the engine needs to know. With an open batch Inductor
+    would leave convolutions in the layout that they have."""
     return {
         "freezing": True,
         "force_layout_optimization": nhwc,
-        "max_autotune": tuned,
-        "coordinate_descent_tuning": tuned,
         "compile_threads": min(MOST_WORKERS, len(os.sched_getaffinity(0))),  # they end when this process does
         "aot_inductor.check_lowerbound": False,  # a batch or text of one is traced as two, and fits all the same
         "aot_inductor.precompile_headers": False,  # for many models after each other; here there is one

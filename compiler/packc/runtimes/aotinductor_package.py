@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -99,8 +99,11 @@ def convert_module(module: Any, precision: str, *, channels_last: bool = False) 
     return Converted().eval()
 
 
-def write_package(reference: TorchReference, settings: Mapping[str, Any], out: Path) -> None:
-    """Compiles `reference` with `settings` of Inductor, those that this torch has, to MODEL_FILE in `out`.
+def write_package(
+    reference: TorchReference, settings: Mapping[str, Any], out: Path, rewrite: Callable[[Any], None] | None = None
+) -> None:
+    """Compiles `reference` with `settings` of Inductor, those that this torch has, to MODEL_FILE in `out`. `rewrite`
+    changes the exported program before.
 
     Raises PackError when the module cannot be traced or compiled.
     """
@@ -109,6 +112,8 @@ def write_package(reference: TorchReference, settings: Mapping[str, Any], out: P
     try:
         with torch.no_grad():
             program = trace_module(reference)
+            if rewrite is not None:
+                rewrite(program)
             torch._inductor.aoti_compile_and_package(
                 program, package_path=str(out / MODEL_FILE), inductor_configs=keep_known(settings)
             )
