@@ -81,8 +81,8 @@ def work(engine: ModuleType, session: Any, bound: Any) -> None:
 def start_aotinductor(
     model: GpuModel, target: Target, precisions: tuple[Precision, ...], weights: Path, folder: Path
 ) -> AotInductorRows:
-    """Begins to compile every candidate, for each shape of the model as for a workload of that shape. `weights` is a file
-    of its state."""
+    """Begins to compile every candidate, for each shape of the model as for a workload of that shape. `weights` is a
+    file of its state."""
     runtime = AotInductorCuda()
     offered, refused = runtime.candidates(model.describe(), target, precisions)
     pool, made = ThreadPoolExecutor(AT_ONCE), []
