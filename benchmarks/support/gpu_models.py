@@ -84,8 +84,8 @@ class GpuModel:
         """The shapes of a workload that has this one alone, but for texts, which have any length."""
         usual = {name: array.shape for name, array in self.draw(batch, tokens).items()}
         if self.inputs != TEXT_INPUTS:
-            return tuple(InputRange(name, (1, *s[1:]), s, s) for name, s in usual.items())
-        return tuple(InputRange(name, (1, 1), s, (s[0], LONGEST)) for name, s in usual.items())
+            return tuple(InputRange(name, (1, *s[1:]), (s,), s) for name, s in usual.items())
+        return tuple(InputRange(name, (1, 1), (s,), (s[0], LONGEST)) for name, s in usual.items())
 
     def describe(self) -> SourceInfo:
         """What a plan has to know of it."""

@@ -52,9 +52,12 @@ def test_convolutions_have_their_channels_last_in_tensor_cores() -> None:
 @pytest.mark.parametrize(
     ("ranges", "told"),
     [
-        ([InputRange("mask", (1,), (4,), (8,)), InputRange("ids", (1, 1), (4, 32), (8, 512))], "usual=4x32"),
         (
-            [InputRange("x", (1, 3, 8, 8), (1, 3, 8, 8), (1, 3, 8, 8))],
+            [InputRange("mask", (1,), ((4,),), (8,)), InputRange("ids", (1, 1), ((4, 32), (8, 99)), (8, 512))],
+            "usual=4x32",
+        ),
+        (
+            [InputRange("x", (1, 3, 8, 8), ((1, 3, 8, 8),), (1, 3, 8, 8))],
             "fixed=True,gelu=True,precision=fp16,usual=1x3x8x8",
         ),
     ],

@@ -138,14 +138,14 @@ class AotInductorCuda(Runtime):
         return offered, tuple(Rejection(f"{self.name}-{p}", NOT_HERE[p]) for p in precisions if p in NOT_HERE)
 
     def fit_shapes(self, candidate: Candidate, ranges: Sequence[InputRange], settings: TensorRtSection) -> Candidate:
-        """Told the usual shape, which kernels are chosen for, and whether there is no other.
+        """Told the typical shape, which kernels are chosen for, and whether there is no other.
 
         The open axes are alike in all inputs, so the sizes of the input with the most axes say it all.
         """
-        widest = max(ranges, key=lambda found: len(found.usual), default=None)
+        widest = max(ranges, key=lambda found: len(found.least), default=None)
         if widest is None or candidate.build is None:
             return candidate
-        told: dict[str, OptionValue] = {"usual": "x".join(map(str, widest.usual))}
+        told: dict[str, OptionValue] = {"usual": "x".join(map(str, widest.cases[0]))}
         if all(found.least == found.most for found in ranges):
             told["fixed"] = True
         return replace(candidate, build=PassStep(COMPILE, {**candidate.build.options, **told}))
