@@ -21,7 +21,7 @@ import platform
 import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -732,11 +732,16 @@ def enqueue(session: Session, call: Call) -> None:
     for name, place in call.inputs.items():
         buffer = session.inputs[name]
         device.call("cuMemcpyHtoDAsync_v2", buffer.device, buffer.host, ctypes.c_size_t(place.nbytes), stream)
-    if not call.context.execute_async_v3(stream.value):
-        raise RuntimeError(explain(session.log, "TensorRT cannot run the engine"))
+    execute(session, call)
     for name, place in call.outputs.items():
         buffer = session.outputs[name]
         device.call("cuMemcpyDtoHAsync_v2", buffer.host, buffer.device, ctypes.c_size_t(place.nbytes), stream)
+
+
+def execute(session: Session, call: Call) -> None:
+    """Puts the kernels alone on the stream."""
+    if not call.context.execute_async_v3(session.stream.value):
+        raise RuntimeError(explain(session.log, "TensorRT cannot run the engine"))
 
 
 def record_graph(session: Session, call: Call) -> None:
@@ -744,23 +749,28 @@ def record_graph(session: Session, call: Call) -> None:
 
     Where the context ran another shape last, one call goes first: TensorRT prepares in it what cannot be recorded.
     """
-    device, stream = session.device, session.stream
     if session.bound is not call:
         bind_call(session, call)
         enqueue(session, call)
-        device.call("cuStreamSynchronize", stream)
+        session.device.call("cuStreamSynchronize", session.stream)
+    call.graph = capture(session, lambda: enqueue(session, call))
+    session.graphs += 1
+
+
+def capture(session: Session, work: Callable[[], None]) -> ctypes.c_void_p:
+    """A CUDA graph of what `work` puts on the stream, ready to be launched."""
+    device, stream = session.device, session.stream
     graph, executable = ctypes.c_void_p(), ctypes.c_void_p()
     device.call("cuStreamBeginCapture_v2", stream, CAPTURE_THIS_THREAD)
     try:
-        enqueue(session, call)
+        work()
         device.call("cuStreamEndCapture", stream, ctypes.byref(graph))
         device.call("cuGraphInstantiateWithFlags", ctypes.byref(executable), graph, ctypes.c_ulonglong(0))
     except RuntimeError as error:
         device.cuda.cuStreamEndCapture(stream, ctypes.byref(graph))  # a broken capture has to be ended, too
         raise RuntimeError(f"capture failed: {first_line(str(error))}") from error
     device.call("cuGraphDestroy", graph)
-    call.graph = executable
-    session.graphs += 1
+    return executable
 
 
 def write_whole(path: Path, data: bytes) -> None:
