@@ -1,6 +1,6 @@
-"""pack's CUDA candidates beside PyTorch and plain ONNX Runtime on one NVIDIA GPU, all timed in turns in one process.
+"""pack's CUDA candidates beside PyTorch and plain ONNX Runtime on one NVIDIA GPU, all timed in turns.
 
-    python benchmarks/gpu.py [MODEL ...] [--rounds N] [--out DIR] [--skip-compile]
+    python benchmarks/gpu.py [MODEL ...] [--rounds N] [--out DIR] [--skip-compile] [--skip-tensorrt]
 
 MODEL: bert-base, vit-base, resnet-50, with random weights. Two times a row: a call from host arrays to host arrays,
 which is what a server pays, and the work on the device alone, inputs and outputs in its memory. Each is the median of
@@ -28,6 +28,7 @@ from support.gpu_models import GPU_MODELS, GpuModel
 from support.gpu_onnxruntime import BASELINE, EXPORTED, open_onnxruntime
 from support.gpu_rows import Failure, Row, log, time_rows
 from support.gpu_table import show_table
+from support.gpu_tensorrt import start_tensorrt
 from support.gpu_torch import COMPILED, call_torch, forbid_tf32, list_torch
 
 from packc.cache import Cache
@@ -49,6 +50,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--skip-compile", action="store_true", help="leave torch.compile out")
+    parser.add_argument("--skip-tensorrt", action="store_true", help="leave TensorRT out, where there is one")
     arguments = parser.parse_args()
     target = find_host_gpu()
     if target is None or not torch.cuda.is_available():
@@ -56,7 +58,7 @@ def main() -> None:
         return
     for name in arguments.models or GPU_MODELS:
         started = time.perf_counter()
-        body, versions = compare(GPU_MODELS[name], target, arguments.rounds, arguments.skip_compile)
+        body, versions = compare(GPU_MODELS[name], target, arguments)
         took = time.perf_counter() - started
         device = versions.pop("device")
         head = f"# {name} on one {device}, random weights\n\n{datetime.date.today().isoformat()}; {show(versions)}."
@@ -72,7 +74,7 @@ def show(versions: dict[str, str]) -> str:
     return ", ".join(f"{name} {version}" for name, version in known.items())
 
 
-def compare(model: GpuModel, target: Target, rounds: int, skip_compile: bool) -> tuple[str, dict[str, str]]:
+def compare(model: GpuModel, target: Target, arguments: argparse.Namespace) -> tuple[str, dict[str, str]]:
     """The tables of one model as Markdown, and what it was measured with."""
     with tempfile.TemporaryDirectory(prefix="pack-gpu-") as folder:
         place = Path(folder)
@@ -83,24 +85,26 @@ def compare(model: GpuModel, target: Target, rounds: int, skip_compile: bool) ->
         export_module(model.refer(encoder), place / EXPORTED)
         encoder.eval()  # an export may leave a module in training mode
         log(f"{model.name}: exported in {time.perf_counter() - started:.0f} s")
+        tensorrt = start_tensorrt(model, target, place, arguments.skip_tensorrt)
         cases = [ShapeCase(describe_shape(*shape), *shape) for shape in model.shapes]
         save_samples(place / "inputs.npz", (model.draw(*shape) for shape in model.shapes))
         works = count_work(place / EXPORTED, cases, place / "inputs.npz", Cache(place / "cache"))
         onnxruntime = open_onnxruntime(model, target, PRECISIONS, place)
         versions = dict(onnxruntime.engine.describe(onnxruntime.sessions[0][1]))
+        versions |= {"TensorRT": tensorrt.there.version} if tensorrt.there else {}
         reference = encoder.cuda()
+        tensorrt.wait()
         tables = []
-        for index, (case, work) in enumerate(zip(cases, works, strict=True)):
-            inputs = model.draw(case.batch, case.sequence)
+        for number, (case, shape, work) in enumerate(zip(cases, model.shapes, works, strict=True)):
+            inputs = model.draw(*shape)
             forbid_tf32()
             expected = call_torch(reference, inputs, torch.float32)
-            rows: list[Row | Failure] = [
-                *onnxruntime.list_rows(inputs, expected),
-                *ours.list_rows(index, inputs, expected),
-            ]
-            rows += list_torch(model, encoder, inputs, expected, skip_compile)
-            time_rows([row for row in rows if isinstance(row, Row)], rounds)
+            rows: list[Row | Failure] = [*onnxruntime.list_rows(inputs, expected), *ours.list_rows(inputs, expected)]
+            rows += tensorrt.list_rows(number, inputs, expected)
+            rows += list_torch(model, encoder, inputs, expected, arguments.skip_compile)
+            time_rows([row for row in rows if isinstance(row, Row)], arguments.rounds)
             tables.append(show_table(case.name, rows, BASELINE, COMPILED, work, read_profile(target)))
+        tensorrt.close()
         return "\n\n".join(tables), versions
 
 

@@ -38,10 +38,7 @@ class Way:
     precision: Precision
     passes: tuple[PassStep, ...]
     session: dict[str, OptionValue]
-
-    @property
-    def is_pack(self) -> bool:
-        return self.name != FP16_PEER
+    is_pack: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +78,12 @@ def open_onnxruntime(
     """Every candidate for `target`, of the graph EXPORTED in `folder`, with that graph beside them."""
     offered, _ = OnnxRuntimeCuda().candidates(model.describe(), target, precisions)
     ways = [Way(c.id, c.precision, c.passes, dict(c.session)) for c in offered]
-    ways.append(Way(FP16_PEER, "fp16", (PassStep("cast_fp16"),), {}))
+    ways.append(Way(FP16_PEER, "fp16", (PassStep("cast_fp16"),), {}, is_pack=False))
     started = time.perf_counter()
     with ThreadPoolExecutor(max(1, min(8, (os.cpu_count() or 1) // 2))) as pool:
-        made = list(pool.map(lambda pair: _lower(folder, folder / f"way{pair[0]}", pair[1], model), enumerate(ways)))
+        made = list(
+            pool.map(lambda pair: lower_graph(folder, folder / f"way{pair[0]}", pair[1], model), enumerate(ways))
+        )
     log(f"{model.name}: lowered in {time.perf_counter() - started:.0f} s")
     engine = load_engine(OnnxRuntimeCuda().engine)
     sessions, failures = [], [found for found in made if isinstance(found, Failure)]
@@ -97,7 +96,7 @@ def open_onnxruntime(
     return OnnxRuntimeRows(engine, _open_plain(folder / EXPORTED), sessions, failures)
 
 
-def _lower(folder: Path, out: Path, way: Way, model: GpuModel) -> Path | Failure:
+def lower_graph(folder: Path, out: Path, way: Way, model: GpuModel) -> Path | Failure:
     """The exported graph in `folder` after the passes of `way`, in a child process."""
     exported = folder / EXPORTED
     if not way.passes:

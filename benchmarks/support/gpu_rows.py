@@ -21,6 +21,18 @@ LEAST_CALLS, LEAST_S = 20, 0.15
 WARMUP = 10
 
 
+def time_calls(call: Callable[[], Any]) -> float:
+    """The median in milliseconds."""
+    for _ in range(3):
+        call()
+    times, started = [], time.perf_counter()
+    while len(times) < LEAST_CALLS or time.perf_counter() - started < LEAST_S:
+        before = time.perf_counter()
+        call()
+        times.append((time.perf_counter() - before) * 1e3)
+    return statistics.median(times)
+
+
 @dataclass(slots=True)
 class Row:
     """One way to run the model at one shape. `call` takes and gives host arrays; `work` stays on the device."""
@@ -33,6 +45,8 @@ class Row:
     work: Callable[[], Any]
     error: float
     """Relative norm against PyTorch in fp32."""
+    clock: Callable[[Callable[[], Any]], float] = time_calls
+    """Times the one or the other: milliseconds. What runs in another process times itself there."""
     call_times_ms: list[float] = field(default_factory=list)
     """Medians, one a round."""
     work_times_ms: list[float] = field(default_factory=list)
@@ -64,20 +78,8 @@ def time_rows(rows: Sequence[Row], rounds: int) -> None:
     """Every row once a round, so that whatever changes with time changes for all."""
     for _ in range(rounds):
         for row in rows:
-            row.call_times_ms.append(time_calls(row.call))
-            row.work_times_ms.append(time_calls(row.work))
-
-
-def time_calls(call: Callable[[], Any]) -> float:
-    """The median in milliseconds."""
-    for _ in range(3):
-        call()
-    times, started = [], time.perf_counter()
-    while len(times) < LEAST_CALLS or time.perf_counter() - started < LEAST_S:
-        before = time.perf_counter()
-        call()
-        times.append((time.perf_counter() - before) * 1e3)
-    return statistics.median(times)
+            row.call_times_ms.append(row.clock(row.call))
+            row.work_times_ms.append(row.clock(row.work))
 
 
 def measure_error(answer: npt.NDArray[Any], expected: npt.NDArray[Any]) -> float:

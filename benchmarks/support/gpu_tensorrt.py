@@ -1,0 +1,185 @@
+"""Rows of TensorRT in fp16: pack's candidate, and the exported graph as TensorRT's own tool would build it.
+
+Both run as CUDA graphs, in a child process of the Python that has TensorRT (PACK_TENSORRT_PYTHON). pack's is the one
+engine that a build makes, with a profile tuned for each shape; the peer has an engine for each shape, of that shape
+alone. Engines take a minute or more, so some are built side by side, before anything is timed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from packc.candidate import OptionValue, PassStep
+from packc.child import foreign_environment
+from packc.runtimes.compile import CompileRequest
+from packc.runtimes.tensorrt import BUILD, LOWERED, TensorRt
+from packc.runtimes.tensorrt_compile import PLAN, compile_model
+from packc.runtimes.tensorrt_python import TensorRtPython, find_tensorrt
+from packc.spec.model import TensorRtSection
+from packc.target import Target
+from packc.tensors import InputRange
+from support.gpu_models import Arrays, GpuModel
+from support.gpu_onnxruntime import Way, lower_graph
+from support.gpu_rows import LEAST_CALLS, LEAST_S, WARMUP, Failure, Row, explain, log, measure_error
+
+AT_ONCE = 3
+"""Builders side by side: what they compile takes CPU time, and they time kernels in between."""
+CHILD = Path(__file__).with_name("gpu_tensorrt_child.py")
+GRAPH: Mapping[str, OptionValue] = {"graph": True}
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """An engine that is made or being made, and the shapes of the model, by number, that it is timed at."""
+
+    name: str
+    is_pack: bool
+    shapes: tuple[int, ...]
+    plan: Future[Path | Failure]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorRtRows:
+    """Engines, and the child that runs them; neither where there is no TensorRT."""
+
+    there: TensorRtPython | None
+    ways: tuple[Engine, ...]
+    child: subprocess.Popen[str] | None
+
+    def wait(self) -> None:
+        """Until all engines are built or have failed, as builders disturb whatever else is timed."""
+        for way in self.ways:
+            way.plan.result()
+
+    def list_rows(self, shape: int, inputs: Arrays, expected: np.ndarray) -> list[Row | Failure]:
+        """Those of the model's shape of that number, warm."""
+        return [self._warm(way, inputs, expected) for way in self.ways if shape in way.shapes]
+
+    def close(self) -> None:
+        """Ends the child, which gives its GPU memory back."""
+        if self.child is not None:
+            assert self.child.stdin is not None
+            self.child.stdin.close()
+            self.child.wait()
+
+    def _warm(self, way: Engine, inputs: Arrays, expected: np.ndarray) -> Row | Failure:
+        plan = way.plan.result()
+        if isinstance(plan, Failure):
+            return plan
+        with tempfile.TemporaryDirectory(prefix="pack-gpu-") as folder:
+            given, got = Path(folder, "inputs.npz"), Path(folder, "answers.npz")
+            np.savez(given, **inputs)
+            request = {"plan": str(plan), "options": dict(GRAPH), "inputs": str(given), "answers": str(got)}
+            try:
+                row = self._ask({"do": "open", **request, "warmup": WARMUP})["row"]
+            except RuntimeError as error:
+                return explain(way.name, error)
+            error_of_answer = measure_error(np.load(got)["answer"], expected)
+        least = {"least_calls": LEAST_CALLS, "least_s": LEAST_S}
+        return Row(
+            way.name,
+            way.is_pack,
+            "fp16",
+            lambda: self._ask({"do": "time", "row": row, "what": "call", **least})["ms"],
+            lambda: self._ask({"do": "time", "row": row, "what": "work", **least})["ms"],
+            error_of_answer,
+            clock=lambda ask: float(ask()),
+        )
+
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The child's answer. Raises RuntimeError with its error."""
+        assert self.child is not None
+        assert self.child.stdin is not None
+        assert self.child.stdout is not None
+        self.child.stdin.write(json.dumps(request) + "\n")
+        self.child.stdin.flush()
+        line = self.child.stdout.readline()
+        if not line:
+            raise RuntimeError(f"TensorRT's process ended with status {self.child.wait()}")
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise RuntimeError(answer["error"])
+        return answer
+
+
+def start_tensorrt(model: GpuModel, target: Target, folder: Path, skip: bool) -> TensorRtRows:
+    """Begins to build engines of the graph EXPORTED in `folder`; none where there is no TensorRT, or it is skipped."""
+    lookup = find_tensorrt()
+    if skip or lookup.found is None:
+        log(f"{model.name}: TensorRT is left out{'' if skip else f': {lookup.problem}'}")
+        return TensorRtRows(None, (), None)
+    there = lookup.found
+    pool = ThreadPoolExecutor(AT_ONCE)
+
+    def start(way: Way, options: Mapping[str, OptionValue], shapes: tuple[int, ...], out: str) -> Engine:
+        step = PassStep(BUILD, options)
+        plan = pool.submit(_build, way, step, model, folder, folder / out)
+        return Engine(way.name, way.is_pack, shapes, plan)
+
+    runtime, numbers = TensorRt(), tuple(range(len(model.shapes)))
+    # the precision that TensorRT is known for; the others have their rows with ONNX Runtime
+    (candidate,), _ = runtime.candidates(model.describe(), target, ("fp16",))
+    candidate = runtime.fit_shapes(candidate, list_ranges(model), TensorRtSection())
+    assert candidate.build is not None, "the GPU is here"
+    ways = [start(Way(candidate.id, "fp16", candidate.passes, {}), candidate.build.options, numbers, "tensorrt")]
+    for number in numbers:
+        profile = " ".join(
+            f"{name}={'x'.join(map(str, a.shape))}" for name, a in model.draw(*model.shapes[number]).items()
+        )
+        options: Mapping[str, OptionValue] = {"precision": "fp16", "profiles": (profile,)}
+        way = Way(f"TensorRT {there.version}, fp16, as exported", "fp16", list_passes(there), {}, is_pack=False)
+        ways.append(start(way, options, (number,), f"tensorrt{number}"))
+    pool.shutdown(wait=False)
+    child = subprocess.Popen(
+        [there.python or sys.executable, CHILD, runtime.engine],
+        env=foreign_environment(os.environ) if there.python else None,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return TensorRtRows(there, tuple(ways), child)
+
+
+def list_passes(there: TensorRtPython) -> tuple[PassStep, ...]:
+    """What has to be done to an exported graph before TensorRT builds it in fp16: an opset that the weakly typed one
+    reads, whose builder has a flag for fp16; casts, where the graph alone says it."""
+    return (PassStep("cast_fp16"),) if there.is_strongly_typed else LOWERED[-1:]
+
+
+def list_ranges(model: GpuModel) -> tuple[InputRange, ...]:
+    """As of a workload whose cases are the model's shapes, and whose least is one sample of one token."""
+    drawn = [model.draw(*shape) for shape in model.shapes]
+    least = model.draw(1, 1)
+    return tuple(
+        InputRange(name, least[name].shape, shapes, tuple(max(axis) for axis in zip(*shapes, strict=True)))
+        for name in model.inputs
+        for shapes in [tuple(arrays[name].shape for arrays in drawn)]
+    )
+
+
+def _build(way: Way, step: PassStep, model: GpuModel, folder: Path, out: Path) -> Path | Failure:
+    """An engine of the exported graph after the passes of `way`, made by pack's own compiler."""
+    graph = lower_graph(folder, out, way, model)
+    if isinstance(graph, Failure):
+        return graph
+    started = time.perf_counter()
+    (out / "engine").mkdir()
+    request = CompileRequest("", graph, step, model.geometry, None, out / "engine", cache=folder / "cache")
+    try:
+        remarks = compile_model(request)
+    except Exception as error:
+        return explain(way.name, error)
+    log(f"{way.name}, {step.options['profiles']}: {time.perf_counter() - started:.0f} s; {'; '.join(remarks)}")
+    return out / "engine" / PLAN
