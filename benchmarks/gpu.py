@@ -95,12 +95,15 @@ def compare(model: GpuModel, target: Target, arguments: argparse.Namespace) -> t
         reference = encoder.cuda()
         tensorrt.wait()
         tables = []
-        for number, (case, shape, work) in enumerate(zip(cases, model.shapes, works, strict=True)):
-            inputs = model.draw(*shape)
+        for index, (case, work) in enumerate(zip(cases, works, strict=True)):
+            inputs = model.draw(case.batch, case.sequence)
             forbid_tf32()
             expected = call_torch(reference, inputs, torch.float32)
-            rows: list[Row | Failure] = [*onnxruntime.list_rows(inputs, expected), *ours.list_rows(inputs, expected)]
-            rows += tensorrt.list_rows(number, inputs, expected)
+            rows: list[Row | Failure] = [
+                *onnxruntime.list_rows(inputs, expected),
+                *ours.list_rows(index, inputs, expected),
+                *tensorrt.list_rows(index, inputs, expected),
+            ]
             rows += list_torch(model, encoder, inputs, expected, arguments.skip_compile)
             time_rows([row for row in rows if isinstance(row, Row)], arguments.rounds)
             tables.append(show_table(case.name, rows, BASELINE, COMPILED, work, read_profile(target)))
