@@ -11,7 +11,7 @@ from packc.ingest.source import Geometry
 from packc.package.model_config import add_instances, new_config
 from packc.passes import PASSES, find_pass
 from packc.runtimes import STAND_INS, find_runtime, tensorrt
-from packc.runtimes.tensorrt import TensorRt, write_profiles
+from packc.runtimes.tensorrt import LOWERED, WEAK, TensorRt, write_profiles
 from packc.runtimes.tensorrt_python import VARIABLE
 from packc.spec.model import TensorRtSection
 from packc.tensors import InputRange, Precision
@@ -45,17 +45,27 @@ def nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def offer(info: object = BERT, target: object = HERE) -> dict[str, Candidate]:
-    return {c.precision: c for c in TensorRt().candidates(info, target, GPU)[0]}  # type: ignore[arg-type]
+    offered, _ = TensorRt().candidates(info, target, GPU)  # type: ignore[arg-type]
+    return {c.precision: c for c in offered if c.id != WEAK}
 
 
 @weak
 def test_what_the_parser_does_not_read_is_lowered_and_bf16_refused(version: str) -> None:
     offered, refused = TensorRt().candidates(BERT, HERE, GPU)
-    assert [c.precision for c in offered] == ["tf32", "fp32", "fp16", "int8"]
+    assert [c.precision for c in offered] == ["tf32", "fp32", "fp16", "int8", "fp16"]
     assert all(str(c.passes[1]) == "lower_opset[opset=17]" for c in offered)
     reasons = {r.what: r.reason for r in refused}
-    assert reasons["tensorrt-bf16"] == "TensorRT 8.6.0 has no bf16 networks: TensorRT 10 and later have"
-    assert "tensorrt-fp8" in reasons
+    assert set(reasons) == {"tensorrt-bf16", "tensorrt-fp8"}
+    assert set(reasons.values()) == {"TensorRT 8.6.0 has no such networks: TensorRT 10 and later have"}
+
+
+@weak
+def test_a_weak_builder_may_also_choose_for_each_layer(version: str) -> None:
+    free = next(c for c in TensorRt().candidates(BERT, HERE, ("fp16",))[0] if c.id == WEAK)
+    assert free.passes == LOWERED
+    assert free.build is not None
+    assert free.build.options == {"precision": "fp16"}
+    assert not [c for c in TensorRt().candidates(BERT, HERE, ("fp32",))[0] if c.id == WEAK]
 
 
 @strong

@@ -71,7 +71,7 @@ def test_without_tensorrt_the_reason_is_told(tmp_path: Path, monkeypatch: pytest
 
 def test_fp32_layers_are_no_news_in_an_fp32_engine() -> None:
     inspected = {"Layers": [{"Name": "head", "Outputs": [{"Format/Datatype": "Row major linear FP32"}]}]}
-    assert describe_layers(inspected, "fp32") == ("tensorrt: 1 layers",)
+    assert describe_layers(inspected, "fp32") == ("tensorrt: 1 layer",)
 
 
 def test_a_driver_that_does_not_say_its_version_is_unknown() -> None:

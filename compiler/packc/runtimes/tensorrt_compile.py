@@ -71,7 +71,7 @@ def describe_layers(inspected: Mapping[str, Any], precision: str) -> tuple[str, 
     regions = sum(layer.get("LayerType") == "Myelin" for layer in layers)
     fused = f", {attentions} of them fused attention" if attentions else ""
     fused += f", {regions} of them compiled as a whole" if regions else ""
-    remarks = [f"tensorrt: {count} layers{fused}"]
+    remarks = [f"tensorrt: {count} layer{'' if count == 1 else 's'}{fused}"]
     wide = sum(any(_is_fp32(output) for output in layer.get("Outputs", ())) for layer in layers)
     if wide and precision in SMALL:
         remarks.append(f"tensorrt: {wide} of {count} layers give fp32, though {precision} was asked for")

@@ -119,7 +119,8 @@ class TritonPythonModel:
         texts come first, and of as many texts the most common length.
         """
         shapes = []
-        widths = dict.fromkeys(batches.round_up(length, self._multiple) for length in WARMUP_LENGTHS)
+        rounded = (batches.round_up(length, self._multiple) for length in WARMUP_LENGTHS)
+        widths = dict.fromkeys(min(width, MAX_LENGTH) for width in rounded)
         for rank, width in enumerate(widths):
             alone = self._policy == "single" or width > self._token_budget // 2
             full = 1 if alone else min(most, self._token_budget // width)

@@ -25,6 +25,9 @@ class StubEngine:
         self.loaded: list[tuple[str, dict[str, Any]]] = []
         self.calls = 0
 
+    def Device(self, ordinal: int) -> Any:  # noqa: N802 - as the engine has it
+        return SimpleNamespace(compute_capability=lambda: (9, 0))
+
     def load(self, model: str, options: dict[str, Any], threads: int) -> Any:
         self.loaded.append((model, options))
         tensor = SimpleNamespace(dtype=np.dtype(np.float32))
@@ -90,6 +93,14 @@ def test_the_engine_is_told_the_gpu_and_whether_to_record(backend: Any, engine: 
         {"device": 1, "graph": True},
     ]
     assert engine.loaded[0][0] == str(tmp_path / "1" / "model.plan")
+
+
+def test_a_gpu_loads_the_plan_of_its_compute_capability(backend: Any, engine: StubEngine, tmp_path: Path) -> None:
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "model.h200.plan").write_bytes(b"engine")
+    load(backend, tmp_path, make_config(cc_model_filenames={"9.0": "model.h200.plan"}))
+    load(backend, tmp_path, make_config(cc_model_filenames={"8.0": "model.a100.plan"}))
+    assert [Path(model).name for model, _ in engine.loaded] == ["model.h200.plan", "model.plan"]
 
 
 @pytest.mark.parametrize(

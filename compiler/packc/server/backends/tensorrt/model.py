@@ -41,10 +41,10 @@ class TritonPythonModel:
         config = json.loads(args["model_config"])
         if args.get("model_instance_kind", "GPU").removeprefix("KIND_") != "GPU":
             raise pb_utils.TritonModelException("KIND_CPU: the tensorrt backend supports GPUs only")
-        path = _find_model(args, config.get("default_model_filename") or "model.plan")
+        self._engine, device = _import_engine(), int(args.get("model_instance_device_id", 0))
+        path = _find_model(args, self._choose_file(config, device))
         graph = config.get("parameters", {}).get("pack_cuda_graph", {}).get("string_value", "0")
-        options = {"device": int(args.get("model_instance_device_id", 0)), "graph": graph in ("1", "true")}
-        self._engine = _import_engine()
+        options = {"device": device, "graph": graph in ("1", "true")}
         self._session = self._engine.load(str(path), options, 1)
         self._is_batched = int(config.get("max_batch_size", 0)) > 0
         _check_tensors("input", config["input"], self._session.inputs)
@@ -61,6 +61,15 @@ class TritonPythonModel:
             for index, response in zip(group, self._run(group, feeds, requests), strict=True):
                 responses[index] = response
         return responses
+
+    def _choose_file(self, config: Mapping[str, Any], device: int) -> str:
+        """The one for the GPU's compute capability where the configuration has one, as in the native backend."""
+        usual = str(config.get("default_model_filename") or "model.plan")
+        by_capability = config.get("cc_model_filenames") or {}
+        if not by_capability:
+            return usual
+        major, minor = self._engine.Device(device).compute_capability()
+        return str(by_capability.get(f"{major}.{minor}", usual))
 
     def _run(self, group: Sequence[int], feeds: Sequence[dict[str, Array]], requests: Sequence[Any]) -> list[Any]:
         """Responses of the requests in `group`, whose inputs fit together, from one call of the engine."""
