@@ -74,7 +74,7 @@ def test_the_first_target_with_a_package_is_the_base(tmp_path: Path, combined: C
     h200, t4, l4 = manifest.combined
     assert (h200.candidate, t4.candidate, l4.candidate) == (FP16, FP16, FP16)
     assert (t4.latency_ms, l4.latency_ms, l4.throughput_per_s) == (None, 4.0, 500.0)
-    assert t4.remark == "was built, and has not run on that GPU"
+    assert t4.remark == "has not run on that GPU yet"
     config = read_config(tmp_path / "fleet" / "model_repository" / "tiny")
     assert dict(config.cc_model_filenames) == {"7.5": "model.t4.onnx", "8.9": "model.l4.onnx"}
     assert check_files(tmp_path / "fleet", manifest) == []

@@ -8,7 +8,7 @@ BASE = CombinedRecord("h200", "nvidia-h200-sxm", "9.0", "verified", "ort-fp16", 
 H100 = CombinedRecord("h100", "nvidia-h100-sxm", "9.0", "verified", "ort-tf32", "tf32", "model.h100.onnx",
                       "config name", 2.1)  # fmt: skip
 T4 = CombinedRecord("t4", "nvidia-t4", "7.5", "built", "ort-fp16", "fp16", "model.t4.onnx", "compute capability",
-                    remark="was built, and has not run on that GPU")  # fmt: skip
+                    remark="has not run on that GPU yet")  # fmt: skip
 L4 = CombinedRecord("l4", "nvidia-l4", "8.9", "planned", None, None, None, "", remark="there is no build of it yet")
 
 

@@ -10,6 +10,7 @@ from packc.report.figures import (
     show_percentile,
     show_protocol,
     show_quality,
+    show_share,
     show_words,
 )
 
@@ -65,3 +66,7 @@ def test_names() -> None:
     assert show_percentile(99.9) == "p99.9"
     assert show_words("neighbour_agreement") == "neighbour agreement"
     assert [show_protocol(p) for p in ("http", "grpc", "other")] == ["HTTP", "gRPC", "other"]
+
+
+def test_a_small_share_is_not_nothing() -> None:
+    assert [show_share(share) for share in (1.2, 0.566, 0.01, 0.0099)] == ["1.20", "0.57", "0.01", "< 0.01"]

@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 REPOSITORY = "model_repository"
 TARGETS = "targets"
-NOTHING_MEASURED = "was built, and has not run on that GPU"
+NOTHING_MEASURED = "has not run on that GPU yet"
 
 
 @dataclass(frozen=True, slots=True)

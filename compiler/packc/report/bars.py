@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from packc.package.manifest import LimitRecord, Manifest, MeasurementRecord
-from packc.report.figures import show_bound, show_figure
+from packc.report.figures import show_bound, show_figure, show_share
 from packc.report.view import Row, Standing
 
 
@@ -90,7 +90,7 @@ def _make_chart(
 def _make_limits(rows: Sequence[Row], limits: Mapping[str, LimitRecord]) -> Chart:
     found = [(row, limits[row.record.id]) for row in rows if row.record.id in limits]
     bars = tuple(
-        Bar(row.label, row.standing, f"{limit.share:.2f}", 100 * min(limit.share, 1.0), None) for row, limit in found
+        Bar(row.label, row.standing, show_share(limit.share), 100 * min(limit.share, 1.0), None) for row, limit in found
     )
     return Chart("Physical limit", "estimated floor as a share of p50", bars, None, "")
 

@@ -23,6 +23,11 @@ def show_figure(value: float | None) -> str:
     return f"{value:.3f}" if size >= 0.001 else f"{value:.2g}"
 
 
+def show_share(share: float) -> str:
+    """A share to two decimals: 0.57; `< 0.01` for less."""
+    return f"{share:.2f}" if share >= 0.01 else "< 0.01"
+
+
 def show_bound(value: float) -> str:
     """A bound as a person wrote it: 15, 0.9, 1,000."""
     return f"{value:,.0f}" if value == int(value) else f"{value:g}"

@@ -13,7 +13,7 @@ from typing import TextIO
 from packc.package.manifest import Manifest, MeasurementRecord
 from packc.report.combined import list_combined
 from packc.report.device import describe_gpu
-from packc.report.figures import MISSING, show_figure, show_protocol
+from packc.report.figures import MISSING, show_figure, show_protocol, show_share
 from packc.report.sensitivity import describe_sensitivity
 from packc.report.view import (
     Row,
@@ -201,7 +201,7 @@ def _show_row_quality(row: Row) -> str:
 
 def _show_limit(row: Row, manifest: Manifest) -> str:
     limit = find_limit(manifest, row.record.id)
-    return MISSING if limit is None else f"{limit.share:.2f}"
+    return MISSING if limit is None else show_share(limit.share)
 
 
 def _show_noise(row: Row) -> str:

@@ -19,7 +19,7 @@ from packc.package.manifest import (
     StudentRecord,
 )
 from packc.report.device import list_device_caveats
-from packc.report.figures import MISSING, show_figure, show_quality
+from packc.report.figures import MISSING, show_figure, show_quality, show_share
 from packc.roofline import OF_PROFILE
 from packc.spec.model import ERROR_METRICS
 
@@ -172,7 +172,7 @@ def describe_limit(manifest: Manifest) -> str:
     limit = find_limit(manifest, manifest.verdict.chosen or "") or nearest
     unit = "GFLOP/s" if limit.bound == "compute" else "GB/s from memory in"
     text = (
-        f"{limit.share:.2f} of the physical limit ({limit.candidate}): floor {show_figure(limit.floor_ms)} ms "
+        f"{show_share(limit.share)} of the physical limit ({limit.candidate}): floor {show_figure(limit.floor_ms)} ms "
         f"(estimated) at {show_figure(limit.rate)} {unit} {limit.precision}, {limits.source}"
     )
     if limit.share <= 1:
