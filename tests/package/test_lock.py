@@ -19,6 +19,7 @@ TARGET = LockedTarget(
     queue_delay_us=0,
     preferred_batch_sizes=(),
     front="ensemble",
+    cuda_graphs=True,
     files={"model_repository/tiny/1/model.onnx": "0" * 64},
 )
 LOCK = PackLock(

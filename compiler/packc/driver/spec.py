@@ -146,5 +146,6 @@ def _lock_target(manifest: Manifest) -> LockedTarget:
         queue_delay_us=serving.queue_delay_us if serving else None,
         preferred_batch_sizes=serving.preferred_batch_sizes if serving else (),
         front=serving.front if serving else None,
+        cuda_graphs=serving.cuda_graphs if serving else None,
         files=manifest.files,
     )

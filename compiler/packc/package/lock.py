@@ -43,6 +43,7 @@ class LockedTarget:
     queue_delay_us: int | None
     preferred_batch_sizes: tuple[int, ...]
     front: str | None
+    cuda_graphs: bool | None
     files: dict[str, str]
     """Path within the package -> sha256."""
 
