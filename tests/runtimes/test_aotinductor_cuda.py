@@ -46,6 +46,7 @@ def test_convolutions_have_their_channels_last_in_tensor_cores() -> None:
         ("torch-cuda-fp32", "torch[precision=fp32]"),
         ("torch-cuda-tf32-nhwc", "torch[nhwc=True,precision=tf32]"),
         ("torch-cuda-fp16-nhwc", "torch[nhwc=True,precision=fp16]"),
+        ("torch-cuda-fp16-nhwc-relu", "torch[nhwc=True,precision=fp16,relu=True]"),
     ]
 
 

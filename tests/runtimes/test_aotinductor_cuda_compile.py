@@ -76,10 +76,11 @@ def test_what_is_compiled_is_the_source_in_its_precision(
     monkeypatch.setattr(compiler, "require_gpu", lambda: None)
     features = torch.randn(5, 8)
     wanted = reference.answer({"features": features.numpy(), "shift": np.full(5, 10)})["scores"]
-    remarks = compile_reference(reference, {"precision": "fp16", "gelu": True}, tmp_path)
+    remarks = compile_reference(reference, {"precision": "fp16", "gelu": True, "relu": True}, tmp_path)
     assert remarks == (
         "torch-cuda: runs in torch 2.11.0 with CUDA 13.0, on GPUs of compute capability 9.0 (NVIDIA H200) alone",
         compiler.NO_GELU,
+        compiler.NO_RELU,
     )
     facts = engine.read_facts(str(tmp_path / "model.pt2"))
     assert facts == engine.Facts("2.11.0", "13.0", "9.0", "NVIDIA H200", ("features", "shift"), ("scores", "best"))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from packc.candidate import OptionValue
 from packc.errors import PackError
 from packc.ingest.reference import TorchReference
+from packc.runtimes.aotinductor_conv import merge_relu
 from packc.runtimes.aotinductor_gelu import merge_gelu
 from packc.runtimes.aotinductor_package import convert_module, load_module, open_scratch, write_package
 from packc.runtimes.cuda_toolkit import point_to_cuda
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from packc.runtimes.compile import CompileRequest
 
 DEVICE = "cuda:0"
+NO_RELU = "torch-cuda: no ReLU follows a convolution that it could be merged with"
 NO_GELU = "torch-cuda: no GELU follows a linear layer that nothing else reads, so none was merged with its product"
 LEAST_OPEN = 2
 """Elements of an axis that is left open, where a module is traced; shorter ones fit all the same."""
@@ -48,6 +50,7 @@ def compile_model(request: CompileRequest) -> tuple[str, ...]:
     usual        sizes of the input with the most axes, "32x128", as the workload mostly has them: kernels are chosen
                  for these, and run at others
     fixed        whether there are no others: the program then takes these alone
+    relu         whether cuDNN's convolutions end in bias, sum and ReLU (packc.runtimes.aotinductor_conv)
     gelu         whether GELU is computed in the epilogue of the product before it (packc.runtimes.aotinductor_gelu)
 
     Weights are constants of the program: normalisations after convolutions become part of those, and products of the
@@ -72,16 +75,19 @@ def compile_reference(reference: TorchReference, options: Mapping[str, OptionVal
     module = convert_module(reference.module, precision, channels_last=nhwc).to(DEVICE)
     example = {name: tensor.to(DEVICE) for name, tensor in reference.example.items()}
     reference, made = replace(reference, module=module, example=example), describe_device()
-    merged = []
+    remarks = []
 
-    def rewrite(program: Any) -> None:
-        merged.append(merge_gelu(program))
+    def rewrite(program: Any) -> Any:
+        if options.get("gelu", False) and not merge_gelu(program):
+            remarks.append(NO_GELU)
+        if options.get("relu", False):
+            program, count = merge_relu(program)
+            remarks.extend([] if count else [NO_RELU])
+        return program
 
-    is_merged = bool(options.get("gelu", False))
-    write_package(reference, make_settings(reference, made, nhwc), out, rewrite if is_merged else None)
+    write_package(reference, make_settings(reference, made, nhwc), out, rewrite)
     need = f"torch {made.torch} with CUDA {made.cuda}, on GPUs of compute capability {made.capability} ({made.gpu})"
-    remarks = (f"torch-cuda: runs in {need} alone",)
-    return (*remarks, NO_GELU) if is_merged and not any(merged) else remarks
+    return (f"torch-cuda: runs in {need} alone", *remarks)
 
 
 def resize_example(reference: TorchReference, sizes: Sequence[int], *, is_fixed: bool) -> TorchReference:

@@ -100,10 +100,10 @@ def convert_module(module: Any, precision: str, *, channels_last: bool = False) 
 
 
 def write_package(
-    reference: TorchReference, settings: Mapping[str, Any], out: Path, rewrite: Callable[[Any], None] | None = None
+    reference: TorchReference, settings: Mapping[str, Any], out: Path, rewrite: Callable[[Any], Any] | None = None
 ) -> None:
     """Compiles `reference` with `settings` of Inductor, those that this torch has, to MODEL_FILE in `out`. `rewrite`
-    changes the exported program before.
+    gives another exported program for the one that it is given.
 
     Raises PackError when the module cannot be traced or compiled.
     """
@@ -113,7 +113,7 @@ def write_package(
         with torch.no_grad():
             program = trace_module(reference)
             if rewrite is not None:
-                rewrite(program)
+                program = rewrite(program)
             torch._inductor.aoti_compile_and_package(
                 program, package_path=str(out / MODEL_FILE), inductor_configs=keep_known(settings)
             )
