@@ -122,7 +122,7 @@ def _add_convolution(graph: Any, found: Convolution, other: Any | None) -> Any:
     import torch
 
     aten = torch.ops.aten
-    x, weight, *rest = found.conv.args
+    x, weight, *rest = tuple(found.conv.args)
     bias, stride, padding, dilation, groups = (*rest, *DEFAULTS[len(rest) :])
     if found.norm is not None:
         weight, bias = _fold(graph, found.norm, weight, bias)
