@@ -6,6 +6,7 @@ python -m support.gpu_aotinductor MODEL OPTIONS WEIGHTS OUT     compiles one of 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -28,8 +29,8 @@ from support.gpu_models import Arrays, GpuModel
 from support.gpu_rows import WARMUP, Failure, Row, explain, load_engine, log, measure_error
 
 BENCHMARKS = Path(__file__).resolve().parents[1]
-AT_ONCE = 4
-"""Compilers side by side; each has a few processes of its own."""
+AT_ONCE = max(2, (os.cpu_count() or 1) // 2)
+"""Compilers side by side; each is one process for most of its time."""
 COMPILE_LIMIT_S = 600.0
 
 
