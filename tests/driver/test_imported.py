@@ -123,9 +123,18 @@ def test_the_engine_that_the_device_made_is_what_is_packaged(world: World, jobs:
     rough = [dataclasses.replace(outcome, is_rough=True) for outcome in world.search(exhaustive=True).values()]
     device = json.loads((jobs / "fast" / "result.json").read_text())["device"]
     source = trial.ingested.source
-    plan = write_engine(jobs / "fast" / "model", make_stamp(source.inputs, source.outputs, device=device))
+    facts = make_stamp(source.inputs, source.outputs, device=device, build_s=0.0)
+    plan = write_engine(jobs / "fast" / "model", facts)
     taken = {outcome.candidate.id: outcome for outcome in import_results(rough, jobs, trial, GENOA)}
     assert taken["fast"].model == plan
+    measured = taken["fast"].measurement
+    assert measured is not None
+    files = (plan, plan.with_suffix(".json"))
+    assert measured.size_mib == sum(file.stat().st_size for file in files) / 2**20, "without the graph"
+    write_engine(plan.parent, {**facts, "build_s": measured.load_s / 2})
+    built = {outcome.candidate.id: outcome for outcome in import_results(rough, jobs, trial, GENOA)}["fast"].measurement
+    assert built is not None
+    assert built.load_s == pytest.approx(measured.load_s / 2)
     assert taken["base"].model != plan
     write_engine(plan.parent, make_stamp(source.inputs, source.outputs))
     refused = {outcome.candidate.id: outcome for outcome in import_results(rough, jobs, trial, GENOA)}

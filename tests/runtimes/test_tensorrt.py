@@ -11,7 +11,7 @@ from packc.ingest.source import Geometry
 from packc.package.model_config import add_instances, new_config
 from packc.passes import PASSES, find_pass
 from packc.runtimes import STAND_INS, find_runtime, tensorrt
-from packc.runtimes.tensorrt import LOWERED, WEAK, TensorRt, write_profiles
+from packc.runtimes.tensorrt import LOWERED, TACTICS, WEAK, TensorRt, write_profiles
 from packc.runtimes.tensorrt_python import VARIABLE
 from packc.spec.model import TensorRtSection
 from packc.tensors import InputRange, Precision
@@ -142,6 +142,7 @@ def test_shapes_and_settings_reach_the_builder_wherever_it_runs(version: str) ->
 @weak
 def test_jobs_run_in_the_python_that_has_it(version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tensorrt, "find_gpu", lambda: H200)
+    monkeypatch.delenv(TACTICS, raising=False)
     runtime = TensorRt()
     assert runtime.python == tmp_path / "trtpy"
     assert runtime.versions() == {"tensorrt": "8.6.0"}
@@ -150,6 +151,8 @@ def test_jobs_run_in_the_python_that_has_it(version: str, tmp_path: Path, monkey
         "compute capability": "9.0",
         "driver": "570.86.15",
     }
+    monkeypatch.setenv(TACTICS, "JIT_CONVOLUTIONS")
+    assert runtime.compiler_versions()["tactics"] == "JIT_CONVOLUTIONS"
 
 
 def test_a_cpu_stands_in_elsewhere() -> None:

@@ -18,6 +18,7 @@ from packc.errors import PackError, UsageError
 from packc.jobs.bundle import MODEL_FOLDER, read_result
 from packc.jobs.job import JobResult
 from packc.measure.rounds import summarize_runs
+from packc.package.artifact import artifact_files
 from packc.package.engine_stamp import find_stamp
 from packc.package.manifest_file import read_manifest
 from packc.promises import describe_score
@@ -84,10 +85,14 @@ def describe_device(outcomes: Sequence[Outcome]) -> dict[str, str]:
     return {"device": measured.device, **{f"{name} on the device": version for name, version in measured.versions}}
 
 
-def _take_engine(plan: Path, result: JobResult, target: Target) -> Path:
-    """The engine that the device made of the bundle's graph. Raises PackError where its stamp says another origin."""
+def _take_engine(outcome: Outcome, plan: Path, result: JobResult, target: Target) -> Outcome:
+    """The outcome with the engine that the device made of the bundle's graph, its size, and its time to load.
+
+    Raises PackError where the engine's stamp says another origin.
+    """
     stamp = find_stamp(plan)
     assert stamp is not None, "plans are engines"
+    assert outcome.measurement is not None, "the bundle ran"
     used = dict(result.versions).get("tensorrt", stamp.tensorrt)
     if stamp.device != result.device or stamp.tensorrt != used:
         raise PackError(
@@ -95,7 +100,11 @@ def _take_engine(plan: Path, result: JobResult, target: Target) -> Path:
         )
     if stamp.compute_capability != (target.compute_capability or stamp.compute_capability):
         raise PackError(f"{plan} is an engine of {stamp.describe()}, and {target.name} has {target.compute_capability}")
-    return plan
+    size_mib = sum(file.stat().st_size for file in artifact_files(plan).values()) / 2**20
+    load_s = outcome.measurement.load_s
+    if load_s > stamp.build_s:  # the run that built it; another one found it there
+        load_s -= stamp.build_s
+    return replace(outcome, model=plan, measurement=replace(outcome.measurement, size_mib=size_mib, load_s=load_s))
 
 
 def _tell_failures(outcomes: Sequence[Outcome]) -> str:
@@ -117,7 +126,7 @@ def _import_one(outcome: Outcome, bundle: Path, trial: Trial, target: Target) ->
     plan = bundle / MODEL_FOLDER / ENGINE_FILE
     if plan.is_file():
         try:
-            outcome = replace(outcome, model=_take_engine(plan, result, target))
+            outcome = _take_engine(outcome, plan, result, target)
         except PackError as error:
             return replace(outcome, measurement=None, failure=str(error))
     if result.answers is None or not result.answers.is_file():

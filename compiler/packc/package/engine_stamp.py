@@ -50,6 +50,7 @@ class EngineStamp:
     outputs: tuple[Binding, ...]
     profiles: tuple[str, ...] = ()
     options: Mapping[str, object] = field(default_factory=dict)
+    build_s: float = 0.0
 
     @property
     def is_stripped(self) -> bool:

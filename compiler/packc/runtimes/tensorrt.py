@@ -6,6 +6,7 @@ device by the adapter, when a job's bundle loads its graph (ADR 17).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,8 @@ from packc.target import Target
 from packc.tensors import InputRange, Precision
 
 BUILD = "tensorrt"
+TACTICS = "PACK_TENSORRT_TACTICS"
+"""Environment variable: the tactic sources that the builder may use, commas between; the adapter reads it."""
 CLEAN = (PassStep("clean_graph"),)
 FUSED = (*CLEAN, PassStep("fuse_layer_norm"), PassStep("fuse_gelu"))
 LOWERED = (*CLEAN, PassStep("lower_opset", {"opset": 17}))
@@ -138,10 +141,11 @@ class TensorRt(Runtime):
 
     def compiler_versions(self) -> Mapping[str, str]:
         """An engine is for one GPU, its driver included in what is timed while it is built."""
-        gpu = find_gpu()
+        gpu, tactics = find_gpu(), os.environ.get(TACTICS)
         if gpu is None:
             return {}
-        return {"gpu": gpu.name, "compute capability": gpu.compute_capability, "driver": gpu.driver or ""}
+        facts = {"gpu": gpu.name, "compute capability": gpu.compute_capability, "driver": gpu.driver or ""}
+        return facts | ({"tactics": tactics} if tactics else {})
 
     def versions(self) -> Mapping[str, str]:
         found = find_tensorrt().found

@@ -88,7 +88,9 @@ def _install(folder: Path, python: Path, requirements: Sequence[str], repository
     log.info("installing %s for the Triton server, once", names)
     started = time.monotonic()
     pip = [str(python), "-m", "pip", "install", "--quiet", "--no-input"]
-    if not any(requirement.startswith("tensorrt==") for requirement in requirements):  # whose name alone is on PyPI
+    if any(requirement.startswith("tensorrt==") for requirement in requirements):
+        pip += ["--retries", "1"]  # PyPI has its name, and sources that fetch it from NVIDIA's index
+    else:
         pip += ["--only-binary", ":all:"]
     torch = next((requirement for requirement in requirements if requirement.startswith("torch==")), None)
     extra = shlex.split(os.environ.get(INDEX_FLAGS, "")) or list_index_flags(torch) if torch else [NUMPY]
