@@ -30,6 +30,32 @@ def test_options_of_the_provider_are_off_unless_given(ort: StubOrt) -> None:
     assert ort.asked == {"device_id": "1", "use_tf32": "1", "enable_cuda_graph": "1", "prefer_nhwc": "1"}
 
 
+def test_tensorrts_provider_comes_first_and_keeps_its_engines_in_the_bundle(ort: StubOrt, tmp_path: Path) -> None:
+    ort.providers = ("TensorrtExecutionProvider", *ort.providers)
+    options = {"tensorrt": True, "graph": True, "usual_shapes": "x:1x2", "device": 1}
+    session = engine.load(str(tmp_path / "model" / "model.onnx"), options, threads=1)
+    assert ort.asked == {
+        "device_id": "1",
+        "trt_cuda_graph_enable": "1",
+        "trt_profile_opt_shapes": "x:1x2",
+        "trt_engine_cache_enable": "1",
+        "trt_engine_cache_path": str(tmp_path / "engines"),
+        "trt_timing_cache_enable": "1",
+        "trt_timing_cache_path": str(tmp_path / "engines"),
+    }
+    for value in (1.0, 2.0, 3.0):
+        np.testing.assert_array_equal(engine.run(session, make_input(3, value))["y"], np.full((3, 2), 2 * value))
+    assert ort.runs == ["-1", "1", "1", "1"]
+    ort.asked.clear()
+    engine.open_session("m", None, {"tensorrt": True})
+    assert ort.asked == {"device_id": "0", "trt_cuda_graph_enable": "0"}
+
+
+def test_a_session_without_tensorrt_is_refused_where_it_was_asked_for(ort: StubOrt) -> None:
+    with pytest.raises(RuntimeError, match=r"could not use TensorRT: it needs libnvinfer of the version that it was"):
+        engine.load("m", {"tensorrt": True}, threads=1)
+
+
 def test_calls_without_graph_run_kernel_by_kernel(ort: StubOrt) -> None:
     session = engine.load("m", {}, threads=1)
     for value in (1.0, 2.0, 3.0):

@@ -20,6 +20,7 @@ import onnxruntime as ort  # noqa: TID253 - this file runs in bundles, whose pur
 
 LOG_ERRORS_ONLY = 3
 PROVIDER = "CUDAExecutionProvider"
+TENSORRT = "TensorrtExecutionProvider"
 CUDA = "cuda"
 NO_GRAPH = "-1"
 MOST_GRAPHS = 64
@@ -27,6 +28,13 @@ MOST_GRAPHS = 64
 
 PROVIDER_OPTIONS = {"tf32": "use_tf32", "graph": "enable_cuda_graph", "nhwc": "prefer_nhwc"}
 """Options of `load` -> those of the provider; all are off where they are not given."""
+
+SHAPE_OPTIONS = {
+    "least_shapes": "trt_profile_min_shapes",
+    "usual_shapes": "trt_profile_opt_shapes",
+    "most_shapes": "trt_profile_max_shapes",
+}
+"""Options of `load` -> those of TensorRT's provider: "ids:1x1,mask:1x1"."""
 
 MOST_SHAPES = 256
 """Shapes that buffers are kept for, at most, beside those of recorded graphs."""
@@ -60,29 +68,37 @@ class Session:
 
 
 def load(model: str, options: Mapping[str, Any], threads: int) -> Session:
-    """A session with `threads` threads of the host, and the options of `open_session`."""
+    """A session with `threads` threads of the host, and the options of `open_session`. Engines of TensorRT are kept in
+    the bundle, so that the next process need not build them."""
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = threads
     settings.inter_op_num_threads = 1
     settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     settings.log_severity_level = LOG_ERRORS_ONLY
-    return open_session(model, settings, options)
+    return open_session(
+        model, settings, {"engine_cache": str(Path(model).resolve().parent.parent / "engines"), **options}
+    )
 
 
 def open_session(model: str, settings: Any, options: Mapping[str, Any]) -> Session:
     """A session with these SessionOptions on the first GPU that this process may use, or the one `device` numbers.
 
     Options, all false by default: `tf32` computes fp32 products with 10 bits of mantissa, as ONNX Runtime does where
-    nobody says otherwise; `graph` records CUDA graphs; `nhwc` lays convolutions out with the channels last. Raises
-    RuntimeError where there is no GPU, or a CUDA graph was asked for and some operator would run elsewhere.
+    nobody says otherwise; `graph` records CUDA graphs; `nhwc` lays convolutions out with the channels last; `tensorrt`
+    has TensorRT run what it can, in the types of the graph, built for the shapes of SHAPE_OPTIONS, and `engine_cache`
+    names a folder for what it built. Raises RuntimeError where there is no GPU, or a CUDA graph was asked for and some
+    operator would run elsewhere.
     """
     if hasattr(ort, "preload_dlls"):
         ort.preload_dlls()  # CUDA and cuDNN of pip's packages, where the system has none
     device = int(options.get("device", 0))
     free_bytes = read_free_bytes(device)
     provider = {theirs: "1" if options.get(ours, False) else "0" for ours, theirs in PROVIDER_OPTIONS.items()}
-    providers = [(PROVIDER, {"device_id": str(device), **provider}), "CPUExecutionProvider"]
-    is_graph = bool(options.get("graph", False))
+    is_graph, is_tensorrt = bool(options.get("graph", False)), bool(options.get("tensorrt", False))
+    first = [(TENSORRT, describe_tensorrt(options, device))] if is_tensorrt else []
+    if is_tensorrt:
+        provider["enable_cuda_graph"] = "0"  # the first provider records them
+    providers = [*first, (PROVIDER, {"device_id": str(device), **provider}), "CPUExecutionProvider"]
     try:
         session = ort.InferenceSession(model, settings, providers=providers)
     except Exception as error:
@@ -95,7 +111,22 @@ def open_session(model: str, settings: Any, options: Mapping[str, Any]) -> Sessi
             f"onnxruntime {ort.__version__} could not use a GPU (its providers: {have}): it needs onnxruntime-gpu, "
             "an NVIDIA driver, and CUDA and cuDNN of the versions that it was built with"
         )
+    if is_tensorrt and TENSORRT not in session.get_providers():
+        raise RuntimeError(
+            f"onnxruntime {ort.__version__} could not use TensorRT: it needs libnvinfer of the version that it was "
+            "built with, where the loader finds it"
+        )
     return Session(session, device, is_graph, [output.name for output in session.get_outputs()], free_bytes)
+
+
+def describe_tensorrt(options: Mapping[str, Any], device: int) -> dict[str, str]:
+    """Options of TensorRT's provider."""
+    told = {"device_id": str(device), "trt_cuda_graph_enable": "1" if options.get("graph", False) else "0"}
+    told.update({theirs: str(options[ours]) for ours, theirs in SHAPE_OPTIONS.items() if ours in options})
+    if options.get("engine_cache"):
+        told.update({f"trt_{kind}_cache_enable": "1" for kind in ("engine", "timing")})
+        told.update({f"trt_{kind}_cache_path": str(options["engine_cache"]) for kind in ("engine", "timing")})
+    return told
 
 
 def run(session: Session, inputs: Inputs) -> dict[str, Any]:

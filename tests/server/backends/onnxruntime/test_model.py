@@ -114,9 +114,18 @@ def test_a_gpu_model_has_the_options_that_its_accelerator_says(backend: Any, cud
     optimization = {"execution_accelerators": {"gpu_execution_accelerator": [accelerator]}}
     load(backend, tmp_path, make_config(optimization=optimization), **ON_GPU)
     assert cuda.asked == {"device_id": "1", "use_tf32": "0", "enable_cuda_graph": "0", "prefer_nhwc": "1"}
-    accelerator["name"] = "tensorrt"
-    with pytest.raises(RuntimeError, match="no accelerator 'tensorrt' for GPUs, only cuda"):
+    accelerator["name"] = "rocm"
+    with pytest.raises(RuntimeError, match="no accelerator 'rocm' for GPUs, only cuda and tensorrt"):
         load(backend, tmp_path, make_config(optimization=optimization), **ON_GPU)
+
+
+def test_a_gpu_model_may_go_through_tensorrt(backend: Any, cuda: StubOrt, tmp_path: Path) -> None:
+    cuda.providers = ("TensorrtExecutionProvider", *cuda.providers)
+    shapes = {"trt_profile_min_shapes": "x:1x2", "trt_profile_opt_shapes": "x:1x2", "trt_profile_max_shapes": "x:8x2"}
+    accelerators = [{"name": "tensorrt", "parameters": shapes}, {"name": "cuda"}]
+    optimization = {"execution_accelerators": {"gpu_execution_accelerator": accelerators}}
+    load(backend, tmp_path, make_config(optimization=optimization), **ON_GPU)
+    assert cuda.asked == {"device_id": "1", "trt_cuda_graph_enable": "0", **shapes}
 
 
 def test_the_gpus_capability_chooses_among_several_files(

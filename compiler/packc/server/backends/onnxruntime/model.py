@@ -32,6 +32,13 @@ _GRAPH_LEVELS = {
 }
 """`optimization.graph.level`, whose scale is Triton's own; absent means everything on."""
 
+_SHAPE_OPTIONS = {
+    "least_shapes": "trt_profile_min_shapes",
+    "usual_shapes": "trt_profile_opt_shapes",
+    "most_shapes": "trt_profile_max_shapes",
+}
+"""Options of the engine -> parameters of the accelerator "tensorrt"."""
+
 _ON = ("1", "true")
 """What Triton's maps of strings call a switch that is on."""
 
@@ -180,16 +187,16 @@ def _open_session(path: Path, config: Mapping[str, Any], args: Mapping[str, str]
 
 
 def _cuda_options(config: Mapping[str, Any], device: int) -> dict[str, Any]:
-    """Options of the engine, from those of the accelerator "cuda"; ONNX Runtime's own where nothing is said.
+    """Options of the engine, from those of the accelerators "cuda" and "tensorrt"; ONNX Runtime's own where none are.
 
     The native backend reads the same, but for `pack_cuda_graph`: it cannot record CUDA graphs.
     """
     accelerators = config.get("optimization", {}).get("execution_accelerators", {}).get("gpu_execution_accelerator", [])
     given: dict[str, str] = {}
     for accelerator in accelerators:
-        if accelerator["name"] != "cuda":
+        if accelerator["name"] not in ("cuda", "tensorrt"):
             raise pb_utils.TritonModelException(
-                f"this onnxruntime backend has no accelerator {accelerator['name']!r} for GPUs, only cuda"
+                f"this onnxruntime backend has no accelerator {accelerator['name']!r} for GPUs, only cuda and tensorrt"
             )
         given |= accelerator.get("parameters", {})
     graph = config.get("parameters", {}).get("pack_cuda_graph", {}).get("string_value", "0")
@@ -198,6 +205,8 @@ def _cuda_options(config: Mapping[str, Any], device: int) -> dict[str, Any]:
         "tf32": given.get("use_tf32", "1") in _ON,
         "nhwc": given.get("prefer_nhwc", "0") in _ON,
         "graph": graph in _ON,
+        "tensorrt": any(accelerator["name"] == "tensorrt" for accelerator in accelerators),
+        **{ours: given[theirs] for ours, theirs in _SHAPE_OPTIONS.items() if theirs in given},
     }
 
 
