@@ -34,7 +34,7 @@ from support.gpu_models import Arrays, GpuModel
 from support.gpu_onnxruntime import Way, lower_graph
 from support.gpu_rows import LEAST_CALLS, LEAST_S, WARMUP, Failure, Row, explain, log, measure_error
 
-AT_ONCE = 3
+AT_ONCE = 4
 """Builders side by side: what they compile takes CPU time, and they time kernels in between."""
 CHILD = Path(__file__).with_name("gpu_tensorrt_child.py")
 GRAPH: Mapping[str, OptionValue] = {"graph": True}
@@ -130,10 +130,12 @@ def start_tensorrt(model: GpuModel, target: Target, folder: Path, skip: bool) ->
 
     runtime, numbers = TensorRt(), tuple(range(len(model.shapes)))
     # the precision that TensorRT is known for; the others have their rows with ONNX Runtime
-    (candidate,), _ = runtime.candidates(model.describe(), target, ("fp16",))
-    candidate = runtime.fit_shapes(candidate, list_ranges(model), TensorRtSection())
-    assert candidate.build is not None, "the GPU is here"
-    ways = [start(Way(candidate.id, "fp16", candidate.passes, {}), candidate.build.options, numbers, "tensorrt")]
+    offered, _ = runtime.candidates(model.describe(), target, ("fp16",))
+    ways = []
+    for candidate in offered:
+        build = runtime.fit_shapes(candidate, list_ranges(model), TensorRtSection()).build
+        assert build is not None, "the GPU is here"
+        ways.append(start(Way(candidate.id, "fp16", candidate.passes, {}), build.options, numbers, candidate.id))
     for number in numbers:
         profile = " ".join(
             f"{name}={'x'.join(map(str, a.shape))}" for name, a in model.draw(*model.shapes[number]).items()

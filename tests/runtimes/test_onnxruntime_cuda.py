@@ -12,8 +12,8 @@ from packc.passes import PASSES, find_pass
 from packc.runtimes import find_runtime, onnxruntime_cuda
 from packc.runtimes.onnxruntime_cuda import RECIPES, OnnxRuntimeCuda
 from packc.server.libraries import KNOWN
-from packc.spec.model import Task, TensorRtSection
-from packc.tensors import InputRange, Precision
+from packc.spec.model import Task
+from packc.tensors import Precision
 from sources import device, source_info
 
 BERT = source_info("sentence-similarity", Geometry(layers=12, heads=12, hidden=768, ffn=3072))
@@ -23,9 +23,8 @@ GPU: tuple[Precision, ...] = ("fp32", "tf32", "bf16", "fp16", "fp8", "int8")
 
 @pytest.fixture(autouse=True)
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a machine that has onnxruntime-gpu, and the TensorRT that it was built with."""
+    """As on a machine that has onnxruntime-gpu."""
     monkeypatch.setattr(onnxruntime_cuda, "version", lambda name: "1.26.0")
-    monkeypatch.setattr(onnxruntime_cuda, "find_problem", lambda: "")
 
 
 def test_a_gpu_that_is_here_needs_its_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,49 +104,3 @@ def test_the_server_gets_the_version_that_was_measured() -> None:
     runtime = OnnxRuntimeCuda()
     assert runtime.server_requirement == "onnxruntime-gpu[cuda,cudnn]==1.26.0"
     assert KNOWN.fullmatch(runtime.server_requirement)
-
-
-THROUGH_TENSORRT = "onnxruntime-cuda-fp16-tensorrt"
-IDS = InputRange("ids", (1, 1), ((1, 128), (8, 128)), (8, 128))
-
-
-def test_tensorrts_provider_is_tried_on_request_where_it_can_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    gpu, runtime = device("cuda", GPU), OnnxRuntimeCuda()
-    for info in (BERT, RESNET):
-        assert THROUGH_TENSORRT in {candidate.id for candidate in runtime.candidates(info, gpu, GPU)[0]}
-        assert list(runtime.on_request(info, gpu)) == [THROUGH_TENSORRT]
-    monkeypatch.setattr(onnxruntime_cuda, "find_problem", lambda: "there is no libnvinfer.so.10")
-    offered, refused = runtime.candidates(BERT, gpu, GPU)
-    assert THROUGH_TENSORRT not in {candidate.id for candidate in offered}
-    assert {r.what: r.reason for r in refused}[THROUGH_TENSORRT] == "there is no libnvinfer.so.10"
-    elsewhere, _ = runtime.candidates(BERT, replace(gpu, is_here=False), GPU)
-    assert THROUGH_TENSORRT in {candidate.id for candidate in elsewhere}
-
-
-def test_tensorrts_provider_is_told_shapes_and_other_candidates_are_not() -> None:
-    runtime = OnnxRuntimeCuda()
-    offered, _ = runtime.candidates(BERT, device("cuda", GPU), GPU)
-    fitted = {c.id: runtime.fit_shapes(c, [IDS], TensorRtSection()) for c in offered}
-    assert fitted[THROUGH_TENSORRT].session == {
-        "tensorrt": True,
-        "graph": True,
-        "least_shapes": "ids:1x1",
-        "usual_shapes": "ids:1x128",
-        "most_shapes": "ids:8x128",
-    }
-    assert [c for c in offered if c.id != THROUGH_TENSORRT] == [c for c in fitted.values() if c.id != THROUGH_TENSORRT]
-
-
-def test_the_accelerator_tensorrt_comes_before_cuda_and_keeps_no_engines() -> None:
-    config = new_config("model", 8)
-    options = {"tensorrt": True, "least_shapes": "ids:1x1", "usual_shapes": "ids:1x128", "most_shapes": "ids:8x128"}
-    OnnxRuntimeCuda().configure_triton(config, options, 1)
-    first, second = config.optimization.execution_accelerators.gpu_execution_accelerator
-    assert (first.name, second.name) == ("tensorrt", "cuda")
-    assert dict(first.parameters) == {
-        "trt_timing_cache_enable": "1",
-        "trt_timing_cache_path": "/tmp",
-        "trt_profile_min_shapes": "ids:1x1",
-        "trt_profile_opt_shapes": "ids:1x128",
-        "trt_profile_max_shapes": "ids:8x128",
-    }

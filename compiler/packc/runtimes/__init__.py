@@ -9,6 +9,7 @@ from packc.runtimes.aotinductor import AotInductor
 from packc.runtimes.aotinductor_cuda import AotInductorCuda
 from packc.runtimes.onnxruntime import OnnxRuntime
 from packc.runtimes.onnxruntime_cuda import OnnxRuntimeCuda
+from packc.runtimes.onnxruntime_tensorrt import OnnxRuntimeTensorRt
 from packc.runtimes.openvino import OpenVino
 from packc.runtimes.runtime import Runtime
 from packc.runtimes.tensorrt import TensorRt
@@ -18,11 +19,16 @@ RUNTIMES: tuple[Runtime, ...] = (
     OpenVino(),
     AotInductor(),
     OnnxRuntimeCuda(),
+    OnnxRuntimeTensorRt(),
     TensorRt(),
     AotInductorCuda(),
 )
 
-STAND_INS: Mapping[str, str] = {"onnxruntime-cuda": "onnxruntime", "tensorrt": "onnxruntime"}
+STAND_INS: Mapping[str, str] = {
+    "onnxruntime-cuda": "onnxruntime",
+    "onnxruntime-tensorrt": "onnxruntime",
+    "tensorrt": "onnxruntime",
+}
 """A runtime of a device -> the one that judges answers on this machine's CPU while the device is elsewhere: it runs the
 same graphs with other kernels, or says that it cannot."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -10,11 +10,9 @@ from typing import Any, Literal
 
 from packc.candidate import Candidate, OptionValue, PassStep, Rejection
 from packc.ingest.source import SourceInfo
-from packc.runtimes.onnxruntime_tensorrt import SHAPE_OPTIONS, find_problem, write_shapes
 from packc.runtimes.runtime import TEXT_TASKS, Runtime, is_transformer, pads_left
-from packc.spec.model import TensorRtSection
 from packc.target import Target
-from packc.tensors import InputRange, Precision
+from packc.tensors import Precision
 
 CLEAN = (PassStep("clean_graph"),)
 FUSED = (*CLEAN, PassStep("fuse_layer_norm"), PassStep("fuse_gelu"), PassStep("fuse_attention"))
@@ -53,8 +51,6 @@ def _is_other(info: SourceInfo) -> bool:
 
 
 GRAPH: Mapping[str, OptionValue] = {"graph": True}
-TENSORRT = "tensorrt"
-"""Option of sessions: whether ONNX Runtime's provider for TensorRT comes before the one for CUDA."""
 
 RECIPES = (
     Recipe("onnxruntime-cuda-tf32", "tf32", _is_any, (), {"tf32": True}),
@@ -67,17 +63,11 @@ RECIPES = (
     Recipe("onnxruntime-cuda-fp16-fused", "fp16", is_transformer, (*MERGED, FP16), GRAPH),
     Recipe("onnxruntime-cuda-fp16", "fp16", _is_other, (*CLEAN, FP16), GRAPH),
     Recipe("onnxruntime-cuda-fp16-nhwc", "fp16", _is_other, (*CLEAN, FP16), {"nhwc": True, **GRAPH}),
-    Recipe("onnxruntime-cuda-fp16-tensorrt", "fp16", _is_any, (*CLEAN, FP16), {TENSORRT: True, **GRAPH}),
 )
 """In the order of a plan, the baseline first: the exported graph under ONNX Runtime's own options, which compute fp32
 products in tf32 where the GPU has it. `onnxruntime-cuda-fp32` is the same without tf32: the baseline of older GPUs."""
 
 NO_RECIPE: tuple[Precision, ...] = ("fp8", "int8", "int4")
-
-SLOW_LOAD = (
-    "ONNX Runtime builds an engine of TensorRT whenever it loads the model, about a minute, where the tensorrt runtime "
-    'builds one once: name it in `[optimize] runtimes = ["onnxruntime-cuda"]`'
-)
 
 PROVIDER_OPTIONS = {"tf32": "use_tf32", "nhwc": "prefer_nhwc"}
 """Options of sessions -> those of the provider in a configuration."""
@@ -87,17 +77,6 @@ LENGTH_MULTIPLE = 16
 
 
 INSTALL = "onnxruntime-gpu is not installed: `pack doctor` has the command that brings it"
-
-
-def add_tensorrt(config: Any, options: Mapping[str, OptionValue]) -> None:
-    """The accelerator "tensorrt". It keeps timings of kernels, but no engines: those are found again by the names in a
-    graph, whatever its weights are, so that an updated model would answer as the old one did."""
-    accelerator = config.optimization.execution_accelerators.gpu_execution_accelerator.add(name=TENSORRT)
-    accelerator.parameters["trt_timing_cache_enable"] = "1"
-    accelerator.parameters["trt_timing_cache_path"] = "/tmp"
-    for ours, theirs in SHAPE_OPTIONS.items():
-        if ours in options:
-            accelerator.parameters[theirs] = str(options[ours])
 
 
 def _keep_mask(recipe: Recipe) -> Recipe:
@@ -135,21 +114,8 @@ class OnnxRuntimeCuda(Runtime):
         refused = [Rejection(f"{self.name}-{p}", why) for p in precisions if p in NO_RECIPE]
         if pads_left(info):
             fitting = [_keep_mask(recipe) for recipe in fitting]
-        through = [recipe for recipe in fitting if recipe.session.get(TENSORRT)]
-        if through and target.is_here and (problem := find_problem()):
-            refused += [Rejection(recipe.id, problem) for recipe in through]
-            fitting = [recipe for recipe in fitting if recipe not in through]
         offered = (Candidate(r.id, self.name, r.precision, r.passes, session=r.session) for r in fitting)
         return tuple(offered), tuple(refused)
-
-    def fit_shapes(self, candidate: Candidate, ranges: Sequence[InputRange], settings: TensorRtSection) -> Candidate:
-        """TensorRT's provider is told the range of each input: without, it builds again whenever a shape is new."""
-        if not candidate.session.get(TENSORRT, False):
-            return candidate
-        return replace(candidate, session={**candidate.session, **write_shapes(ranges)})
-
-    def on_request(self, info: SourceInfo, target: Target) -> Mapping[str, str]:
-        return {recipe.id: SLOW_LOAD for recipe in RECIPES if recipe.session.get(TENSORRT)}
 
     def configure_triton(self, config: Any, options: Mapping[str, OptionValue], threads: int) -> None:
         """Provider options go through the accelerator "cuda", as the backend's README has it. CUDA graphs do not: the
@@ -160,8 +126,6 @@ class OnnxRuntimeCuda(Runtime):
         config.default_model_filename = self.model_filename
         config.parameters["intra_op_thread_count"].string_value = str(threads)
         config.parameters["inter_op_thread_count"].string_value = "1"
-        if options.get(TENSORRT, False):
-            add_tensorrt(config, options)
         accelerator = config.optimization.execution_accelerators.gpu_execution_accelerator.add(name="cuda")
         for ours, theirs in PROVIDER_OPTIONS.items():
             accelerator.parameters[theirs] = "1" if options.get(ours, False) else "0"

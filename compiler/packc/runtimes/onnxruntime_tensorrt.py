@@ -1,6 +1,6 @@
-"""TensorRT as an execution provider of ONNX Runtime: whether it can be used here, and which shapes it is told.
+"""ONNX Runtime on NVIDIA GPUs through its provider for TensorRT, which builds an engine whenever it loads a model.
 
-Which version of TensorRT a build of ONNX Runtime needs is in its provider's library, as the names of what that links.
+Which TensorRT a build of ONNX Runtime needs is in its provider's library, as the names of what that links.
 """
 
 from __future__ import annotations
@@ -9,22 +9,74 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-from packc.candidate import OptionValue
-from packc.tensors import InputRange
+from packc.candidate import Candidate, OptionValue, Rejection
+from packc.ingest.source import SourceInfo
+from packc.runtimes.onnxruntime_cuda import CLEAN, FP16, GRAPH, INSTALL, OnnxRuntimeCuda
+from packc.spec.model import TensorRtSection
+from packc.target import Target
+from packc.tensors import InputRange, Precision
 
 PROVIDER_FILE = "capi/libonnxruntime_providers_tensorrt.so"
 LIBRARY = re.compile(rb"libnvinfer\.so\.\d+")
 ASK_LIMIT_S = 60.0
 OPEN = "import ctypes, sys; ctypes.CDLL(sys.argv[1])"
 
+ACCELERATOR = "tensorrt"
+"""What Triton's onnxruntime backend calls the provider, and the option of the engine that asks for it."""
 LEAST, USUAL, MOST = "least_shapes", "usual_shapes", "most_shapes"
 """Options of the engine: "ids:1x1,mask:1x1"."""
 SHAPE_OPTIONS = {LEAST: "trt_profile_min_shapes", USUAL: "trt_profile_opt_shapes", MOST: "trt_profile_max_shapes"}
 """The same -> options of the provider."""
+
+NO_RECIPE = "pack has no recipe for it with ONNX Runtime's provider for TensorRT"
+SLOW_LOAD = (
+    "builds an engine whenever it loads a model, which the runtime tensorrt does once: it is tried where "
+    "`[optimize] runtimes` names it"
+)
+
+
+class OnnxRuntimeTensorRt(OnnxRuntimeCuda):
+    """ONNX Runtime's provider for TensorRT, and the one for CUDA for what that refuses."""
+
+    name = "onnxruntime-tensorrt"
+
+    def candidates(
+        self, info: SourceInfo, target: Target, precisions: tuple[Precision, ...]
+    ) -> tuple[tuple[Candidate, ...], tuple[Rejection, ...]]:
+        """fp16 alone, which the graph says; standard operators alone, as TensorRT knows no others."""
+        if target.kind != "cuda":
+            return (), ()  # nobody misses an NVIDIA runtime on another device
+        problem = (find_problem() if self.versions() else INSTALL) if target.is_here else ""
+        if problem:
+            return (), (Rejection(self.name, problem),)
+        refused = tuple(Rejection(f"{self.name}-{p}", NO_RECIPE) for p in precisions if p != "fp16")
+        session = {ACCELERATOR: True, **GRAPH}
+        fp16 = Candidate(f"{self.name}-fp16", self.name, "fp16", (*CLEAN, FP16), session=session)
+        return ((fp16,) if "fp16" in precisions else ()), refused
+
+    def fit_shapes(self, candidate: Candidate, ranges: Sequence[InputRange], settings: TensorRtSection) -> Candidate:
+        """Told the range of each input: without, the provider builds again for every shape beyond those it has seen."""
+        return replace(candidate, session={**candidate.session, **write_shapes(ranges)})
+
+    def on_request(self, info: SourceInfo, target: Target) -> Mapping[str, str]:
+        return {f"{self.name}-fp16": SLOW_LOAD}
+
+    def configure_triton(self, config: Any, options: Mapping[str, OptionValue], threads: int) -> None:
+        """Two accelerators, "tensorrt" first. Timings of kernels are kept, and no engines: they are found again by the
+        names in a graph, whatever its weights are, so that an updated model would answer as the old one did."""
+        accelerator = config.optimization.execution_accelerators.gpu_execution_accelerator.add(name=ACCELERATOR)
+        accelerator.parameters["trt_timing_cache_enable"] = "1"
+        accelerator.parameters["trt_timing_cache_path"] = "/tmp"
+        for ours, theirs in SHAPE_OPTIONS.items():
+            if ours in options:
+                accelerator.parameters[theirs] = str(options[ours])
+        super().configure_triton(config, options, threads)
 
 
 @cache

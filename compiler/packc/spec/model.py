@@ -55,7 +55,9 @@ ERROR_METRICS: tuple[MetricName, ...] = ("max_error", "mean_error")
 """Metrics that are better when smaller; no other exceeds 1."""
 
 Goal = Literal["latency", "throughput", "size", "cost"]
-RuntimeName = Literal["onnxruntime", "openvino", "torch", "onnxruntime-cuda", "tensorrt", "torch-cuda"]
+RuntimeName = Literal[
+    "onnxruntime", "openvino", "torch", "onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt", "torch-cuda"
+]
 Pipeline = Literal["auto", "text", "image", "none"]
 Pooling = Literal["mean", "cls", "max", "none"]
 
