@@ -14,12 +14,14 @@ import torch
 
 from packc.candidate import PassStep
 from packc.errors import PackError
+from packc.ingest.inspect import inspect_source
 from packc.ingest.load_source import load_source
 from packc.ingest.reference import TorchReference
 from packc.runtimes import aotinductor_cuda_compile as compiler
 from packc.runtimes import aotinductor_cuda_engine as engine
 from packc.runtimes.aotinductor_cuda_compile import (
     Made,
+    choose_size,
     compile_model,
     compile_reference,
     make_settings,
@@ -27,6 +29,7 @@ from packc.runtimes.aotinductor_cuda_compile import (
     set_tf32,
 )
 from packc.runtimes.compile import CompileRequest
+from packc.spec.model import ModelSection
 
 MADE = Made("2.11.0", "13.0", "9.0", "NVIDIA H200")
 
@@ -108,6 +111,14 @@ def test_other_axes_are_repeated_or_cut_too(reference: TorchReference) -> None:
     assert resize_example(text, [3, 2], is_fixed=False).example["ids"].tolist() == [[7, 8], [4, 5], [7, 8]]
 
 
+@pytest.mark.parametrize(
+    ("axis", "usual", "traced"), [(0, 32, 32), (0, 1, 2), (1, 128, 129), (1, 512, 511), (1, 31, 31), (1, 1, 2)]
+)
+def test_what_is_traced_holds_for_all_lengths(axis: int, usual: int, traced: int) -> None:
+    assert choose_size(axis, usual, 512) == traced
+    assert choose_size(1, 512, None) == 513
+
+
 def test_without_a_gpu_there_is_nothing_to_compile_for(scorer_request: CompileRequest, tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
@@ -149,3 +160,21 @@ def test_a_package_answers_as_its_source_on_the_gpu(
         np.testing.assert_array_equal(found["best"], found["scores"].argmax(1) + 10)
     assert session.graphs == 2
     assert engine.describe(session)["torch"] == torch.__version__.partition("+")[0]
+
+
+@pytest.mark.gpu
+def test_texts_of_all_lengths_fit_a_program_on_the_gpu(tiny_bert_dir: Path, tmp_path: Path) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("this torch finds no GPU")
+    info = inspect_source(ModelSection(name="m", source=str(tiny_bert_dir)))
+    step = PassStep("torch", {"precision": "fp16", "gelu": True, "usual": "4x16"})
+    compile_model(CompileRequest("", Path(), step, None, None, tmp_path, info))
+    reference = load_source(info, ())
+    session = engine.load(str(tmp_path / "model.pt2"), {"graph": True}, 1)
+    for rows, length in ((1, 2), (4, 16), (3, 9), (2, 8)):
+        feed = {name: np.ones((rows, length), np.int64) for name in reference.inputs}
+        feed["attention_mask"][0, 1:] = 0
+        wanted = reference.answer(feed)
+        for _ in range(3):
+            for name, found in engine.run(session, feed).items():
+                np.testing.assert_allclose(found, wanted[name], atol=0.02)

@@ -26,6 +26,8 @@ NO_RELU = "torch-cuda: no ReLU follows a convolution that it could be merged wit
 NO_GELU = "torch-cuda: no GELU follows a linear layer that nothing else reads, so none was merged with its product"
 LEAST_OPEN = 2
 """Elements of an axis that is left open, where a module is traced; shorter ones fit all the same."""
+MASK_ALIGNMENT = 8
+"""Elements that rows of an attention mask are padded to a multiple of, for PyTorch's memory-efficient attention."""
 MOST_WORKERS = 8
 """Processes that compile kernels side by side, at most."""
 
@@ -93,11 +95,14 @@ def compile_reference(reference: TorchReference, options: Mapping[str, OptionVal
 def resize_example(reference: TorchReference, sizes: Sequence[int], *, is_fixed: bool) -> TorchReference:
     """The example inputs repeated or cut to `sizes` along the axes that are open, none of which is if `is_fixed`.
 
-    An open axis has LEAST_OPEN elements at least, as one would be taken for a constant.
+    An open axis is not quite as long: see `choose_size`.
     """
     import torch
 
-    wanted = {axis: sizes[axis] if is_fixed else max(LEAST_OPEN, sizes[axis]) for axis in reference.dynamic}
+    wanted = {
+        axis: sizes[axis] if is_fixed else choose_size(axis, sizes[axis], largest)
+        for axis, (_, largest) in reference.dynamic.items()
+    }
     example = dict(reference.example)
     for name, tensor in example.items():
         for axis, size in wanted.items():
@@ -105,6 +110,18 @@ def resize_example(reference: TorchReference, sizes: Sequence[int], *, is_fixed:
                 tensor = tensor.index_select(axis, torch.arange(size) % tensor.shape[axis])
         example[name] = tensor.contiguous()
     return replace(reference, example=example, dynamic={} if is_fixed else reference.dynamic)
+
+
+def choose_size(axis: int, usual: int, largest: int | None) -> int:
+    """The size nearest to `usual` at which what PyTorch sees while it traces holds for all sizes up to `largest`.
+
+    One element would be taken for a constant. A length that is a multiple of MASK_ALIGNMENT would have it leave out the
+    padding of attention masks, which other lengths need: nothing tells them apart in a program that is compiled.
+    """
+    size = max(LEAST_OPEN, usual)
+    if axis == 0 or size % MASK_ALIGNMENT:
+        return size
+    return size - 1 if largest is not None and size >= largest else size + 1
 
 
 def require_gpu() -> None:

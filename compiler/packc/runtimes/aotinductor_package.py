@@ -29,7 +29,8 @@ DTYPES: Mapping[str, str | None] = {"fp32": None, "tf32": None, "bf16": "bfloat1
 def open_scratch() -> Iterator[Path]:
     """A folder for all that Inductor writes while it compiles, and the C++ compiler named; enter it before torch is
     imported."""
-    with TemporaryDirectory(prefix="pack-torch-") as folder:  # its name ends up in error messages of the code
+    # its name ends up in error messages of the code, and processes that compiled may still write into it at the end
+    with TemporaryDirectory(prefix="pack-torch-", ignore_cleanup_errors=True) as folder:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
         if command := find_compiler():
             os.environ["CXX"] = str(write_compiler(Path(folder), command))
