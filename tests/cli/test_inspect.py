@@ -43,6 +43,9 @@ def test_a_package_timed_on_a_gpu_says_how_that_ran(package: Path, capsys: pytes
     write_manifest(package, replace(timed, environment={"device": "NVIDIA H200"}, files=hash_files(package)))
     assert run(["inspect", str(package)]) == 0
     assert "\nNVIDIA H200: SM clock 1,980 MHz, up to 310 W, up to 54 °C\n" in capsys.readouterr().out
+    assert run(["inspect", str(package), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["gpu"], document["combined"]) == ("SM clock 1,980 MHz, up to 310 W, up to 54 °C", [])
 
 
 def test_package_as_json(package: Path, capsys: pytest.CaptureFixture[str]) -> None:

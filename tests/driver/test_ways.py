@@ -224,6 +224,18 @@ def test_what_all_instances_take_keeps_the_memory_budget(
     assert {plan.instances for plan in finder._list_plans("base")} == instances
 
 
+def test_the_graphs_of_all_shapes_count_for_memory(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    outcomes = [on_gpu(outcome, 1000.0) for outcome in search(world, base=Way())]
+
+    def draw(outcome: Outcome, split: Split, batches: Sequence[int], *_: object) -> ServiceCurve:
+        return ServiceCurve(split.instances, 1, (CurvePoint(1, None, (1.0,)),), device_memory_mib=1500.0)
+
+    monkeypatch.setattr(ways, "find_curve", draw)
+    finder = WayFinder(make_gpu_packing(world, outcomes, TRAFFIC, "[budget]\nmemory_mib = 2500\n"))
+    finder._outcomes = {"base": outcomes[0]}
+    assert {plan.instances for plan in finder._list_plans("base")} == {1}
+
+
 def test_texts_on_a_gpu_share_calls_in_both_ways(world: World) -> None:
     outcomes = [on_gpu(outcome) for outcome in search(world, base=Way())]
     finder = WayFinder(make_gpu_packing(world, outcomes, TRAFFIC, pipeline="text"))

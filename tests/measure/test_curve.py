@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from packc.jobs.bundle import read_result
 from packc.jobs.job import JobResult
+from packc.jobs.runner import COPIES_WAIT_S
 from packc.measure.curve import CurvePoint, ServiceCurve, is_disturbed, measure_curve
 from packc.measure.jobs import AGAIN
 from stub_bundle import DOUBLING, LARGEST, TYPICAL, stub_bundle, stub_job
@@ -50,6 +52,26 @@ def test_a_copy_that_fails_is_the_result(tmp_path: Path) -> None:
     result = measure_curve(bundles, timeout_s=60)
     assert isinstance(result, JobResult)
     assert result.status == "killed"
+
+
+def test_nobody_waits_for_a_copy_that_is_gone(tmp_path: Path) -> None:
+    """Copies lie beside each other, as in a build. One crashes while it loads; the limit is below the wait."""
+    broken = "import os; os.abort()"
+    made = (stub_bundle(tmp_path / "a", job=stub_job()), stub_bundle(tmp_path / "b", broken, stub_job()))
+    bundles = [bundle.rename(tmp_path / f"copy-{number}") for number, bundle in enumerate(made)]
+    result = measure_curve(bundles, timeout_s=COPIES_WAIT_S / 2)
+    assert isinstance(result, JobResult)
+    assert result.status == "killed"
+    assert read_result(bundles[0]).status == "ok"
+
+
+def test_one_copy_alone_tells_what_it_takes_of_a_gpu(tmp_path: Path) -> None:
+    engine = DOUBLING + "\ndef device_memory_mib(session):\n    return 512.0\n"
+    alone = measure_curve([stub_bundle(tmp_path / "a", engine, stub_job())], timeout_s=60)
+    both = measure_curve([stub_bundle(tmp_path / name, engine, stub_job()) for name in ("b", "c")], timeout_s=60)
+    assert isinstance(alone, ServiceCurve)
+    assert isinstance(both, ServiceCurve)
+    assert (alone.device_memory_mib, both.device_memory_mib) == (512.0, None)
 
 
 def test_the_first_shape_is_measured_again_at_the_end(tmp_path: Path) -> None:

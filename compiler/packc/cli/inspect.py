@@ -59,6 +59,8 @@ def _document_package(folder: Path, manifest: Manifest, problems: list[str]) -> 
         "state": manifest.state,
         "met": manifest.verdict.met,
         "chosen": manifest.verdict.chosen,
+        "gpu": describe_gpu(manifest) or None,
+        "combined": [asdict(record) for record in manifest.combined],
         "models": _list_models(manifest),
         "files": [
             {"path": path, "size_bytes": size, "sha256": manifest.files[path]}

@@ -189,9 +189,14 @@ class WayFinder:
         return fits_memory(plan.instances, self._find_instance_mib(candidate), budget, target)
 
     def _find_instance_mib(self, candidate: str) -> float | None:
-        """What one instance was measured to take of a GPU's memory; None on a CPU, and where nobody knows."""
-        measurement = self._outcomes[candidate].measurement
-        return measurement.device_memory_mib if measurement else None
+        """The most that one instance was measured to take of a GPU's memory; None on a CPU, and where nobody knows.
+
+        CUDA graphs of the many shapes of its curve take more than those that it was timed at.
+        """
+        if self._packing.inputs.target.kind == "cpu":
+            return None
+        measurement, curve = self._outcomes[candidate].measurement, self._find_curve(candidate, self._splits[0])
+        return max((m.device_memory_mib or 0.0 for m in (measurement, curve) if m), default=0.0) or None
 
     def _skips_padding(self, candidate: str) -> bool:
         return any(step.name == "remove_padding" for step in self._outcomes[candidate].candidate.passes)

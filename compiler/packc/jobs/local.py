@@ -70,6 +70,7 @@ def run_bundle(
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(child.pid, signal.SIGKILL)
             child.wait()
+            (folder / LOADED).touch()  # copies wait for no one that has gone
     if (folder / "result.json").exists():
         return read_result(folder)
     if end.status != "ok":

@@ -107,7 +107,7 @@ def run_job(bundle: Path, job: dict[str, Any], rounds: int, result: dict[str, An
 def await_copies(bundle: Path) -> None:
     """Waits until all copies that copies.txt names have loaded or ended, so that their calls are made side by side.
 
-    Loading takes copies on a GPU seconds more or less. One that was killed is waited for in vain, for COPIES_WAIT_S.
+    Loading takes copies on a GPU seconds more or less. Nobody is waited for longer than COPIES_WAIT_S.
     """
     copies = bundle / "copies.txt"
     if not copies.is_file():

@@ -41,6 +41,8 @@ class ServiceCurve:
     points: tuple[CurvePoint, ...]
     again: CurvePoint | None = None
     """The first point, measured once more after the last; None where it was not."""
+    device_memory_mib: float | None = None
+    """Of a GPU: what one copy took after calls of all these shapes; None beside others, whose memory counts too."""
 
 
 def is_disturbed(curve: ServiceCurve) -> bool:
@@ -84,4 +86,5 @@ def measure_curve(
     again = found.pop(AGAIN, None)
     points = tuple(found.values())
     log.info("curve: %d x %d threads, %d shapes", len(bundles), job.threads, len(points))
-    return ServiceCurve(len(bundles), job.threads, points, again)
+    alone_mib = results[0].device_memory_mib if len(results) == 1 else None
+    return ServiceCurve(len(bundles), job.threads, points, again, alone_mib)
