@@ -132,6 +132,18 @@ def test_what_does_not_fit_is_left_out_with_a_reason(base: Path, tmp_path: Path)
     assert list_files(base) == ["model.onnx"]
 
 
+def test_steps_beside_the_graph_have_to_be_the_same(tmp_path: Path) -> None:
+    base = write_text_package(tmp_path / "base") / "model_repository"
+    same = write_text_package(tmp_path / "same", scale=3.0) / "model_repository"
+    other = write_text_package(tmp_path / "other", scale=3.0) / "model_repository"
+    source = other / "letters-tokenizer" / "1" / "model.py"
+    source.write_text(source.read_text().replace("float32", "float16"))
+    assert combine_repository(base, "9.0", [Part("same", "8.9", same), Part("other", "8.0", other)]) == [
+        Placed("same", "model.same.onnx", "compute capability"),
+        LeftOut("other", "its letters-tokenizer/1/model.py is not the first target's"),
+    ]
+
+
 def test_python_models_name_their_artifact_in_a_parameter() -> None:
     config = new_config("tiny", 8)
     config.backend = "python"

@@ -85,11 +85,11 @@ def combine_repository(repository: Path, compute_capability: str, parts: Sequenc
     taken = {compute_capability}
     found: list[Placed | LeftOut] = []
     for part in parts:
-        theirs = _read_part(part, base, graph)
+        theirs = _read_part(part, repository, base, graph)
         if isinstance(theirs, str):
             found.append(LeftOut(part.target, theirs))
             continue
-        file = _place_artifact(part, repository / graph / str(VERSION), usual, graph)
+        file = _place_artifact(part, repository / graph / str(VERSION), usual)
         if file is None:
             reason = "weights of it lie in files that have the same names as another target's, and other content"
             found.append(LeftOut(part.target, reason))
@@ -142,22 +142,33 @@ def _find_graph(configs: Configs) -> str:
     return found[0]
 
 
-def _read_part(part: Part, base: Configs, graph: str) -> Configs | str:
+def _read_part(part: Part, repository: Path, base: Configs, graph: str) -> Configs | str:
     """The part's configurations, by the names of the base's models; or why they do not fit."""
     if isinstance(part.source, Path):
         theirs = _read_configs(part.source)
         if set(theirs) != set(base):
             return f"it is served by other models ({', '.join(theirs)}) than the first target ({', '.join(base)})"
+        if differing := _find_differing(repository, part.source, set(base) - {graph}):
+            return f"its {differing} is not the first target's"
     else:
         theirs = {name: _copy(config) for name, config in base.items()}
         _configure(theirs[graph], part.source)
-    suffixes = Path(name_artifact(theirs[graph])).suffix, Path(name_artifact(base[graph])).suffix
-    model = part.source.model if isinstance(part.source, Bundle) else None
-    if theirs[graph].backend != base[graph].backend or suffixes[0] != suffixes[1] or (
-        model is not None and model.suffix != suffixes[1]
-    ):  # fmt: skip
+    model = part.source.model if isinstance(part.source, Bundle) else Path(name_artifact(theirs[graph]))
+    is_alike = theirs[graph].backend == base[graph].backend
+    if not is_alike or model.suffix != Path(name_artifact(base[graph])).suffix:
         return f"its artifact is not for the backend of the first target, {base[graph].backend}"
     return theirs
+
+
+def _find_differing(repository: Path, other: Path, models: set[str]) -> str | None:
+    """A file of the steps beside the graph that the two repositories do not have alike: their sources, say, where one
+    artifact takes other element types."""
+    for name in sorted(models):
+        for file in sorted((other / name / str(VERSION)).iterdir()):
+            twin = repository / name / str(VERSION) / file.name
+            if not twin.is_file() or hash_file(twin) != hash_file(file):
+                return f"{name}/{VERSION}/{file.name}"
+    return None
 
 
 def _configure(config: Any, bundle: Bundle) -> None:
@@ -170,17 +181,17 @@ def _configure(config: Any, bundle: Bundle) -> None:
     bundle.runtime.configure_triton(config, bundle.options, bundle.threads)
 
 
-def _place_artifact(part: Part, version: Path, usual: str, graph: str) -> str | None:
+def _place_artifact(part: Part, version: Path, usual: str) -> str | None:
     """Copies the part's artifact into `version` unless it is there already; the name of its main file. None where a
     second file of it has a name that is taken."""
     model = part.source.model if isinstance(part.source, Bundle) else find_artifact(part.source)
-    files = {
-        name: file for name, file in artifact_files(model).items() if file.suffix != ".py" and file.is_file()
-    }  # fmt: skip
+    files = [
+        file for file in artifact_files(model).values() if file.suffix != ".py"
+    ]  # which is a Python model's source
     digest = hash_file(model)
     same = [file.name for file in sorted(version.iterdir()) if file.is_file() and hash_file(file) == digest]
     placed = same[0] if same else f"{Path(usual).stem}.{part.target}{model.suffix}"
-    for file in files.values():
+    for file in files:
         is_named_alike = file.stem == model.stem
         place = version / (f"{Path(placed).stem}{file.suffix}" if is_named_alike else file.name)
         if not place.exists():
@@ -193,7 +204,7 @@ def _place_artifact(part: Part, version: Path, usual: str, graph: str) -> str | 
 def _choose_way(theirs: Configs, base: Configs, graph: str, file: str, part: Part, taken: set[str]) -> ChosenBy:
     """How a server of the part comes to its file, by as little as does."""
     alike = all(_strip(theirs[name], name == graph) == _strip(base[name], name == graph) for name in base)
-    if not alike or (base[graph].backend == "python" and file != name_artifact(base[graph])):
+    if not alike:
         return "config name"
     if file == name_artifact(base[graph]) and part.compute_capability not in base[graph].cc_model_filenames:
         return "default"
