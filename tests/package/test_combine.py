@@ -20,9 +20,10 @@ from packc.package.combine import (
     name_artifact,
 )
 from packc.package.lint import lint_repository
-from packc.package.model_config import new_config
+from packc.package.model_config import add_tensor, new_config
+from packc.package.pipelines.triton_model import FileContent, TritonModel, write_models
 from packc.runtimes.onnxruntime_cuda import GRAPH_PARAMETER, OnnxRuntimeCuda
-from served_packages import make_scaling_graph, read_config, write_tensor_package, write_text_package
+from served_packages import X, Y, make_scaling_graph, read_config, write_tensor_package, write_text_package
 
 
 @pytest.fixture
@@ -153,6 +154,40 @@ def test_python_models_name_their_artifact_in_a_parameter() -> None:
     assert name_artifact(config) == "model.pt2"
     name_artifact(config, "model.l4.pt2")
     assert config.parameters["model"].string_value == "model.l4.pt2"
+
+
+def write_engine_repository(folder: Path, scale: float, source: str = "class TritonPythonModel: ...") -> Path:
+    """One Python model that runs its graph with an engine, as a front in one process does."""
+    config = new_config("tiny", 8)
+    config.backend = "python"
+    add_tensor(config, "input", X)
+    add_tensor(config, "output", Y)
+    config.parameters["engine_options"].string_value = "{}"
+    config.parameters["model"].string_value = "model.onnx"
+    graph = make_scaling_graph(folder.parent / f"{folder.name}-graph" / "model.onnx", scale)
+    files: dict[str, FileContent] = {"1/model.onnx": graph, "1/model.py": source, "1/engine.py": ""}
+    write_models((TritonModel(config, files),), folder)
+    return folder
+
+
+def test_python_models_have_a_configuration_for_each_artifact(tmp_path: Path) -> None:
+    base = write_engine_repository(tmp_path / "base", 2.0)
+    graph = make_scaling_graph(tmp_path / "job" / "model.onnx", 2.0)
+    parts = [
+        Part("a100", "8.0", write_engine_repository(tmp_path / "a100", 2.0)),
+        Part("l4", "8.9", write_engine_repository(tmp_path / "l4", 3.0)),
+        Part("t4", "7.5", Bundle(graph, {"tf32": False}, OnnxRuntimeCuda(), 1)),
+        Part("odd", "8.6", write_engine_repository(tmp_path / "odd", 2.0, "class TritonPythonModel: pass")),
+    ]
+    assert combine_repository(base, "9.0", parts) == [
+        Placed("a100", "model.onnx", "default"),
+        Placed("l4", "model.l4.onnx", "config name"),
+        Placed("t4", "model.onnx", "config name"),
+        LeftOut("odd", "its tiny/1/model.py is not the first target's"),
+    ]
+    assert read_named(base, "l4").parameters["model"].string_value == "model.l4.onnx"
+    assert read_named(base, "t4").parameters["engine_options"].string_value == '{"tf32": false}'
+    assert not [found.message for found in lint_repository(base) if "missing" in found.message]
 
 
 def test_one_model_runs_the_graph(tmp_path: Path) -> None:

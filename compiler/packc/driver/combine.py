@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 REPOSITORY = "model_repository"
 TARGETS = "targets"
+_LEFT_BEHIND = shutil.ignore_patterns("report.html", "__pycache__")
 NOTHING_MEASURED = "has not run on that GPU yet"
 
 
@@ -80,7 +81,7 @@ def combine_targets(
         log.info("%s: nothing changed since it was combined", name)
         return TargetResult(name, "unchanged", final, current)
     with staging_dir(final) as staging:
-        shutil.copytree(base.folder, staging, dirs_exist_ok=True, ignore=shutil.ignore_patterns("report.html"))
+        shutil.copytree(base.folder, staging, dirs_exist_ok=True, ignore=_LEFT_BEHIND)
         (staging / MANIFEST).unlink()
         parts, unfit = _make_parts(others, base)
         capability = base.profile.compute_capability or ""

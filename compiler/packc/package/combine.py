@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -148,7 +148,7 @@ def _read_part(part: Part, repository: Path, base: Configs, graph: str) -> Confi
         theirs = _read_configs(part.source)
         if set(theirs) != set(base):
             return f"it is served by other models ({', '.join(theirs)}) than the first target ({', '.join(base)})"
-        if differing := _find_differing(repository, part.source, set(base) - {graph}):
+        if differing := _find_differing(repository, part.source, base, graph):
             return f"its {differing} is not the first target's"
     else:
         theirs = {name: _copy(config) for name, config in base.items()}
@@ -160,11 +160,11 @@ def _read_part(part: Part, repository: Path, base: Configs, graph: str) -> Confi
     return theirs
 
 
-def _find_differing(repository: Path, other: Path, models: set[str]) -> str | None:
-    """A file of the steps beside the graph that the two repositories do not have alike: their sources, say, where one
-    artifact takes other element types."""
+def _find_differing(repository: Path, other: Path, models: Iterable[str], graph: str) -> str | None:
+    """A file that the two repositories do not have alike, of the steps beside the graph or of a Python source that runs
+    it: where artifacts take other element types, say."""
     for name in sorted(models):
-        for file in sorted((other / name / str(VERSION)).iterdir()):
+        for file in sorted((other / name / str(VERSION)).glob("*.py" if name == graph else "*.*")):
             twin = repository / name / str(VERSION) / file.name
             if not twin.is_file() or hash_file(twin) != hash_file(file):
                 return f"{name}/{VERSION}/{file.name}"
