@@ -26,6 +26,9 @@ GRAPHS = {
     "resize": ("agraph (float[1, 1, 2, 6] x) => (float[1, 1, 4, 12] y) "
                "{ y = Resize <antialias = 0, keep_aspect_ratio_policy = \"stretch\"> (x, , scales) }",
                {"scales": np.array([1, 1, 2, 2], np.float32)}),
+    "some sizes": ("agraph (float[batch, 6] x) => (int64[1] y) { y = Shape <start = 1, end = 2> (x) }", {}),
+    "last size": ("agraph (float[batch, 6] x) => (float[z] y) "
+                  "{ a = Shape <start = -1> (x) y = ConstantOfShape (a) }", {}),
     "unchanged": ("agraph (float[batch, 6] x) => (float[batch, 6] y) { y = Relu (x) }", {}),
 }  # fmt: skip
 
@@ -83,3 +86,11 @@ def test_there_is_no_other_opset(tmp_path: Path) -> None:
     with pytest.raises(PassError, match="there is only opset=17"):
         apply_pass(LowerOpset(), model, make_context(tmp_path, opset=13))
     assert count_nodes(model) == {"Relu": 1}
+
+
+def test_shapes_give_all_sizes_in_older_graphs_too(tmp_path: Path) -> None:
+    model = parse_graph(GRAPHS["some sizes"][0], opset=17)
+    x = random_weights(3, 6)
+    assert apply_pass(LowerOpset(), model, make_context(tmp_path, opset=17)).fused == 1
+    assert run_model(model, x=x)[0].tolist() == [6]
+    assert not next(node for node in model.graph if node.op_type == "Shape").attributes

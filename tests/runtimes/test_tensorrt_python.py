@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ def test_the_named_python_is_asked_once(tmp_path: Path, monkeypatch: pytest.Monk
     found = find_tensorrt().found
     assert found is not None
     assert (found.python, found.version, found.dialect, found.is_strongly_typed) == (script, "10.16.1.11", 10, True)
+    assert found.reads_newer_graphs
+    assert not replace(found, version="9.3.0").reads_newer_graphs
     script.unlink()
     assert find_tensorrt().found is found
 

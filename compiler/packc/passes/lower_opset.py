@@ -1,7 +1,9 @@
 """Opset 18 -> 17, for parsers that read no newer one: the operators that changed get the form that they had before.
 
 What changed is in ONNX's operator changelog: axes of reductions and pads became inputs, Split counts its outputs, and
-Resize and the Scatter operators can do more.
+Resize and the Scatter operators can do more. A Shape that gives only some sizes (`start`, `end`) is taken apart though
+17 has it: TensorRT's parser reads neither attribute up to 8.6 (onnx-tensorrt, builtin_op_importers.cpp) and gives all
+sizes without a word.
 """
 
 from __future__ import annotations
@@ -50,13 +52,15 @@ class LowerOpset:
     def apply(self, model: ir.Model, context: PassContext) -> PassReport:
         if (opset := context.options.get("opset")) != TO:
             raise PassError(f"{self.name}: opset={opset}: there is only opset={TO}")
-        if model.opset_imports.get("", 0) <= TO:
-            return PassReport(self.name, modified=False)
-        nodes = [node for node in model.graph.all_nodes() if node.domain == "" and node.op_type in _REWRITES]
+        rewrites = _REWRITES if (opset := model.opset_imports.get("", 0)) > TO else {}
+        nodes = [node for node in model.graph.all_nodes() if node.domain == "" and node.op_type in rewrites]
         for node in nodes:
-            _REWRITES[node.op_type](node)
-        model.opset_imports[""] = TO
-        return PassReport(self.name, modified=True, fused=len(nodes))
+            rewrites[node.op_type](node)
+        model.opset_imports[""] = min(opset, TO)
+        partial = [node for node in model.graph.all_nodes() if node.domain == "" and _is_partial_shape(node)]
+        for node in partial:
+            _take_apart(node)
+        return PassReport(self.name, modified=opset > TO or bool(partial), fused=len(nodes) + len(partial))
 
     def ensures(self, model: ir.Model, context: PassContext) -> None:
         import onnx
@@ -169,6 +173,34 @@ def widen_pads(node: ir.Node) -> Array | None:
     for place, axis in enumerate(int(axis) % rank for axis in axes):
         wide[axis], wide[rank + axis] = pads[place], pads[count + place]
     return wide
+
+
+def _is_partial_shape(node: ir.Node) -> bool:
+    return node.op_type == "Shape" and bool({"start", "end"} & set(node.attributes))
+
+
+def _take_apart(node: ir.Node) -> None:
+    """Shape of some axes -> all sizes, and a Slice of them."""
+    import onnx_ir as ir
+
+    start = node.attributes.pop("start", None)
+    end = node.attributes.pop("end", None)
+    bounds = (start.as_int() if start else 0, end.as_int() if end else np.iinfo(np.int64).max)
+    whole = node.outputs[0]
+    assert node.graph is not None, "nodes stand in graphs"
+    inputs = [_make_constant(node, np.array([n], np.int64), what) for n, what in zip((*bounds, 0), _SLICE, strict=True)]
+    slicing = ir.node("Slice", [whole, *inputs], name=f"{node.name}_slice")
+    part = slicing.outputs[0]
+    part.type, part.shape, whole.shape = whole.type, whole.shape, None
+    node.graph.insert_after(node, slicing)
+    ir.convenience.replace_all_uses_with(whole, part, replace_graph_outputs=True)
+    slicing.replace_input_with(0, whole)
+    name = whole.name
+    whole.name = f"{name}_whole"
+    part.name = name
+
+
+_SLICE = ("start", "end", "axis")
 
 
 def _has(node: ir.Node, index: int) -> bool:

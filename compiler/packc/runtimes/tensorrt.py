@@ -170,7 +170,8 @@ def _list_texts(value: OptionValue) -> tuple[str, ...]:
 
 def make_candidate(precision: Precision, info: SourceInfo, target: Target, there: TensorRtPython | None) -> Candidate:
     """One that is compiled here, or by the adapter on the device, whose TensorRT is not known: `there` is None then."""
-    lowered = LOWERED if there is None or not there.is_strongly_typed else FUSED if is_transformer(info) else CLEAN
+    as_exported = FUSED if is_transformer(info) else CLEAN
+    lowered = as_exported if there and there.reads_newer_graphs else LOWERED
     passes = (*lowered, *CASTS[precision])
     told: Mapping[str, OptionValue] = {"precision": precision}
     name, graph = f"{TensorRt.name}-{precision}", {"graph": True}

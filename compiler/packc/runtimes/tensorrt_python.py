@@ -25,6 +25,9 @@ ASK_LIMIT_S = 60.0
 STRONGLY_TYPED = 10
 """The first dialect in which the graph alone says each precision."""
 
+NEWER_GRAPHS = 10
+"""The first version whose parser reads `start` and `end` of Shape; 9 has strong types and the older parser's habits."""
+
 QUESTION = """
 import json, sys
 from importlib.util import module_from_spec, spec_from_file_location
@@ -50,6 +53,11 @@ class TensorRtPython:
     @property
     def is_strongly_typed(self) -> bool:
         return self.dialect >= STRONGLY_TYPED
+
+    @property
+    def reads_newer_graphs(self) -> bool:
+        """Whether its parser takes graphs as they are exported: of opset 18 and later, with a Shape of some axes."""
+        return int(self.version.partition(".")[0]) >= NEWER_GRAPHS
 
 
 @dataclass(frozen=True, slots=True)
