@@ -84,7 +84,7 @@ class TensorRtRows:
             request = {"plan": str(plan), "options": dict(GRAPH), "inputs": str(given), "answers": str(got)}
             try:
                 row = self._ask({"do": "open", **request, "warmup": WARMUP})["row"]
-            except RuntimeError as error:
+            except (RuntimeError, OSError) as error:  # its own, or that of a child which has ended
                 return explain(way.name, error)
             error_of_answer = measure_error(np.load(got)["answer"], expected)
         least = {"least_calls": LEAST_CALLS, "least_s": LEAST_S}
