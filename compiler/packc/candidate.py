@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -58,3 +58,11 @@ class Rejection:
 
     what: str
     reason: str
+
+
+def group_rejections(rejected: Iterable[Rejection]) -> tuple[Rejection, ...]:
+    """What has one reason together, "a, b", in the order of its first."""
+    names: dict[str, list[str]] = {}
+    for item in rejected:
+        names.setdefault(item.reason, []).append(item.what)
+    return tuple(Rejection(", ".join(found), reason) for reason, found in names.items())

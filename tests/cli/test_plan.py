@@ -40,7 +40,7 @@ def test_candidates_and_what_is_not_tried(spec: Path, capsys: pytest.CaptureFixt
     assert "elsewhere: nothing is measured here" in out
     edge = out.split("\nedge: ")[1]
     assert "CANDIDATE" not in edge
-    assert "not tried: onnxruntime: compiles for CPUs only, and AWS" in edge
+    assert "not tried: onnxruntime, openvino, torch: compiles for CPUs only, and AWS" in edge
     assert "pack build" not in out.split("\nedge: ")[0]
     assert not (spec.parent / "build").exists()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from packc.candidate import group_rejections
 from packc.cli.console import print_json, print_table
 from packc.driver.inputs import gather_inputs
 from packc.errors import MissingError
@@ -55,7 +56,7 @@ def plan(spec: Path, as_json: bool) -> None:
         for name in dict.fromkeys(c.runtime for c in found.candidates if c.build is not None):
             if effort := find_runtime(name).effort:
                 click.echo(f"note: {name} {effort}")
-        for rejection in found.rejected:
+        for rejection in group_rejections(found.rejected):
             click.echo(f"not tried: {rejection.what}: {rejection.reason}")
     for name, group in model.combine.items():
         click.echo(f"\n{name}: one repository for {', '.join(group)}, once one of them was measured")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from packc.candidate import Rejection, group_rejections
 from packc.package.manifest import (
     CandidateRecord,
     LimitRecord,
@@ -148,10 +149,8 @@ def list_missing(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
 
 def list_left_out(manifest: Manifest) -> tuple[tuple[str, str], ...]:
     """(what, reason) of all that was not tried, or was dropped, what has one reason together."""
-    names: dict[str, list[str]] = {}
-    for item in manifest.rejected:
-        names.setdefault(item.reason, []).append(item.what)
-    return tuple((", ".join(found), reason) for reason, found in names.items())
+    rejected = group_rejections(Rejection(item.what, item.reason) for item in manifest.rejected)
+    return tuple((item.what, item.reason) for item in rejected)
 
 
 def find_limit(manifest: Manifest, candidate: str) -> LimitRecord | None:
