@@ -11,7 +11,7 @@ from packc.ingest.source import Geometry
 from packc.package.model_config import add_instances, new_config
 from packc.passes import PASSES, find_pass
 from packc.runtimes import STAND_INS, find_runtime, tensorrt
-from packc.runtimes.tensorrt import LOWERED, TACTICS, WEAK, TensorRt, write_profiles
+from packc.runtimes.tensorrt import TACTICS, WEAK, TensorRt, write_profiles
 from packc.runtimes.tensorrt_python import VARIABLE
 from packc.spec.model import TensorRtSection
 from packc.tensors import InputRange, Precision
@@ -53,7 +53,7 @@ def offer(info: object = BERT, target: object = HERE) -> dict[str, Candidate]:
 def test_what_the_parser_does_not_read_is_lowered_and_bf16_refused(version: str) -> None:
     offered, refused = TensorRt().candidates(BERT, HERE, GPU)
     assert [c.precision for c in offered] == ["tf32", "fp32", "fp16", "int8", "fp16"]
-    assert all(str(c.passes[1]) == "lower_opset[opset=17]" for c in offered)
+    assert all(str(c.passes[2]) == "lower_opset[opset=17]" for c in offered)
     reasons = {r.what: r.reason for r in refused}
     assert set(reasons) == {"tensorrt-bf16", "tensorrt-fp8"}
     assert set(reasons.values()) == {"TensorRT 8.6.0 has no such networks: TensorRT 10 and later have"}
@@ -62,7 +62,7 @@ def test_what_the_parser_does_not_read_is_lowered_and_bf16_refused(version: str)
 @weak
 def test_a_weak_builder_may_also_choose_for_each_layer(version: str) -> None:
     free = next(c for c in TensorRt().candidates(BERT, HERE, ("fp16",))[0] if c.id == WEAK)
-    assert free.passes == LOWERED
+    assert [step.name for step in free.passes] == ["clean_graph", "plain_mask", "lower_opset"]
     assert free.build is not None
     assert free.build.options == {"precision": "fp16"}
     assert not [c for c in TensorRt().candidates(BERT, HERE, ("fp32",))[0] if c.id == WEAK]
@@ -70,7 +70,7 @@ def test_a_weak_builder_may_also_choose_for_each_layer(version: str) -> None:
 
 @strong
 def test_newer_parsers_read_fused_operators(version: str) -> None:
-    fused = ["clean_graph", "fuse_layer_norm", "fuse_gelu", "cast_fp16"]
+    fused = ["clean_graph", "fuse_layer_norm", "fuse_gelu", "plain_mask", "cast_fp16"]
     assert [step.name for step in offer()["fp16"].passes] == fused
     assert [step.name for step in offer(RESNET)["bf16"].passes] == ["clean_graph", "cast_bf16"]
 
@@ -96,7 +96,7 @@ def test_elsewhere_the_adapter_builds_from_what_every_parser_reads(nowhere: None
     fp16 = offer(target=ELSEWHERE)["fp16"]
     assert fp16.build is None
     assert fp16.session == {"graph": True, "precision": "fp16"}
-    assert [step.name for step in fp16.passes] == ["clean_graph", "lower_opset", "cast_fp16"]
+    assert [step.name for step in fp16.passes] == ["clean_graph", "plain_mask", "lower_opset", "cast_fp16"]
     assert "bf16" in offer(target=ELSEWHERE), "the device may have a newer TensorRT"
 
 

@@ -15,6 +15,7 @@ from packc.passes.merge_attention import MergeAttention
 from packc.passes.merge_bias_gelu import MergeBiasGelu
 from packc.passes.merge_embeddings import MergeEmbeddings
 from packc.passes.merge_skip_norm import MergeSkipNorm
+from packc.passes.plain_mask import PlainMask
 from packc.passes.prune_structure import PruneStructure
 from packc.passes.quantize_dynamic import QuantizeDynamic
 from packc.passes.quantize_static import QuantizeStatic
@@ -38,7 +39,9 @@ PASSES: tuple[GraphPass, ...] = (
     MergeAttention(),
     MergeSkipNorm(),
     MergeBiasGelu(),
-    LowerOpset(),  # for parsers that read no newer graph
+    # For parsers and compilers of other runtimes.
+    PlainMask(),
+    LowerOpset(),
     # Another precision.
     CastFp16(),
     CastBf16(),

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from packc.candidate import Candidate, OptionValue, PassStep, Rejection
 from packc.gpu import find_gpu
 from packc.ingest.source import SourceInfo
-from packc.runtimes.runtime import Runtime, is_transformer
+from packc.runtimes.runtime import TEXT_TASKS, Runtime, is_transformer
 from packc.runtimes.tensorrt_python import ENGINE, VARIABLE, TensorRtPython, find_tensorrt
 from packc.spec.model import TensorRtSection
 from packc.target import Target
@@ -25,8 +25,9 @@ BUILD = "tensorrt"
 TACTICS = "PACK_TENSORRT_TACTICS"
 """Environment variable: the tactic sources that the builder may use, commas between; the adapter reads it."""
 CLEAN = (PassStep("clean_graph"),)
-FUSED = (*CLEAN, PassStep("fuse_layer_norm"), PassStep("fuse_gelu"))
-LOWERED = (*CLEAN, PassStep("lower_opset", {"opset": 17}))
+FUSED = (PassStep("fuse_layer_norm"), PassStep("fuse_gelu"))
+PLAIN_MASK = (PassStep("plain_mask"),)
+LOWERED = (PassStep("lower_opset", {"opset": 17}),)
 """What every parser since 8.6 reads. Attention stays in products and a softmax, which TensorRT fuses itself."""
 
 INT8 = PassStep("quantize_static", {"symmetric": True})
@@ -99,7 +100,7 @@ class TensorRt(Runtime):
         offered = [make_candidate(p, info, target, there) for p in CASTS if p in precisions and p not in reasons]
         if there and not there.is_strongly_typed and "fp16" in precisions:
             fp16 = make_candidate("fp16", info, target, there)
-            offered.append(replace(fp16, id=WEAK, passes=LOWERED))
+            offered.append(replace(fp16, id=WEAK, passes=prepare_graph(info, there)))
         return tuple(offered), tuple(refused)
 
     def fit_shapes(self, candidate: Candidate, ranges: Sequence[InputRange], settings: TensorRtSection) -> Candidate:
@@ -168,11 +169,17 @@ def _list_texts(value: OptionValue) -> tuple[str, ...]:
     return value if isinstance(value, tuple) else ()
 
 
+def prepare_graph(info: SourceInfo, there: TensorRtPython | None) -> tuple[PassStep, ...]:
+    """The passes in front of those of a precision: what the parser reads, and what it reads without mistakes."""
+    reads_newer = there is not None and there.reads_newer_graphs
+    fused = FUSED if reads_newer and is_transformer(info) else ()
+    mask = PLAIN_MASK if info.task in TEXT_TASKS else ()
+    return (*CLEAN, *fused, *mask, *(() if reads_newer else LOWERED))
+
+
 def make_candidate(precision: Precision, info: SourceInfo, target: Target, there: TensorRtPython | None) -> Candidate:
     """One that is compiled here, or by the adapter on the device, whose TensorRT is not known: `there` is None then."""
-    as_exported = FUSED if is_transformer(info) else CLEAN
-    lowered = as_exported if there and there.reads_newer_graphs else LOWERED
-    passes = (*lowered, *CASTS[precision])
+    passes = (*prepare_graph(info, there), *CASTS[precision])
     told: Mapping[str, OptionValue] = {"precision": precision}
     name, graph = f"{TensorRt.name}-{precision}", {"graph": True}
     if target.is_here:
