@@ -94,3 +94,14 @@ def test_shapes_give_all_sizes_in_older_graphs_too(tmp_path: Path) -> None:
     assert apply_pass(LowerOpset(), model, make_context(tmp_path, opset=17)).fused == 1
     assert run_model(model, x=x)[0].tolist() == [6]
     assert not next(node for node in model.graph if node.op_type == "Shape").attributes
+
+
+def test_positions_are_added_up_in_fp32(tmp_path: Path) -> None:
+    text = "agraph (int64[batch, 4] x) => (int64[batch, 4] y) { y = CumSum (x, axis) }"
+    model = parse_graph(text, {"axis": np.array(1, np.int64)}, opset=17)
+    x = np.array([[1, 1, 0, 1], [1, 0, 0, 0]])
+    report = apply_pass(LowerOpset(), model, make_context(tmp_path, opset=17))
+    assert (report.modified, report.fused) == (True, 1)
+    assert count_nodes(model) == {"Cast": 2, "CumSum": 1}
+    onnx.checker.check_model(ir.to_proto(model), full_check=True)
+    assert run_model(model, x=x)[0].tolist() == np.cumsum(x, 1).tolist()

@@ -3,7 +3,8 @@
 What changed is in ONNX's operator changelog: axes of reductions and pads became inputs, Split counts its outputs, and
 Resize and the Scatter operators can do more. A Shape that gives only some sizes (`start`, `end`) is taken apart though
 17 has it: TensorRT's parser reads neither attribute up to 8.6 (onnx-tensorrt, builtin_op_importers.cpp) and gives all
-sizes without a word.
+sizes without a word. And a CumSum of whole numbers, positions of tokens, is made in fp32, which has them up to 2^24:
+that parser lists it for no others (operators.md).
 """
 
 from __future__ import annotations
@@ -57,10 +58,15 @@ class LowerOpset:
         for node in nodes:
             rewrites[node.op_type](node)
         model.opset_imports[""] = min(opset, TO)
-        partial = [node for node in model.graph.all_nodes() if node.domain == "" and _is_partial_shape(node)]
+        standard = [node for node in model.graph.all_nodes() if node.domain == ""]
+        partial = [node for node in standard if _is_partial_shape(node)]
+        sums = [node for node in standard if _is_sum_of_integers(node)]
         for node in partial:
             _take_apart(node)
-        return PassReport(self.name, modified=opset > TO or bool(partial), fused=len(nodes) + len(partial))
+        for node in sums:
+            _sum_in_fp32(node)
+        changed = len(nodes) + len(partial) + len(sums)
+        return PassReport(self.name, modified=opset > TO or changed > 0, fused=changed)
 
     def ensures(self, model: ir.Model, context: PassContext) -> None:
         import onnx
@@ -200,6 +206,36 @@ def _take_apart(node: ir.Node) -> None:
     name = whole.name
     whole.name = f"{name}_whole"
     part.name = name
+
+
+def _is_sum_of_integers(node: ir.Node) -> bool:
+    given = node.inputs[0] if node.op_type == "CumSum" else None
+    return given is not None and given.dtype is not None and given.dtype.name in ("INT32", "INT64")
+
+
+def _sum_in_fp32(node: ir.Node) -> None:
+    """A Cast on either side."""
+    import onnx_ir as ir
+
+    given, result = node.inputs[0], node.outputs[0]
+    assert given is not None, "a sum has something to add up"
+    assert given.dtype is not None, "it is known to be of whole numbers"
+    assert node.graph is not None, "nodes stand in graphs"
+    before = ir.node("Cast", [given], attributes={"to": ir.DataType.FLOAT}, name=f"{node.name}_as_float")
+    after = ir.node("Cast", [result], attributes={"to": given.dtype}, name=f"{node.name}_as_integer")
+    _follow(before.outputs[0], given, f"{given.name}_as_float", ir.DataType.FLOAT)
+    _follow(after.outputs[0], result, str(result.name), given.dtype)
+    node.graph.insert_before(node, before)
+    node.graph.insert_after(node, after)
+    ir.convenience.replace_all_uses_with(result, after.outputs[0], replace_graph_outputs=True)
+    after.replace_input_with(0, result)
+    node.replace_input_with(0, before.outputs[0])
+    result.name, result.dtype = f"{result.name}_as_float", ir.DataType.FLOAT
+
+
+def _follow(value: ir.Value, like: ir.Value, name: str, dtype: ir.DataType) -> None:
+    """Gives `value` that name and type, and the shape of `like`."""
+    value.name, value.dtype, value.shape = name, dtype, like.shape
 
 
 _SLICE = ("start", "end", "axis")
