@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 import pytest
 
@@ -32,6 +33,14 @@ def test_cast_fp16_clamps_what_is_out_of_range(tmp_path: Path) -> None:
     tensor = model.graph.initializers["huge"].const_value
     assert tensor is not None
     assert np.isfinite(tensor.numpy()).all()
+
+
+def test_cast_fp16_leaves_nodes_behind_what_they_read(tmp_path: Path) -> None:
+    text = "agraph (float[batch, 8] x) => (float[batch, 4] y, float[batch, 4] z) "
+    text += "{ a = MatMul(x, w)\n y = Relu(a)\n z = Tanh(y) }"  # y is an output, and read again
+    model = parse_graph(text, {"w": WEIGHTS["w"]})
+    apply_pass(CastFp16(), model, make_context(tmp_path))
+    onnx.checker.check_model(ir.to_proto(model), full_check=True)
 
 
 def test_cast_fp16_requires_weights(tmp_path: Path) -> None:

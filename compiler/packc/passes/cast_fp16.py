@@ -32,6 +32,7 @@ class CastFp16:
         onnx.save(converted, after, save_as_external_data=is_large, location=f"{MODEL_FILE}.data")
         del converted
         replace_model(model, after)
+        model.graph.sort()  # the converter leaves casts behind those that read them
         return PassReport(self.name, modified=True, fused=count_weights(model, "FLOAT16"))
 
     def ensures(self, model: ir.Model, context: PassContext) -> None:
