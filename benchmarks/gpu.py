@@ -105,7 +105,8 @@ def compare(model: GpuModel, target: Target, arguments: argparse.Namespace) -> t
                 *tensorrt.list_rows(index, inputs, expected),
             ]
             rows += list_torch(model, encoder, inputs, expected, arguments.skip_compile)
-            time_rows([row for row in rows if isinstance(row, Row)], arguments.rounds)
+            rows = time_rows(rows, arguments.rounds)
+            ours.close()
             tables.append(show_table(case.name, rows, BASELINE, COMPILED, work, read_profile(target)))
         tensorrt.close()
         return "\n\n".join(tables), versions

@@ -53,7 +53,10 @@ class StubTorch:
         self.free_bytes, self.ooms = 10 * 2**30, 0
         self.backends = SimpleNamespace(cudnn=SimpleNamespace(allow_tf32=None, benchmark=None))
         self.precision = ""
-        self._C = SimpleNamespace(_aoti=SimpleNamespace(AOTIModelPackageLoader=self.open_package))
+        self._C = SimpleNamespace(
+            _aoti=SimpleNamespace(AOTIModelPackageLoader=self.open_package),
+            _cuda_clearCublasWorkspaces=lambda: self.loader.calls.append("clear"),
+        )
         self.cuda = SimpleNamespace(
             is_available=lambda: True,
             get_device_capability=lambda device: capability,
@@ -82,7 +85,7 @@ class StubTorch:
     def set_float32_matmul_precision(self, precision: str) -> None:
         self.precision = precision
 
-    def empty(self, size: int, *, dtype: Any, pin_memory: bool = False, device: str = "cpu") -> Any:
+    def empty(self, size: Any, *, dtype: Any, pin_memory: bool = False, device: str = "cpu") -> Any:
         assert pin_memory == (device == "cpu")
         return torch.empty(size, dtype=dtype)
 
@@ -98,5 +101,7 @@ class StubTorch:
     def record(self, graph: StubGraph, pool: Any, stream: Any, capture_error_mode: str) -> Iterator[None]:
         assert capture_error_mode == "thread_local"
         self.loader.recording = graph
-        yield
-        self.loader.recording = None
+        try:
+            yield
+        finally:
+            self.loader.recording = None

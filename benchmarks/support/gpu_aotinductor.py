@@ -11,13 +11,11 @@ import subprocess
 import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import numpy as np
-import torch
 
 from packc.candidate import Candidate
 from packc.runtimes.aotinductor_cuda import AotInductorCuda
@@ -26,7 +24,7 @@ from packc.spec.model import TensorRtSection
 from packc.target import Target
 from packc.tensors import Precision
 from support.gpu_models import Arrays, GpuModel
-from support.gpu_rows import WARMUP, Failure, Row, explain, load_engine, log, measure_error
+from support.gpu_rows import Failure, Row, explain, log, measure_error
 
 BENCHMARKS = Path(__file__).resolve().parents[1]
 AT_ONCE = max(2, (os.cpu_count() or 1) // 2)
@@ -34,49 +32,83 @@ AT_ONCE = max(2, (os.cpu_count() or 1) // 2)
 COMPILE_LIMIT_S = 600.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AotInductorRows:
     """Packages that are made or being made for each of some shapes, to be timed at one after the other."""
 
-    engine: ModuleType
     made: tuple[tuple[tuple[Candidate, Future[Path | Failure]], ...], ...]
     """One tuple a shape."""
     refused: tuple[Failure, ...]
+    children: list[Child] = field(default_factory=list)
+    """Of the shape that is timed now."""
 
     def list_rows(self, shape: int, inputs: Arrays, expected: np.ndarray) -> list[Row | Failure]:
-        """All of that shape's, warm at it: that of `inputs`.
+        """All of that shape's, warm at it: that of `inputs`. Each runs in a process of its own, as a job does, so that
+        neither settings nor a crash are shared; one after the other gets ready, as cuDNN times its kernels then."""
+        made = [(candidate, future.result()) for candidate, future in self.made[shape]]
+        started = [(c, Child(c, path, inputs) if isinstance(path, Path) else path) for c, path in made]
+        self.children = [child for _, child in started if isinstance(child, Child)]
+        return [*(_open(c, child, expected) for c, child in started), *self.refused]
 
-        Each is loaded anew and recorded before the next is loaded: whether products are in tf32 is a setting of the
-        whole process, and a recorded graph keeps what it was recorded with.
-        """
-        return [*(self._warm(c, f.result(), inputs, expected) for c, f in self.made[shape]), *self.refused]
-
-    def _warm(self, candidate: Candidate, made: Path | Failure, inputs: Arrays, expected: np.ndarray) -> Row | Failure:
-        if isinstance(made, Failure):
-            return made
-        engine = self.engine
-        try:
-            session = engine.load(str(made), candidate.session, 1)
-            for _ in range(WARMUP):
-                answer = engine.run(session, inputs)["answer"]
-        except Exception as error:
-            return explain(candidate.id, error)
-        (bound,) = session.bound.values()
-        return Row(
-            candidate.id,
-            True,
-            candidate.precision,
-            lambda: engine.run(session, inputs),
-            lambda: work(engine, session, bound),
-            measure_error(answer, expected),
-        )
+    def close(self) -> None:
+        """Ends what runs for the last shape."""
+        for child in self.children:
+            child.close()
 
 
-def work(engine: ModuleType, session: Any, bound: Any) -> None:
-    """What a call does on the device."""
-    with torch.inference_mode(), torch.cuda.stream(session.stream):
-        engine.compute(session, bound)
-        session.stream.synchronize()
+class Child:
+    """A process that runs one package (support.gpu_aotinductor_child)."""
+
+    def __init__(self, candidate: Candidate, package: Path, inputs: Arrays) -> None:
+        self.answers, given = package.with_name("answers.npz"), package.with_name("inputs.npz")
+        np.savez(given, **inputs)
+        self.errors = package.with_name("stderr.txt")
+        command = [sys.executable, "-m", "support.gpu_aotinductor_child", str(package), str(given), str(self.answers)]
+        with self.errors.open("wb") as stream:
+            self.process = subprocess.Popen(
+                [*command, json.dumps(dict(candidate.session))],
+                cwd=BENCHMARKS,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stream,
+                text=True,
+            )
+
+    def ask(self, what: str) -> float:
+        """Milliseconds of "open", "call" or "work". Raises RuntimeError with its last words when the process ended."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        with suppress(BrokenPipeError):
+            self.process.stdin.write(what + "\n")
+            self.process.stdin.flush()
+        if line := self.process.stdout.readline():
+            return float(line)
+        lines = [line.strip() for line in self.errors.read_text("utf-8", "replace").splitlines() if line.strip()]
+        raise RuntimeError((lines or [f"its process ended with status {self.process.wait()}"])[-1])
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def _open(candidate: Candidate, child: Child | Failure, expected: np.ndarray) -> Row | Failure:
+    if isinstance(child, Failure):
+        return child
+    try:
+        child.ask("open")
+    except RuntimeError as error:
+        return explain(candidate.id, error)
+    with np.load(child.answers) as answers:
+        error_of_answer = measure_error(answers["answer"], expected)
+    return Row(
+        candidate.id,
+        True,
+        candidate.precision,
+        lambda: child.ask("call"),
+        lambda: child.ask("work"),
+        error_of_answer,
+        clock=lambda ask: float(ask()),
+    )
 
 
 def start_aotinductor(
@@ -94,7 +126,7 @@ def start_aotinductor(
         made.append(tuple(zip(fitted, futures, strict=True)))
     pool.shutdown(wait=False)
     failures = tuple(Failure(rejection.what, rejection.reason) for rejection in refused)
-    return AotInductorRows(load_engine(runtime.engine), tuple(made), failures)
+    return AotInductorRows(tuple(made), failures)
 
 
 def _compile(name: str, candidate: Candidate, weights: Path, out: Path) -> Path | Failure:

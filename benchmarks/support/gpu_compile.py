@@ -17,7 +17,7 @@ from packc.runtimes.cuda_toolkit import point_to_cuda
 def main(name: str, options: str, weights: str, out: str) -> None:
     """Writes the package; torch and all that brings it are imported once the compiler's surroundings are set."""
     with open_scratch() as scratch:
-        point_to_cuda(scratch)
+        point_to_cuda(scratch.folder)
         import torch
 
         from packc.runtimes.aotinductor_cuda_compile import compile_reference

@@ -45,6 +45,8 @@ class Row:
     work: Callable[[], Any]
     error: float
     """Relative norm against PyTorch in fp32."""
+    is_trick: bool = False
+    """Whether it is somebody else's way as pack would go it, which is compared apart."""
     clock: Callable[[Callable[[], Any]], float] = time_calls
     """Times the one or the other: milliseconds. What runs in another process times itself there."""
     call_times_ms: list[float] = field(default_factory=list)
@@ -74,12 +76,19 @@ def explain(name: str, error: Exception) -> Failure:
     return Failure(name, " ".join([f"{type(error).__name__}:", *str(error).strip().splitlines()[:1]])[:200])
 
 
-def time_rows(rows: Sequence[Row], rounds: int) -> None:
-    """Every row once a round, so that whatever changes with time changes for all."""
+def time_rows(rows: Sequence[Row | Failure], rounds: int) -> list[Row | Failure]:
+    """Every row once a round, so that whatever changes with time changes for all. A row that fails is one no longer."""
+    kept = list(rows)
     for _ in range(rounds):
-        for row in rows:
-            row.call_times_ms.append(row.clock(row.call))
-            row.work_times_ms.append(row.clock(row.work))
+        for index, row in enumerate(kept):
+            if isinstance(row, Failure):
+                continue
+            try:
+                row.call_times_ms.append(row.clock(row.call))
+                row.work_times_ms.append(row.clock(row.work))
+            except Exception as error:
+                kept[index] = explain(row.name, error)
+    return kept
 
 
 def measure_error(answer: npt.NDArray[Any], expected: npt.NDArray[Any]) -> float:

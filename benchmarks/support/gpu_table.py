@@ -40,12 +40,15 @@ def sum_up(words: str, rows: Sequence[Row], time: Time, compiled: str, work: Wor
     if ours is None:
         return f"- By {words} time: pack has no candidate."
     said = [f"- By {words} time pack chooses {ours.name}, {time(ours):.3f} ms"]
-    if theirs := min((row for row in right if not row.is_pack), key=time, default=None):
+    others = [row for row in right if not row.is_pack and not row.is_trick]
+    if theirs := min(others, key=time, default=None):
         said.append(
             f"{time(theirs) / time(ours):.2f} x as fast as the best peer ({theirs.name}, {time(theirs):.3f} ms)"
         )
-    if best := min((row for row in right if row.name.startswith(compiled)), key=time, default=None):
+    if best := min((row for row in others if row.name.startswith(compiled)), key=time, default=None):
         said.append(f"{time(best) / time(ours):.2f} x as fast as {compiled}")
+    if trick := min((row for row in right if row.is_trick), key=time, default=None):
+        said.append(f"{time(trick) / time(ours):.2f} x as fast as {trick.name}")
     if floor := find_floor(work, ours.precision, peaks, weights=ours.precision):
         unit = "GFLOP/s" if floor.bound == "compute" else "GB/s"
         said.append(

@@ -9,7 +9,7 @@ import torch
 from families import make_family
 from packc.errors import SourceError
 from packc.ingest import export
-from packc.ingest.export import OPSET, export_module, shorten_message
+from packc.ingest.export import OPSET, export_module, shorten_message, trace_module
 from packc.ingest.inspect import inspect_source
 from packc.ingest.load_checkpoint import load_checkpoint
 from packc.ingest.parity import compare_export, make_probes
@@ -76,6 +76,20 @@ def test_branching_on_values_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"the model cannot be exported: .*data-dependent") as caught:
         export_module(reference_of(Branch(), "y"), tmp_path / "model.onnx")
     assert "control flow" in str(caught.value.hint)
+
+
+def test_sizes_that_pytorch_tells_apart_are_an_error_unless_one_says_so() -> None:
+    class Padded(torch.nn.Module):
+        def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor]:
+            return (tensors[0] + 1 if tensors[0].shape[1] % 8 else tensors[0],)
+
+    example = {"ids": torch.ones(2, 17)}
+    reference = TorchReference(Padded(), ("ids",), ("y",), example, {0: ("batch", None), 1: ("sequence", 512)})
+    with torch.no_grad(), pytest.raises(Exception, match="Constraints violated"):
+        trace_module(reference)
+    with torch.no_grad():
+        traced = trace_module(reference, is_lenient=True)
+    assert sorted(str(found) for found in traced.range_constraints.values()) == ["VR[2, 512]", "VR[2, int_oo]"]
 
 
 def test_messages_are_shortened() -> None:

@@ -57,6 +57,7 @@ def test_settings_of_the_compiler(reference: TorchReference) -> None:
         "freezing": True,
         "force_layout_optimization": True,
         "aot_inductor.check_lowerbound": False,
+        "aot_inductor.compile_wrapper_opt_level": "O0",
         "aot_inductor.precompile_headers": False,
         "aot_inductor.enable_line_tables": False,
     }

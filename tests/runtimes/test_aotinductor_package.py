@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,10 +17,12 @@ from packc.errors import PackError
 from packc.ingest.inspect import inspect_source
 from packc.runtimes import aotinductor_package
 from packc.runtimes.aotinductor_package import (
+    choose_compiler,
     convert_module,
     keep_known,
     load_module,
     open_scratch,
+    shares_library,
     write_compiler,
     write_package,
 )
@@ -37,12 +40,41 @@ def unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_inductor_writes_into_a_folder_that_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(aotinductor_package, "find_compiler", lambda: ("/usr/bin/mine",))
+    monkeypatch.setattr(aotinductor_package, "choose_compiler", lambda folder: (("/usr/bin/mine",), ("a remark",)))
     with open_scratch() as scratch:
-        assert aotinductor_package.os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(scratch)
+        assert aotinductor_package.os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(scratch.folder)
         assert aotinductor_package.os.environ["CXX"] == "/usr/bin/mine"
-        assert scratch.is_dir()
-    assert not scratch.exists()
+        assert scratch.folder.is_dir()
+        assert scratch.remarks == ("a remark",)
+    assert not scratch.folder.exists()
+
+
+needs_gcc = pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
+
+
+@needs_gcc
+def test_a_compiler_shares_the_library_of_cpp(tmp_path: Path) -> None:
+    assert shares_library(["g++"], tmp_path)
+    assert not shares_library(["g++", "-static-libstdc++"], tmp_path)
+    assert not shares_library(["false"], tmp_path), "nor does what compiled nothing, after what compiled something"
+    assert not shares_library(["/no/such/compiler"], tmp_path)
+
+
+@needs_gcc
+def test_a_compiler_that_would_make_packages_crash_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "g++")
+    assert choose_compiler(tmp_path) == ((shutil.which("g++"),), ())
+    monkeypatch.setenv("CXX", "g++ -static-libstdc++")
+    command, remarks = choose_compiler(tmp_path)
+    assert command == (shutil.which("g++"),)
+    assert "links C++'s library statically" in remarks[0]
+    monkeypatch.setattr(aotinductor_package, "COMPILERS", ())
+    with pytest.raises(
+        PackError, match="-static-libstdc\\+\\+ makes no library that shares C\\+\\+'s own with PyTorch"
+    ):
+        choose_compiler(tmp_path)
 
 
 def test_a_compiler_of_several_words_becomes_one(tmp_path: Path) -> None:
@@ -132,7 +164,7 @@ def test_without_a_source_there_is_nothing_to_compile(scorer_request: CompileReq
 def test_what_torch_cannot_compile_is_one_line(
     scorer_request: CompileRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(reference: object) -> object:
+    def fail(reference: object, *, is_lenient: bool) -> object:
         raise RuntimeError("Unsupported operator\n  frobnicate")
 
     monkeypatch.setattr(aotinductor_package, "trace_module", fail)

@@ -51,23 +51,26 @@ def export_module(reference: TorchReference, graph: Path) -> None:
     program.save(graph, external_data=weight_bytes > EXTERNAL_DATA_BYTES)
 
 
-def trace_module(reference: TorchReference) -> Any:
+def trace_module(reference: TorchReference, *, is_lenient: bool = False) -> Any:
     """`reference.module` as a torch.export.ExportedProgram with the axes in `reference.dynamic` left open.
 
-    Call it without gradients. Raises what torch.export does.
+    Where PyTorch tells some sizes from those of the example, as it does on GPUs for what only its choice of kernels
+    depends on, that is an error, unless `is_lenient`. Call it without gradients. Raises what torch.export does.
     """
     import torch
 
-    dims = {axis: _make_dim(axis, name, largest) for axis, (name, largest) in reference.dynamic.items()}
+    dims = {axis: _make_dim(axis, name, largest, is_lenient) for axis, (name, largest) in reference.dynamic.items()}
     arguments = tuple(reference.example[name] for name in reference.inputs)
     shapes = tuple({axis: dim for axis, dim in dims.items() if axis < tensor.dim()} for tensor in arguments)
     return torch.export.export(reference.module, arguments, dynamic_shapes={"tensors": shapes}, strict=False)
 
 
-def _make_dim(axis: int, name: str, largest: int | None) -> Any:
+def _make_dim(axis: int, name: str, largest: int | None, is_lenient: bool) -> Any:
     """The open axis as torch.export takes it; one without a limit, the batch aside, is as small as the trace allows."""
     import torch
 
+    if is_lenient:
+        return torch.export.Dim.DYNAMIC(min=LEAST_TOKENS if axis else None, max=largest)
     if axis > 0 and largest is None:
         return torch.export.Dim.DYNAMIC  # a waveform: convolutions need a least length, which only the trace knows
     return torch.export.Dim(name, min=LEAST_TOKENS if axis else None, max=largest)

@@ -24,14 +24,18 @@ def compile_model(request: CompileRequest) -> tuple[str, ...]:
     Raises PackError when the module cannot be traced or compiled, SourceError when it cannot be loaded.
     """
     precision = str(request.step.options["precision"])
-    with open_scratch():
+    with open_scratch() as scratch:
         import torch
 
         version = torch.__version__.partition("+")[0]
         reference, remarks = load_module(request)
         reference = replace(reference, module=convert_module(reference.module, precision))
         write_package(reference, make_settings(reference, precision, version, list_instructions()), request.out)
-    return (*remarks, f"torch: runs in torch {version} alone, on CPUs with all instructions of {probe_host().name}")
+    return (
+        *scratch.remarks,
+        *remarks,
+        f"torch: runs in torch {version} alone, on CPUs with all instructions of {probe_host().name}",
+    )
 
 
 def make_settings(reference: TorchReference, precision: str, version: str, isa: Sequence[str]) -> dict[str, Any]:

@@ -3,15 +3,16 @@
 Copied into bundles and packages as engine.py, so it imports nothing of packc.
 
 A call takes arrays of the host and gives arrays of the host, as a server's does, so that its time has both copies in
-it. All inputs of a call go over in one copy, through memory that the GPU reads by itself. Where `graph` is set, the
-second call of a shape records a CUDA graph, one launch for all kernels, and later calls replay it from and into the
-same buffers.
+it. Small inputs of a call go over in one copy, through memory that the GPU reads by itself; the driver is faster with
+large ones. Where `graph` is set, the second call of a shape records a CUDA graph, one launch for all kernels, and later
+calls replay it from and into the same buffers.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ import torch  # noqa: TID253 - this file runs in bundles, whose purpose is torch
 DEVICE = 0
 ALIGNMENT = 256
 """Bytes that every input's place in the buffer is a multiple of, as the allocator's own are."""
+LARGE_BYTES = 2**20
+"""From here on, an array is copied by the driver, which stages a part while another is on its way."""
 MOST_GRAPHS = 64
 """Recorded graphs at most; further shapes run kernel by kernel."""
 MOST_SHAPES = 256
@@ -50,16 +53,16 @@ class Bound:
     """Buffers for one shape of the inputs, and the graph that was recorded for it."""
 
     host: Any
-    """Bytes that the GPU copies by itself; `places` are its parts as arrays, one an input."""
+    """Bytes that the GPU copies by itself; `places` are its parts as arrays, one an input, and None for large ones."""
     places: list[Any]
     device: Any
-    """As many bytes on the GPU; `inputs` are its parts as tensors."""
+    """As many bytes on the GPU; `inputs` are its parts as tensors, and tensors of their own for large ones."""
     inputs: list[Any]
     graph: Any = None
     outputs: list[Any] = field(default_factory=list)
     """What the recorded graph writes, on the GPU."""
     answers: list[Any] = field(default_factory=list)
-    """The same on the host, in memory that the GPU writes by itself."""
+    """The same on the host, in memory that the GPU writes by itself; None for large ones."""
 
 
 @dataclass(slots=True)
@@ -89,6 +92,7 @@ def load(model: str, options: Mapping[str, Any], threads: int) -> Session:
     facts = read_facts(model)
     check_device(facts)
     torch.set_num_threads(threads)
+    warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nothing writes to inputs
     is_tf32 = bool(options.get("tf32", False))
     torch.set_float32_matmul_precision("high" if is_tf32 else "highest")
     torch.backends.cudnn.allow_tf32 = is_tf32
@@ -106,7 +110,7 @@ def run(session: Session, inputs: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises RuntimeError for tensors that do not fit, where nothing can be recorded, and when memory runs out.
     """
-    arrays = [np.asarray(inputs[name]) for name in session.facts.inputs]
+    arrays = [np.ascontiguousarray(inputs[name]) for name in session.facts.inputs]
     key = tuple((array.shape, array.dtype.str) for array in arrays)
     with told_in_one_line(), torch.inference_mode(), torch.cuda.stream(session.stream):
         bound = session.bound.get(key)
@@ -114,17 +118,39 @@ def run(session: Session, inputs: Mapping[str, Any]) -> dict[str, Any]:
         if bound is None:
             forget_oldest(session)
             bound = session.bound[key] = bind_inputs(arrays)
-        for place, array in zip(bound.places, arrays, strict=True):
-            np.copyto(place, array)
-        bound.device.copy_(bound.host, non_blocking=True)
+        send_inputs(bound, arrays)
         if session.is_graph and not is_new and bound.graph is None and session.graphs < MOST_GRAPHS:
             record_graph(session, bound)
         outputs = compute(session, bound)
-        bound.answers = bound.answers or [torch.empty_like(o, device="cpu", pin_memory=True) for o in outputs]
-        for answer, output in zip(bound.answers, outputs, strict=True):
+        answers = fetch_outputs(session, bound, outputs)
+    return dict(zip(session.facts.outputs, answers, strict=True))
+
+
+def send_inputs(bound: Bound, arrays: list[Any]) -> None:
+    """Copies the inputs to the GPU; on the stream, and the arrays are read before it returns."""
+    for place, tensor, array in zip(bound.places, bound.inputs, arrays, strict=True):
+        if place is None:
+            tensor.copy_(torch.from_numpy(array), non_blocking=True)
+        else:
+            np.copyto(place, array)
+    bound.device.copy_(bound.host, non_blocking=True)
+
+
+def fetch_outputs(session: Session, bound: Bound, outputs: list[Any]) -> list[Any]:
+    """The outputs as arrays of the caller's own, once they are ready."""
+    if not bound.answers:
+        bound.answers = [None if is_large(o) else torch.empty_like(o, device="cpu", pin_memory=True) for o in outputs]
+    for answer, output in zip(bound.answers, outputs, strict=True):
+        if answer is not None:
             answer.copy_(output, non_blocking=True)
-        session.stream.synchronize()
-    return {name: a.numpy().copy() for name, a in zip(session.facts.outputs, bound.answers, strict=True)}
+    large = [output.to("cpu", copy=True).numpy() if is_large(output) else None for output in outputs]
+    session.stream.synchronize()
+    return [own if answer is None else answer.numpy().copy() for answer, own in zip(bound.answers, large, strict=True)]
+
+
+def is_large(values: Any) -> bool:
+    """Whether an array or a tensor is copied by the driver."""
+    return bool(values.nbytes >= LARGE_BYTES)
 
 
 def compute(session: Session, bound: Bound) -> list[Any]:
@@ -140,13 +166,18 @@ def bind_inputs(arrays: list[Any]) -> Bound:
     starts, size = [], 0
     for array in arrays:
         starts.append(size)
-        size += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
+        size += 0 if is_large(array) else -(-array.nbytes // ALIGNMENT) * ALIGNMENT
     host = torch.empty(size, dtype=torch.uint8, pin_memory=True)
     device = torch.empty(size, dtype=torch.uint8, device=f"cuda:{DEVICE}")
-    places, tensors = [], []
+    places: list[Any] = []
+    tensors: list[Any] = []
     for array, start in zip(arrays, starts, strict=True):
         part = slice(start, start + array.nbytes)
         dtype = torch.from_numpy(np.empty(0, array.dtype)).dtype
+        if is_large(array):
+            places.append(None)
+            tensors.append(torch.empty(array.shape, dtype=dtype, device=f"cuda:{DEVICE}"))
+            continue
         places.append(host.numpy()[part].view(array.dtype).reshape(array.shape))
         tensors.append(device[part].view(dtype).view(array.shape))
     return Bound(host, places, device, tensors)
@@ -160,13 +191,21 @@ def forget_oldest(session: Session) -> None:
 
 
 def record_graph(session: Session, bound: Bound) -> None:
-    """Records what a call does on the GPU, without doing it. Raises RuntimeError where that cannot be."""
+    """Records what a call does on the GPU, without doing it. Raises RuntimeError where that cannot be.
+
+    cuBLAS keeps a workspace for each stream, which others may have freed while the graph still writes to it: PyTorch's
+    own CUDA graphs do. So it is dropped before, to be taken anew from the memory of the graphs, and after, to stay
+    theirs.
+    """
     graph = torch.cuda.CUDAGraph()
+    torch._C._cuda_clearCublasWorkspaces()
     try:
         with torch.cuda.graph(graph, session.pool, session.stream, capture_error_mode="thread_local"):
             bound.outputs = list(session.loader.boxed_run(list(bound.inputs)))
     except RuntimeError as error:
         raise RuntimeError(f"capture failed: {first_line(error)}") from error
+    finally:
+        torch._C._cuda_clearCublasWorkspaces()
     bound.graph = graph
     session.graphs += 1
 

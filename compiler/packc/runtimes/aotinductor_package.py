@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -14,7 +17,7 @@ from packc.errors import PackError
 from packc.ingest.export import shorten_message, trace_module
 from packc.ingest.load_source import load_source
 from packc.ingest.reference import TorchReference
-from packc.runtimes.aotinductor import find_compiler
+from packc.runtimes.aotinductor import COMPILERS, find_compiler
 
 if TYPE_CHECKING:
     from packc.runtimes.compile import CompileRequest
@@ -25,16 +28,67 @@ DTYPES: Mapping[str, str | None] = {"fp32": None, "tf32": None, "bf16": "bfloat1
 """Precision -> the type of torch's that weights and sums have; None where they stay as they are."""
 
 
+PROBE = "#include <string>\nstd::string probe(int number) { return std::to_string(number); }\n"
+SHARED = b"libstdc++.so"
+"""What a library that shares C++'s own library with PyTorch names as needed."""
+PROBE_LIMIT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scratch:
+    """Where Inductor works."""
+
+    folder: Path
+    remarks: tuple[str, ...]
+    """On the compiler."""
+
+
 @contextmanager
-def open_scratch() -> Iterator[Path]:
+def open_scratch() -> Iterator[Scratch]:
     """A folder for all that Inductor writes while it compiles, and the C++ compiler named; enter it before torch is
-    imported."""
+    imported. Raises PackError where no compiler shares its library with PyTorch."""
     # its name ends up in error messages of the code, and processes that compiled may still write into it at the end
     with TemporaryDirectory(prefix="pack-torch-", ignore_cleanup_errors=True) as folder:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
-        if command := find_compiler():
-            os.environ["CXX"] = str(write_compiler(Path(folder), command))
-        yield Path(folder)
+        command, remarks = choose_compiler(Path(folder))
+        os.environ["CXX"] = str(write_compiler(Path(folder), command))
+        yield Scratch(Path(folder), remarks)
+
+
+def choose_compiler(folder: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The command of the first compiler, that of CXX before others, whose programs take C++'s library from where
+    PyTorch does, and a remark if it is not the very first: two copies of it in one process crash when a package is
+    loaded. Raises PackError where there is none."""
+    first = find_compiler()
+    others = (found for name in COMPILERS if (found := shutil.which(name)))
+    for command in (*([first] if first else []), *((found,) for found in others)):
+        if shares_library(command, folder):
+            passed_over = (
+                f"torch: compiled by {command[0]}, since {shlex.join(first or ())} links C++'s library statically"
+            )
+            return command, () if command == first else (passed_over,)
+    raise PackError(
+        f"{shlex.join(first) if first else 'no C++ compiler'} makes no library that shares C++'s own with PyTorch: "
+        "packages would crash when they are loaded",
+        hint="name a compiler with CXX that links libstdc++ as a shared library, as g++ does by itself",
+    )
+
+
+def shares_library(command: Sequence[str], folder: Path) -> bool:
+    """Whether a library that `command` makes needs the shared libstdc++; also not where it makes none."""
+    source, made = folder / "probe.cpp", folder / "probe.so"
+    source.write_text(PROBE)
+    made.unlink(missing_ok=True)
+    try:
+        subprocess.run(
+            [*command, "-shared", "-fPIC", "-o", str(made), str(source)],
+            capture_output=True,
+            timeout=PROBE_LIMIT_S,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return SHARED in made.read_bytes()
 
 
 def write_compiler(folder: Path, command: Sequence[str]) -> Path:
@@ -101,10 +155,15 @@ def convert_module(module: Any, precision: str, *, channels_last: bool = False) 
 
 
 def write_package(
-    reference: TorchReference, settings: Mapping[str, Any], out: Path, rewrite: Callable[[Any], Any] | None = None
+    reference: TorchReference,
+    settings: Mapping[str, Any],
+    out: Path,
+    rewrite: Callable[[Any], Any] | None = None,
+    *,
+    is_lenient: bool = False,
 ) -> None:
     """Compiles `reference` with `settings` of Inductor, those that this torch has, to MODEL_FILE in `out`. `rewrite`
-    gives another exported program for the one that it is given.
+    gives another exported program for the one that it is given; `is_lenient` is of packc.ingest.export.trace_module.
 
     Raises PackError when the module cannot be traced or compiled.
     """
@@ -112,7 +171,7 @@ def write_package(
 
     try:
         with torch.no_grad():
-            program = trace_module(reference)
+            program = trace_module(reference, is_lenient=is_lenient)
             if rewrite is not None:
                 program = rewrite(program)
             torch._inductor.aoti_compile_and_package(
