@@ -32,6 +32,7 @@ agraph (float[batch, length, 8] x) => (float[batch, length, 8] y) {
 """
 OWN_KEYS = UNMASKED.replace("x) =>", "x, float[batch, length, 8] z) =>").replace("MatMul(x, wk)", "MatMul(z, wk)")
 WEIGHTS = {f"w{name}": random_weights(8, 8, seed=i) for i, name in enumerate("qkv")} | {"bq": random_weights(8, seed=7)}
+ONE_HEAD = ATTENTION.replace("{0, 0, 2, 4}", "{0, 0, 1, 8}")
 
 
 def make_masked(tmp_path: Path, text: str = ATTENTION) -> ir.Model:
@@ -40,11 +41,12 @@ def make_masked(tmp_path: Path, text: str = ATTENTION) -> ir.Model:
     return model
 
 
-def test_merge_attention_takes_projections_and_a_padding_mask(tmp_path: Path) -> None:
-    model = make_masked(tmp_path)
+@pytest.mark.parametrize("form", ["lengths", "starts"])
+def test_merge_attention_takes_projections_and_a_padding_mask(tmp_path: Path, form: str) -> None:
+    model = make_masked(tmp_path, ONE_HEAD)
     x = random_weights(2, 5, 8)
     before = run_model(model, x=x, mask=MASK)
-    report = apply_pass(MergeAttention(), model, make_context(tmp_path))
+    report = apply_pass(MergeAttention(), model, make_context(tmp_path, mask=form))
     nodes = count_nodes(model)
     assert [node.domain for node in model.graph if node.op_type == "Attention"] == ["com.microsoft"]
     assert nodes["MatMul"] == nodes["Where"] == nodes["Expand"] == nodes["Shape"] == 0
@@ -52,17 +54,23 @@ def test_merge_attention_takes_projections_and_a_padding_mask(tmp_path: Path) ->
     np.testing.assert_allclose(run_model(model, x=x, mask=MASK)[0], before[0], atol=1e-5)
 
 
-def test_merge_attention_says_lengths_in_int32(tmp_path: Path) -> None:
-    model = make_masked(tmp_path)
-    apply_pass(MergeAttention(), model, make_context(tmp_path))
-    attention = next(node for node in model.graph if node.op_type == "Attention")
-    told = attention.inputs[3]
-    assert told is not None
-    told.dtype, told.shape = ir.DataType.INT32, ir.Shape(["told"])
-    model.graph.outputs.append(told)
-    found = run_model(model, x=random_weights(2, 5, 8), mask=MASK)[1]
-    assert found.dtype == np.int32
-    assert found.tolist() == [5, 3]
+def test_merge_attention_says_lengths_in_int32_or_lengths_and_starts(tmp_path: Path) -> None:
+    for form, expected in (("lengths", [5, 3]), ("starts", [5, 3, 0, 5, 10, 0, 5, 10])):
+        model = make_masked(tmp_path, ONE_HEAD)
+        apply_pass(MergeAttention(), model, make_context(tmp_path, mask=form))
+        attention = next(node for node in model.graph if node.op_type == "Attention")
+        told = attention.inputs[3]
+        assert told is not None
+        told.dtype, told.shape = ir.DataType.INT32, ir.Shape(["told"])
+        model.graph.outputs.append(told)
+        found = run_model(model, x=random_weights(2, 5, 8), mask=MASK)[1]
+        assert found.dtype == np.int32
+        assert found.tolist() == expected
+
+
+def test_starts_are_for_heads_that_their_kernels_take(tmp_path: Path) -> None:
+    reason = MergeAttention().requires(make_masked(tmp_path), make_context(tmp_path, mask="starts"))
+    assert reason == "lengths that tell where texts begin need heads of a multiple of 8 values"
 
 
 def test_merge_attention_leaves_padding_that_comes_first_where_masks_stay_as_they_are(tmp_path: Path) -> None:
@@ -111,7 +119,7 @@ def test_merge_attention_leaves_causal_attention_alone(tmp_path: Path) -> None:
 
 
 def test_merge_attention_refuses_another_form_of_mask(tmp_path: Path) -> None:
-    with pytest.raises(PassError, match="mask is lengths or bias, not 'ends'"):
+    with pytest.raises(PassError, match="mask is lengths or starts or bias, not 'ends'"):
         MergeAttention().apply(make_masked(tmp_path), make_context(tmp_path, mask="ends"))
 
 

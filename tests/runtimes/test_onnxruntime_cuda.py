@@ -59,10 +59,11 @@ def test_half_precision_records_a_graph(task: Task, fused: bool) -> None:
 def test_tokenizers_that_pad_left_keep_their_masks() -> None:
     text = TextPreprocessing(Path("tokenizer.json"), 128, 0, ("input_ids", "attention_mask"), pads_left=True)
     left = replace(BERT, preprocessing=text)
-    offered, _ = OnnxRuntimeCuda().candidates(left, device("cuda", GPU), GPU)
+    offered, refused = OnnxRuntimeCuda().candidates(left, device("cuda", GPU), GPU)
     steps = [step for candidate in offered for step in candidate.passes if step.name == "merge_attention"]
     assert steps
     assert all(step.options == {"mask": "bias"} for step in steps)
+    assert [r.what for r in refused if "pads on the left" in r.reason] == ["onnxruntime-cuda-fp16-fused-starts"]
     right = replace(BERT, preprocessing=replace(text, pads_left=False))
     assert OnnxRuntimeCuda().candidates(right, device("cuda", GPU), GPU) == OnnxRuntimeCuda().candidates(
         BERT, device("cuda", GPU), GPU

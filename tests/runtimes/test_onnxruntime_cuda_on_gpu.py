@@ -28,11 +28,13 @@ def runtime() -> None:
         pytest.skip("needs onnxruntime-gpu")
 
 
-def save_attention(folder: Path, *passes: Any, mask: str = "lengths") -> tuple[Path, dict[str, np.ndarray], np.ndarray]:
+def save_attention(
+    folder: Path, *passes: Any, mask: str = "lengths", text: str = ATTENTION
+) -> tuple[Path, dict[str, np.ndarray], np.ndarray]:
     """A small attention after `passes`, inputs with padding, and what the graph answers before them on the CPU."""
     import onnx_ir as ir
 
-    model = make_attention(ATTENTION)
+    model = make_attention(text)
     inputs = {"x": random_weights(2, 5, 8), "mask": MASK}
     expected = run_model(model, **inputs)[0]
     for graph_pass in passes:
@@ -48,6 +50,15 @@ def test_merged_attention_answers_as_the_graph_did(tmp_path: Path, mask: str) ->
     session = engine.load(str(path), {}, 1)
     answer = engine.run(session, inputs)["y"]
     np.testing.assert_allclose(answer[MASK == 1], expected[MASK == 1], atol=1e-4)
+
+
+def test_starts_answer_as_the_graph_did_in_fp16(tmp_path: Path) -> None:
+    one_head = ATTENTION.replace("{0, 0, 2, 4}", "{0, 0, 1, 8}")
+    path, inputs, expected = save_attention(
+        tmp_path, FuseAttention(), MergeAttention(), CastFp16(), mask="starts", text=one_head
+    )
+    answer = engine.run(engine.load(str(path), {}, 1), inputs)["y"]
+    np.testing.assert_allclose(answer[MASK == 1], expected[MASK == 1], atol=1e-2)
 
 
 @pytest.mark.parametrize("passes", [(), (CastFp16(),)])

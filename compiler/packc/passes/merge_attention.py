@@ -24,7 +24,10 @@ from packc.passes.probe_values import find_padding_mask, hides_nothing
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-FORMS = ("lengths", "bias")
+FORMS = ("lengths", "starts", "bias")
+STARTS_WIDTH = 8
+"""Values a head, of which the only kernels that know "starts" take multiples; others answer wrongly, without a word
+(fp32 and heads of 4, on an H200)."""
 MASK = 3
 """Input of the standard Attention that is added to the scores."""
 
@@ -32,8 +35,9 @@ MASK = 3
 class MergeAttention:
     """No Attention of the standard domain is left that has one row a token, heads side by side.
 
-    `mask` is how padding is told: "lengths" [batch], or "bias", which leaves masks as they are, for padding that comes
-    first, and takes kernels that are slower.
+    `mask` is how lengths are told: "lengths" [batch], or "starts" [3 batch + 2], where each text begins as well, for
+    graphs that become fp16: the kernels for fp32 do not know that form. "bias" leaves masks as they are, for padding
+    that comes first, and takes kernels that are slower.
     """
 
     name = "merge_attention"
@@ -42,7 +46,10 @@ class MergeAttention:
     calibrates = False
 
     def requires(self, model: ir.Model, context: PassContext) -> str | None:
-        return None if _find_attentions(model) else "the graph has no fused Attention"
+        found = _find_attentions(model)
+        if context.options.get("mask") == "starts" and any(_read_width(node) % STARTS_WIDTH for node in found):
+            return f"lengths that tell where texts begin need heads of a multiple of {STARTS_WIDTH} values"
+        return None if found else "the graph has no fused Attention"
 
     def apply(self, model: ir.Model, context: PassContext) -> PassReport:
         from onnx_ir.passes import common
@@ -86,6 +93,13 @@ def _find_attentions(model: ir.Model) -> list[ir.Node]:
         and not any(value is not None for value in node.inputs[MASK + 1 :])
         and not any(value.uses() for value in node.outputs[1:])
     ]
+
+
+def _read_width(node: ir.Node) -> int:
+    """Values a head of an attention; 1 where nobody knows."""
+    shape = node.inputs[0].shape if node.inputs[0] is not None else None
+    hidden = shape[-1] if shape is not None else None
+    return hidden // node.attributes.get_int("q_num_heads", 1) if isinstance(hidden, int) else 1
 
 
 class _Merger:
@@ -171,9 +185,22 @@ class _Merger:
             rows = tape.op("Constant", [], attributes={"value_ints": [1]})
             visible = tape.op("Cast", [mask], attributes={"to": ir.DataType.INT32})
             lengths = tape.op("ReduceSum", [visible, rows], attributes={"keepdims": 0})
+            if self._form == "starts":
+                lengths = self._add_starts(tape, visible, lengths, rows)
             self._model.graph.insert_before(self._model.graph[0], tape.nodes)
             self._lengths[mask] = lengths
         return self._lengths[mask]
+
+    def _add_starts(self, tape: ir.tape.Tape, visible: ir.Value, lengths: ir.Value, rows: ir.Value) -> ir.Value:
+        """Lengths, then twice where each text begins and the last one ends: multiples of the padded length."""
+        import onnx_ir as ir
+
+        zero = tape.op("Constant", [], attributes={"value": ir.tensor(np.zeros(1, np.int32))})
+        one = tape.op("Constant", [], attributes={"value": ir.tensor(np.ones(1, np.int32))})
+        axis = tape.op("Constant", [], attributes={"value_int": 0})
+        ones = tape.op("Add", [tape.op("Mul", [visible, zero]), one])
+        ends = tape.op("CumSum", [tape.op("ReduceSum", [ones, rows], attributes={"keepdims": 0}), axis])
+        return tape.op("Concat", [lengths, zero, ends, zero, ends], attributes={"axis": 0})
 
 
 def _read_array(value: ir.Value) -> npt.NDArray[Any]:

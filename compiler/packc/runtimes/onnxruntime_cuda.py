@@ -18,6 +18,7 @@ CLEAN = (PassStep("clean_graph"),)
 FUSED = (*CLEAN, PassStep("fuse_layer_norm"), PassStep("fuse_gelu"), PassStep("fuse_attention"))
 EMBEDDINGS = PassStep("merge_embeddings")
 LENGTHS = PassStep("merge_attention", {"mask": "lengths"})
+STARTS = PassStep("merge_attention", {"mask": "starts"})
 MASK_AS_IT_IS = {"mask": "bias"}
 ELEMENTWISE = (PassStep("merge_skip_norm"), PassStep("merge_bias_gelu"))
 MERGED = (*FUSED, EMBEDDINGS, LENGTHS, *ELEMENTWISE)
@@ -61,6 +62,13 @@ RECIPES = (
     Recipe("onnxruntime-cuda-tf32-nhwc", "tf32", _is_other, CLEAN, {"tf32": True, "nhwc": True, **GRAPH}),
     Recipe("onnxruntime-cuda-bf16-fused", "bf16", _is_text, (*FUSED, LENGTHS, *ELEMENTWISE, BF16), GRAPH),
     Recipe("onnxruntime-cuda-fp16-fused", "fp16", is_transformer, (*MERGED, FP16), GRAPH),
+    Recipe(
+        "onnxruntime-cuda-fp16-fused-starts",
+        "fp16",
+        _is_text,
+        (*FUSED, EMBEDDINGS, STARTS, *ELEMENTWISE, FP16),
+        GRAPH,
+    ),
     Recipe("onnxruntime-cuda-fp16", "fp16", _is_other, (*CLEAN, FP16), GRAPH),
     Recipe("onnxruntime-cuda-fp16-nhwc", "fp16", _is_other, (*CLEAN, FP16), {"nhwc": True, **GRAPH}),
 )
@@ -77,6 +85,7 @@ LENGTH_MULTIPLE = 16
 
 
 INSTALL = "onnxruntime-gpu is not installed: `pack doctor` has the command that brings it"
+PADS_LEFT = "the tokenizer pads on the left, and where texts begin is told from lengths: padding has to come last"
 
 
 def _keep_mask(recipe: Recipe) -> Recipe:
@@ -113,7 +122,8 @@ class OnnxRuntimeCuda(Runtime):
         why = "pack has no recipe for it with ONNX Runtime's CUDA provider"
         refused = [Rejection(f"{self.name}-{p}", why) for p in precisions if p in NO_RECIPE]
         if pads_left(info):
-            fitting = [_keep_mask(recipe) for recipe in fitting]
+            refused += [Rejection(recipe.id, PADS_LEFT) for recipe in fitting if STARTS in recipe.passes]
+            fitting = [_keep_mask(recipe) for recipe in fitting if STARTS not in recipe.passes]
         offered = (Candidate(r.id, self.name, r.precision, r.passes, session=r.session) for r in fitting)
         return tuple(offered), tuple(refused)
 
