@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+import packc
 from packc.candidate import Candidate
 from packc.runtimes.aotinductor_cuda import AotInductorCuda
 from packc.runtimes.aotinductor_package import MODEL_FILE
@@ -26,7 +27,6 @@ from packc.tensors import Precision
 from support.gpu_models import Arrays, GpuModel
 from support.gpu_rows import Failure, Row, explain, log, measure_error
 
-BENCHMARKS = Path(__file__).resolve().parents[1]
 AT_ONCE = max(2, (os.cpu_count() or 1) // 2)
 """Compilers side by side; each is one process for most of its time."""
 COMPILE_LIMIT_S = 600.0
@@ -67,7 +67,7 @@ class Child:
         with self.errors.open("wb") as stream:
             self.process = subprocess.Popen(
                 [*command, json.dumps(dict(candidate.session))],
-                cwd=BENCHMARKS,
+                env=make_environment(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stream,
@@ -111,6 +111,12 @@ def _open(candidate: Candidate, child: Child | Failure, expected: np.ndarray) ->
     )
 
 
+def make_environment() -> dict[str, str]:
+    """Ours, with the folders of these benchmarks and of packc for Python to look in."""
+    folders = [str(Path(file).resolve().parents[1]) for file in (__file__, packc.__file__)]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([*folders, os.environ.get("PYTHONPATH", "")])}
+
+
 def start_aotinductor(
     model: GpuModel, target: Target, precisions: tuple[Precision, ...], weights: Path, folder: Path
 ) -> AotInductorRows:
@@ -136,7 +142,7 @@ def _compile(name: str, candidate: Candidate, weights: Path, out: Path) -> Path 
     try:
         done = subprocess.run(
             [*command, str(weights), str(out)],
-            cwd=BENCHMARKS,
+            env=make_environment(),
             capture_output=True,
             text=True,
             timeout=COMPILE_LIMIT_S,
