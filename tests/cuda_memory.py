@@ -22,9 +22,10 @@ Work = Callable[[], None]
 
 @dataclass
 class StubCuda(StubDriver):
-    """`free_bytes` is what can be allocated; `breaks_captures` has every capture end as invalid."""
+    """`free_bytes` and `host_bytes` are what can be allocated; `breaks_captures` has every capture end as invalid."""
 
     free_bytes: int = 2**30
+    host_bytes: int = 2**30
     breaks_captures: bool = False
     memory: dict[int, Any] = field(default_factory=dict)
     pending: list[tuple[str, Work]] = field(default_factory=list)
@@ -62,28 +63,34 @@ class StubCuda(StubDriver):
         return 0
 
     def allocate(self, pointer: Any, size: Any) -> int:
-        if size.value > self.free_bytes:
-            return OUT_OF_MEMORY
         memory = (ctypes.c_byte * size.value)()
         pointer._obj.value = ctypes.addressof(memory)
         self.memory[ctypes.addressof(memory)] = memory
         return 0
 
     def cuMemAlloc_v2(self, pointer: Any, size: Any) -> int:  # noqa: N802
-        status = self.allocate(pointer, size)
-        self.free_bytes -= 0 if status else size.value
-        return status
-
-    def cuMemHostAlloc(self, pointer: Any, size: Any, flags: int) -> int:  # noqa: N802
+        if size.value > self.free_bytes:
+            return OUT_OF_MEMORY
+        self.free_bytes -= size.value
         return self.allocate(pointer, size)
 
+    def cuMemHostAlloc(self, pointer: Any, size: Any, flags: int) -> int:  # noqa: N802
+        if size.value > self.host_bytes:
+            return OUT_OF_MEMORY
+        self.host_bytes -= size.value
+        return self.allocate(pointer, size)
+
+    def free(self, pointer: Any) -> int:
+        """The size of what is free again."""
+        assert not self.pending, "memory was freed that the stream may use"
+        return ctypes.sizeof(self.memory.pop(pointer.value))
+
     def cuMemFree_v2(self, pointer: Any) -> int:  # noqa: N802
-        self.free_bytes += ctypes.sizeof(self.memory[pointer.value])
-        return self.cuMemFreeHost(pointer)
+        self.free_bytes += self.free(pointer)
+        return 0
 
     def cuMemFreeHost(self, pointer: Any) -> int:  # noqa: N802
-        assert not self.pending, "memory was freed that the stream may use"
-        del self.memory[pointer.value]
+        self.host_bytes += self.free(pointer)
         return 0
 
     def copy(self, what: str, target: int, source: int, size: int) -> int:

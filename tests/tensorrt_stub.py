@@ -130,7 +130,6 @@ class Builder:
             "version": trt.__version__,
             "network": network._network,
             "profiles": [profile._ranges for profile in config._profiles],
-            "stripped": any(flag.name == "STRIP_PLAN" for flag in config._flags),
             "own_code": any(flag.name == "VERSION_COMPATIBLE" for flag in config._flags),
         }
         return json.dumps(plan).encode()
@@ -260,7 +259,7 @@ class Runtime:
             self._log.log(trt.ILogger.ERROR, error)
             return None
         engine = trt.ICudaEngine()
-        engine._log, engine._plan, engine._has_weights = self._log, plan, not plan["stripped"]
+        engine._log, engine._plan = self._log, plan
         engine._tensors = {**plan["network"]["inputs"], **plan["network"]["outputs"]}
         engine.num_io_tensors, engine.num_layers = len(engine._tensors), 3
         engine.num_optimization_profiles = len(plan["profiles"])
@@ -337,7 +336,7 @@ class IExecutionContext:
 
     def execute_async_v3(self, stream_handle: int) -> bool:
         world, engine = self._world, self._engine
-        assert (stream_handle, engine._has_weights) == (STREAM, True)
+        assert stream_handle == STREAM
         if world.execute_error:
             engine._log.log(self._trt.ILogger.ERROR, world.execute_error)
             return False
@@ -360,30 +359,10 @@ class IExecutionContext:
         return np.ndarray(shape, dtype, self._world.cuda.array_at(address, size))
 
 
-class Refitter:
-    def __init__(self, engine: Any, logger: Any) -> None:
-        self._engine = engine
-        self._is_read = False
-
-    def refit_cuda_engine(self) -> bool:
-        self._engine._has_weights = self._is_read
-        return self._is_read
-
-
-class OnnxParserRefitter:
-    def __init__(self, refitter: Any, logger: Any) -> None:
-        self._refitter = refitter
-
-    def refit_from_file(self, model: str) -> bool:
-        plan = self._refitter._engine._plan
-        self._refitter._is_read = json.loads(Path(model).read_text()) == plan["network"]
-        return self._refitter._is_read
-
-
 IMPLEMENTATIONS = {
     cls.__name__: cls
     for cls in (
         Builder, EngineInspector, IBuilderConfig, ICudaEngine, IExecutionContext, ILogger, INetworkDefinition,
-        IOptimizationProfile, ITensor, ITimingCache, OnnxParser, OnnxParserRefitter, ParserError, Refitter, Runtime,
+        IOptimizationProfile, ITensor, ITimingCache, OnnxParser, ParserError, Runtime,
     )
 }  # fmt: skip

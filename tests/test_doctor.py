@@ -63,7 +63,7 @@ def test_a_jetson_needs_its_tensorrt(
     monkeypatch.setattr(doctor, "find_host_gpu", lambda: describe_gpu(dataclasses.replace(H200, is_integrated=True)))
     need = next(need for need in examine().needs if need.kind == "jetson")
     assert need.is_ready == is_ready
-    assert is_ready or "install tensorrt" in need.missing[0]
+    assert is_ready or "name a Python that has tensorrt" in need.missing[0]
 
 
 def test_elsewhere_a_jetson_gets_bundles(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,6 @@ from packc.extras import EXTRAS, Library, list_libraries
 from packc.host import probe_host
 from packc.plan import describe_lack
 from packc.runtimes.onnxruntime_cuda import OnnxRuntimeCuda
-from packc.runtimes.tensorrt import INSTALL
 from packc.runtimes.tensorrt_python import Lookup, find_tensorrt
 from packc.server.environment import find_server
 from packc.target import Target, TargetKind
@@ -116,7 +115,7 @@ def _list_jetson_needs(gpu: Target | None, tensorrt: Lookup) -> Need:
     """What building for the Jetson that this machine is takes: the TensorRT of its system."""
     if gpu is None or gpu.kind != "jetson":
         return Need("jetson", (NO_JETSON,), ())
-    return Need("jetson", () if tensorrt.found else (f"{tensorrt.problem}: {INSTALL}",), ())
+    return Need("jetson", () if tensorrt.found else (tensorrt.problem,), ())
 
 
 NO_GPU = "there is no NVIDIA GPU here; builds for one elsewhere end in job bundles that run there"

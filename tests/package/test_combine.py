@@ -22,7 +22,8 @@ from packc.package.combine import (
 from packc.package.lint import lint_repository
 from packc.package.model_config import add_tensor, new_config
 from packc.package.pipelines.triton_model import FileContent, TritonModel, write_models
-from packc.runtimes.onnxruntime_cuda import GRAPH_PARAMETER, OnnxRuntimeCuda
+from packc.runtimes.onnxruntime_cuda import OnnxRuntimeCuda
+from packc.runtimes.runtime import GRAPH_PARAMETER
 from served_packages import X, Y, make_scaling_graph, read_config, write_tensor_package, write_text_package
 
 

@@ -38,6 +38,15 @@ def test_cache_only_when_it_is_wanted() -> None:
     assert server_command("r", cache=True)[-1] == "--cache-config=local,size=67108864"
 
 
+def test_an_engine_that_brings_code_needs_the_servers_leave(tmp_path: Path) -> None:
+    flag = "--backend-config=tensorrt,version-compatible=true"
+    assert server_command("r", cache=True, brings_code=True)[-2] == flag
+    write_docker(tmp_path, make_target_spec(), (), device="gpu", brings_code=True)
+    assert f'"{flag}"' in (tmp_path / "Dockerfile").read_text()
+    write_docker(tmp_path, make_target_spec(), (), device="gpu")
+    assert flag not in (tmp_path / "Dockerfile").read_text()
+
+
 def test_python_packages() -> None:
     assert list_python_packages("text", None) == ("tokenizers",)
     assert list_python_packages("text", "onnxruntime") == ("tokenizers", "onnxruntime")

@@ -19,7 +19,8 @@ def test_an_engine_tells_what_it_was_built_by_and_for(tmp_path: Path) -> None:
     stamp = find_stamp(write_engine(tmp_path, make_stamp([X], [Y], ["x=1x2/1x2/4x2"])))
     assert stamp is not None
     assert stamp.describe() == "TensorRT 8.6.0 for NVIDIA H200 (compute capability 9.0)"
-    assert (stamp.profiles, stamp.inputs[0].dims, stamp.is_stripped) == (("x=1x2/1x2/4x2",), (-1, 2), False)
+    assert (stamp.profiles, stamp.inputs[0].dims) == (("x=1x2/1x2/4x2",), (-1, 2))
+    assert (stamp.is_version_compatible, stamp.hardware_compatible) == (False, "none")
     assert find_stamp(tmp_path / "model.onnx") is None
 
 
@@ -33,13 +34,16 @@ def test_an_engine_without_a_stamp_is_of_no_use(tmp_path: Path) -> None:
         artifact_files(plan)
 
 
-def test_its_files_are_the_plan_and_the_stamp_and_weights_that_it_lacks(tmp_path: Path) -> None:
-    whole = write_engine(tmp_path / "whole", make_stamp([X], [Y]))
-    source = make_text_source(tmp_path / "stripped")
-    stripped = write_engine(source.graph.parent, make_stamp([X], [Y], options={"strip": True}))
-    source.graph.rename(source.graph.with_name("model.onnx"))
-    assert list(artifact_files(whole)) == ["model.plan", "model.json"]
-    assert list(artifact_files(stripped)) == ["model.plan", "model.json", "model.onnx"]
+def test_a_stamp_that_cannot_be_read_is_not_called_missing(tmp_path: Path) -> None:
+    plan = write_engine(tmp_path, make_stamp([X], [Y]))
+    (tmp_path / "model.json").unlink()
+    (tmp_path / "model.json").mkdir()
+    with pytest.raises(IsADirectoryError):
+        find_stamp(plan)
+
+
+def test_its_files_are_the_plan_and_the_stamp(tmp_path: Path) -> None:
+    assert list(artifact_files(write_engine(tmp_path, make_stamp([X], [Y])))) == ["model.plan", "model.json"]
 
 
 def test_tensors_have_the_types_of_the_engines_border(tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ from packc.package.lint import lint_repository
 from packc.package.pipelines.tensors import TritonRuntime
 from packc.package.write import write_package
 from packc.runtimes import onnxruntime_cuda
-from packc.runtimes.onnxruntime_cuda import GRAPH, GRAPH_PARAMETER, LENGTHS, OnnxRuntimeCuda
+from packc.runtimes.onnxruntime_cuda import GRAPH, LENGTHS, OnnxRuntimeCuda
+from packc.runtimes.runtime import GRAPH_PARAMETER
 from packc.runtimes.tensorrt import TensorRt
 from packc.server.libraries import find_requirements
 from packc.serving import ServingPlan
@@ -192,6 +193,31 @@ def test_an_engine_is_served_by_triton_itself_with_the_types_of_its_border(tmp_p
     assert "an engine of TensorRT 8.6.0 for NVIDIA H200 (compute capability 9.0), Linux x86_64" in readme
     assert PROFILE in readme
     assert "tensorrt" not in (package / "Dockerfile").read_text(), "Triton's own backend serves it"
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence", "brings_code"),
+    [
+        ({}, "It loads in that very version of TensorRT and on that GPU:", False),
+        ({"hardware_compatible": "ampere_plus"}, "very version of TensorRT and on GPUs of Ampere and later:", False),
+        (
+            {"version_compatible": True, "hardware_compatible": "same_compute_capability"},
+            "version-compatible=true`, and on GPUs of compute capability 9.0:",
+            True,
+        ),
+    ],
+)
+def test_where_an_engine_loads_is_told_and_its_server_let(
+    tmp_path: Path, options: dict[str, object], sentence: str, brings_code: bool
+) -> None:
+    source = make_text_source(tmp_path / "source")
+    plan = write_engine(tmp_path / "engine", make_stamp(source.inputs, source.outputs, [PROFILE], options=options))
+    package = write(tmp_path / "package", source, make_target_spec(), SERVING, ENGINE, TensorRt(), plan)
+    readme = (package / "README.md").read_text()
+    assert sentence in " ".join(readme.split())
+    flag = "--backend-config=tensorrt,version-compatible=true"
+    command = next(line for line in readme.splitlines() if line.startswith("    tritonserver "))
+    assert [flag in text for text in ((package / "Dockerfile").read_text(), command)] == [brings_code] * 2
 
 
 def test_an_engine_of_two_profiles_serves_both(tmp_path: Path) -> None:

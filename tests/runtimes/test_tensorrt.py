@@ -55,8 +55,10 @@ def test_what_the_parser_does_not_read_is_lowered_and_bf16_refused(version: str)
     assert [c.precision for c in offered] == ["tf32", "fp32", "fp16", "int8", "fp16"]
     assert all(str(c.passes[2]) == "lower_opset[opset=17]" for c in offered)
     reasons = {r.what: r.reason for r in refused}
-    assert set(reasons) == {"tensorrt-bf16", "tensorrt-fp8"}
-    assert set(reasons.values()) == {"TensorRT 8.6.0 has no such networks: TensorRT 10 and later have"}
+    assert reasons == {
+        "tensorrt-bf16": "TensorRT 8.6.0 has no such networks: TensorRT 10 and later have",
+        "tensorrt-fp8": "pack has no recipe for it with TensorRT",
+    }
 
 
 @weak
@@ -103,7 +105,7 @@ def test_elsewhere_the_adapter_builds_from_what_every_parser_reads(nowhere: None
 def test_here_it_needs_tensorrt(nowhere: None) -> None:
     offered, (refused,) = TensorRt().candidates(BERT, HERE, GPU)
     assert not offered
-    assert "/nowhere/python, which cannot be run: install tensorrt" in refused.reason
+    assert refused.reason.endswith("/nowhere/python, which cannot be run: name a Python that has tensorrt")
     assert TensorRt().versions() == {}
 
 
@@ -127,8 +129,9 @@ def test_nothing_open_needs_no_profile() -> None:
 
 
 def test_shapes_and_settings_reach_the_builder_wherever_it_runs(version: str) -> None:
-    settings = TensorRtSection(profiles="one", level=5, strip=True, hardware_compatible="ampere_plus")
-    told = {"profiles": ("ids=1x1/1x32/8x128",), "level": 5, "strip": True, "hardware_compatible": "ampere_plus"}
+    travels = {"version_compatible": True, "hardware_compatible": "ampere_plus"}
+    settings = TensorRtSection(profiles="one", level=5, **travels)  # type: ignore[arg-type]
+    told = {"profiles": ("ids=1x1/1x32/8x128",), "level": 5, **travels}
     here = TensorRt().fit_shapes(offer()["fp16"], [IDS], settings)
     assert here.build is not None
     assert here.build.options == {"precision": "fp16", **told}

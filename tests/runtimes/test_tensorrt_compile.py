@@ -48,13 +48,6 @@ def test_timings_of_kernels_are_kept_for_the_next_engine(tmp_path: Path, monkeyp
     assert timings.read_text() == "++"
 
 
-def test_a_stripped_engine_has_its_graph_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, str(write_tensorrt_python(tmp_path / "trtpy")))
-    request = make_request(tmp_path, strip=True)
-    compile_model(request)
-    assert (request.out / "model.onnx").read_text() == "graph"
-
-
 def test_tensorrts_reason_is_the_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     why = "TensorRT 8.6.0 cannot parse Gelu (node /gelu): no importer"
     monkeypatch.setenv(VARIABLE, str(write_tensorrt_python(tmp_path / "trtpy", failure=why)))

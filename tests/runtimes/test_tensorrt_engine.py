@@ -181,7 +181,7 @@ def test_an_unknown_precision_is_refused(bench: Bench) -> None:
 def test_limits_and_tactics(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     sources = bench.trt.TacticSource
     jit, edge = 1 << int(sources.JIT_CONVOLUTIONS), 1 << int(sources.EDGE_MASK_CONVOLUTIONS)
-    options = {**DYNAMIC, "level": 5, "workspace_mib": 64, "tactics": ["JIT_CONVOLUTIONS", "NONE_SUCH"]}
+    options = {**DYNAMIC, "level": 5, "workspace_mib": 64, "tactics": ["JIT_CONVOLUTIONS"]}
     bench.engine.build(bench.model, str(bench.plan), options)
     assert bench.config._pools == {"WORKSPACE": 64 * 2**20}
     assert (bench.config.builder_optimization_level, bench.config._sources) == (5, jit)
@@ -191,8 +191,14 @@ def test_limits_and_tactics(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_tactics_are_left_alone_unless_named(bench: Bench) -> None:
-    bench.engine.build(bench.model, str(bench.plan), {**DYNAMIC, "tactics": ["NONE_SUCH"]})
+    bench.engine.build(bench.model, str(bench.plan), DYNAMIC)
     assert bench.config._sources is None
+
+
+def test_tactics_that_tensorrt_lacks_are_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PACK_TENSORRT_TACTICS", "JIT_CONVOLUTIONS,CUBLASS")
+    with pytest.raises(RuntimeError, match=r"has no TacticSource\.CUBLASS: leave .*; there are .*JIT_CONVOLUTIONS"):
+        bench.engine.build(bench.model, str(bench.plan), DYNAMIC)
 
 
 def test_a_timing_cache_is_read_and_written(bench: Bench) -> None:
@@ -201,22 +207,17 @@ def test_a_timing_cache_is_read_and_written(bench: Bench) -> None:
     for expected in (b"+", b"++"):
         bench.engine.build(bench.model, str(bench.plan), options)
         assert path.read_bytes() == expected
+        facts = bench.plan.with_suffix(".json").read_text()
+        assert str(bench.folder) not in facts, "packages publish them"
     path.write_bytes(DEVICE_MISMATCH.encode())
     bench.engine.build(bench.model, str(bench.plan), options)
     assert path.read_bytes() == b"+"
 
 
 def test_opt_ins_are_flags_or_errors(bench: Bench) -> None:
-    options = {**DYNAMIC, "strip": True, "version_compatible": True, "hardware_compatible": "ampere_plus"}
-    if bench.world.dialect == 8:
-        with pytest.raises(
-            RuntimeError, match=r"^TensorRT 8\.6\.0 has no BuilderFlag\.STRIP_PLAN: leave that option out"
-        ):
-            bench.engine.build(bench.model, str(bench.plan), options)
-        options["strip"] = False
+    options = {**DYNAMIC, "version_compatible": True, "hardware_compatible": "ampere_plus"}
     bench.engine.build(bench.model, str(bench.plan), options)
-    strip = set() if bench.world.dialect == 8 else {"STRIP_PLAN", "REFIT_IDENTICAL"}
-    assert bench.flags() == {"VERSION_COMPATIBLE"} | strip
+    assert bench.flags() == {"VERSION_COMPATIBLE"}
     assert bench.config.hardware_compatibility_level.name == "AMPERE_PLUS"
 
 
@@ -224,19 +225,6 @@ def test_opt_ins_are_flags_or_errors(bench: Bench) -> None:
 def test_a_level_of_compatibility_that_tensorrt_lacks(bench: Bench) -> None:
     with pytest.raises(RuntimeError, match=r"has no HardwareCompatibilityLevel\.SAME_COMPUTE_CAPABILITY"):
         bench.engine.build(bench.model, str(bench.plan), {**DYNAMIC, "hardware_compatible": "same_compute_capability"})
-
-
-@from_10
-def test_a_stripped_plan_gets_its_weights_when_it_is_loaded(bench: Bench) -> None:
-    session = bench.engine.load(bench.model, {**DYNAMIC, "strip": True}, threads=1)
-    assert bench.run(session, 2)[0, 0] == 2
-    assert json.loads((bench.folder / "model.layers.json").read_text())["Layers"][0]["Shapes"] == {}
-    save_network(Path(bench.model), outputs={"z": ("float32", [-1, 2])})
-    with pytest.raises(RuntimeError, match=r"^the weights of model\.onnx do not fit the stripped plan"):
-        bench.engine.load(str(bench.plan), DYNAMIC, threads=1)
-    Path(bench.model).unlink()
-    with pytest.raises(RuntimeError, match=r"has no weights \(strip\), and model\.onnx, which has them, is not beside"):
-        bench.engine.load(str(bench.plan), DYNAMIC, threads=1)
 
 
 def test_a_version_compatible_plan_may_bring_code(bench: Bench) -> None:
@@ -458,6 +446,24 @@ def test_a_plan_from_elsewhere_is_refused(bench: Bench, name: str, value: str) -
     assert value in str(raised.value)
 
 
+@pytest.mark.parametrize("lacking", ["tensorrt", "device", "compute_capability", "os", "options"])
+def test_a_stamp_that_lacks_a_fact_is_refused(bench: Bench, lacking: str) -> None:
+    facts = bench.engine.build(bench.model, str(bench.plan), DYNAMIC)
+    bench.plan.with_suffix(".json").write_text(json.dumps({**facts, "device": "NVIDIA A10", lacking: None}))
+    del facts[lacking]
+    bench.plan.with_suffix(".json").write_text(json.dumps(facts))
+    message = rf"^model\.json does not say {lacking}, so nobody knows where model\.plan loads$"
+    with pytest.raises(RuntimeError, match=message):
+        bench.engine.load(str(bench.plan), DYNAMIC, threads=1)
+
+
+def test_a_plan_without_a_stamp_is_refused(bench: Bench) -> None:
+    bench.engine.build(bench.model, str(bench.plan), DYNAMIC)
+    bench.plan.with_suffix(".json").unlink()
+    with pytest.raises(RuntimeError, match=r"^model\.plan has no model\.json beside it, which says where it loads"):
+        bench.engine.load(str(bench.plan), DYNAMIC, threads=1)
+
+
 def test_a_plan_that_was_built_to_travel_may(bench: Bench) -> None:
     options = {**DYNAMIC, "version_compatible": True, "hardware_compatible": "ampere_plus"}
     facts = bench.engine.build(bench.model, str(bench.plan), options)
@@ -484,6 +490,23 @@ def test_lack_of_gpu_memory_is_called_that(bench: Bench) -> None:
     bench.cuda.free_bytes = 4
     with pytest.raises(RuntimeError, match=r"^out of GPU memory \(cuMemAlloc_v2\)$"):
         bench.run(session, 4)
+
+
+@pytest.mark.parametrize(("graph", "short"), [(True, "free_bytes"), (False, "free_bytes"), (True, "host_bytes")])
+def test_calls_after_one_without_memory_are_right(bench: Bench, graph: bool, short: str) -> None:
+    session = bench.engine.load(bench.model, {**DYNAMIC, "graph": graph}, threads=1)
+    for value in (1.0, 2.0):
+        bench.run(session, 1, value)
+    free_bytes = bench.cuda.free_bytes
+    setattr(bench.cuda, short, 8)
+    with pytest.raises(RuntimeError, match=r"^out of GPU memory"):
+        bench.run(session, 4)
+    setattr(bench.cuda, short, 2**20)
+    for value in (3.0, 4.0, 5.0):
+        np.testing.assert_array_equal(bench.run(session, 1, value), np.full((1, 2), 2 * value))
+    if short == "host_bytes":
+        assert bench.cuda.free_bytes == free_bytes, "no half of a buffer is left over"
+    assert bench.run(session, 4, 6.0).tolist() == [[12, 12]] * 4
 
 
 def test_a_call_that_fails_has_tensorrts_error(bench: Bench) -> None:

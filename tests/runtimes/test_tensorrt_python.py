@@ -33,7 +33,7 @@ def test_without_a_named_one_it_is_this_python_or_none(monkeypatch: pytest.Monke
     tensorrt_python._look.cache_clear()
     lookup = find_tensorrt()
     assert lookup.found is None
-    assert "tensorrt is not installed here" in lookup.problem
+    assert lookup.problem == f"tensorrt is not installed here: install it, or name its Python with {VARIABLE}"
     tensorrt_python._look.cache_clear()
 
 

@@ -13,12 +13,11 @@ def artifact_files(model: Path) -> dict[str, Path]:
     """Name in the version folder -> file. The main file becomes `model<suffix>`, Triton's default name.
 
     An ONNX file brings the external data that it names; any other format brings the files of the same stem
-    (`model.xml` brings `model.bin`). A TensorRT engine brings its stamp, and, where it has no weights, the graph that
-    has them. Raises SourceError when external data are missing, PackError for an engine without its stamp.
+    (`model.xml` brings `model.bin`). A TensorRT engine brings its stamp. Raises SourceError when external data are
+    missing, PackError for an engine without its stamp.
     """
-    if stamp := find_stamp(model):
-        graph = artifact_files(model.with_suffix(".onnx")) if stamp.is_stripped else {}
-        return {"model.plan": model, "model.json": model.with_suffix(".json"), **graph}
+    if find_stamp(model):
+        return {"model.plan": model, "model.json": model.with_suffix(".json")}
     if model.suffix != ".onnx":
         beside = (file for file in model.parent.iterdir() if file.stem == model.stem and file.is_file())
         return {f"model{file.suffix}": file for file in sorted(beside)}

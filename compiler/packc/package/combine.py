@@ -18,9 +18,9 @@ from typing import Any, Literal
 
 from packc.candidate import OptionValue
 from packc.errors import PackError
+from packc.ingest.fingerprint import hash_file
 from packc.package.artifact import artifact_files
 from packc.package.lint.repository import CONFIG, CONFIGS, MODEL_FILES, read_repository
-from packc.package.manifest_file import hash_file
 from packc.package.model_config import VERSION, print_config
 from packc.package.pipelines.tensors import TritonRuntime
 from packc.package.schema import config_schema

@@ -44,12 +44,14 @@ def write_docker(
     packages: tuple[str, ...],
     requirement: str | None = None,
     device: Literal["cpu", "gpu"] = "cpu",
+    *,
+    brings_code: bool = False,
 ) -> None:
     """Writes Dockerfile and compose.yaml; `packages` are pinned to the versions that made the golden answers.
 
     `requirement` is the runtime's own, installed with all that it depends on: a build of torch or a version of
     onnxruntime-gpu.
-    A `device` that is a GPU is given to the container.
+    A `device` that is a GPU is given to the container. `brings_code` is for `server_command`.
     """
     name = spec.model.name
     is_torch = requirement is not None and requirement.startswith("torch==")
@@ -62,20 +64,25 @@ def write_docker(
         torch=strip_label(requirement) if requirement and is_torch else None,
         library=None if is_torch else requirement,
         torch_flags=f"--index-url {find_torch_index(requirement or '')}",
-        command=server_command("/models", cache=spec.serve.cache),
+        command=server_command("/models", cache=spec.serve.cache, brings_code=brings_code),
     )
     (folder / "Dockerfile").write_text(dockerfile)
     (folder / "compose.yaml").write_text(render_template("compose.yaml.j2", name=name, gpu=device == "gpu"))
 
 
-def server_command(repository: str, *, cache: bool) -> list[str]:
-    """A Triton that guesses nothing about the configuration and is ready only when every model is."""
+def server_command(repository: str, *, cache: bool, brings_code: bool = False) -> list[str]:
+    """A Triton that guesses nothing about the configuration and is ready only when every model is.
+
+    An engine of TensorRT that is built for several of its versions `brings_code`, which a server has to allow.
+    """
     command = [
         "tritonserver",
         f"--model-repository={repository}",
         "--disable-auto-complete-config",
         "--strict-readiness=true",
     ]
+    if brings_code:
+        command.append("--backend-config=tensorrt,version-compatible=true")
     return [*command, f"--cache-config=local,size={CACHE_BYTES}"] if cache else command
 
 

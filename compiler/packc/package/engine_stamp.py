@@ -1,7 +1,7 @@
 """What a TensorRT engine was built by and for: model.json beside model.plan, as the adapter writes it.
 
-An engine loads in one version of TensorRT and on one GPU, and its bindings need not have the element types of the
-graph: TensorRT 8 has int32 where the graph has int64.
+An engine loads in one version of TensorRT and on one GPU, unless it was built to travel. Its bindings need not have the
+element types of the graph: TensorRT 8 has int32 where the graph has int64.
 """
 
 from __future__ import annotations
@@ -53,9 +53,14 @@ class EngineStamp:
     build_s: float = 0.0
 
     @property
-    def is_stripped(self) -> bool:
-        """Whether the weights are in the graph beside it."""
-        return bool(self.options.get("strip", False))
+    def is_version_compatible(self) -> bool:
+        """Whether other versions of TensorRT load it too, by code that it brings."""
+        return bool(self.options.get("version_compatible", False))
+
+    @property
+    def hardware_compatible(self) -> str:
+        """Which other GPUs load it too: "none", "ampere_plus" or "same_compute_capability"."""
+        return str(self.options.get("hardware_compatible", "none"))
 
     def describe(self) -> str:
         """ "TensorRT 10.16.1.11 for NVIDIA H200 (compute capability 9.0)"."""
@@ -72,7 +77,7 @@ def find_stamp(model: Path) -> EngineStamp | None:
     path = model.with_suffix(".json")
     try:
         return TypeAdapter(EngineStamp).validate_json(path.read_bytes())
-    except OSError:
+    except FileNotFoundError:
         raise PackError(
             f"{model} has no {path.name} beside it, which says what it was built by and for", hint="build it again"
         ) from None

@@ -305,7 +305,7 @@ class CombinedRecord:
 
 @dataclass(frozen=True, slots=True)
 class EngineRecord:
-    """What the packaged TensorRT engine was built by and for: it loads nowhere else."""
+    """What the packaged TensorRT engine was built by and for."""
 
     tensorrt: str
     """In full, with its build."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from packc.errors import UsageError
+from packc.ingest.fingerprint import hash_file
 from packc.package.manifest import SCHEMA, Manifest
 
 MANIFEST = "manifest.json"
@@ -76,12 +76,6 @@ def check_files(folder: Path, manifest: Manifest) -> list[str]:
             problems.append(f"{path} was changed after it was built")
     problems += [f"{path} was added after the package was built" for path in sorted(present - set(manifest.files))]
     return problems
-
-
-def hash_file(path: Path) -> str:
-    """sha256 of a file's content, as hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _hashed_paths(folder: Path) -> Iterator[str]:

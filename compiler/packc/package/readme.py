@@ -14,7 +14,8 @@ from packc.package.engine_stamp import EngineStamp
 from packc.package.golden import GoldenSet
 from packc.package.pipelines.triton_model import TritonModel
 from packc.package.render import render_template
-from packc.runtimes.onnxruntime_cuda import GRAPH_PARAMETER, LENGTHS, MASK_AS_IT_IS
+from packc.runtimes.onnxruntime_cuda import LENGTHS, MASK_AS_IT_IS
+from packc.runtimes.runtime import GRAPH_PARAMETER
 from packc.samples import Sample
 from packc.spec.model import TargetSpec
 
@@ -45,7 +46,11 @@ def write_readme(
         target=spec.target,
         pipeline=golden.pipeline,
         outputs=outputs,
-        command=server_command("model_repository", cache=spec.serve.cache),
+        command=server_command(
+            "model_repository",
+            cache=spec.serve.cache,
+            brings_code=engine is not None and engine.is_version_compatible,
+        ),
         packages=packages,
         curl=_write_curl(spec.model.name, golden),
         example=_example(golden),
@@ -68,11 +73,22 @@ def _say_need(opset: int) -> str:
 
 def _say_engine(engine: EngineStamp) -> str:
     """What an engine is bound to."""
+    version = "in that very version of TensorRT"
+    if engine.is_version_compatible:
+        version = (
+            "in that version of TensorRT and in later ones as far as NVIDIA's documentation promises, by code that it "
+            "brings, which a server runs only with `--backend-config=tensorrt,version-compatible=true`,"
+        )
+    gpu = {
+        "none": "that GPU",
+        "ampere_plus": "GPUs of Ampere and later",
+        "same_compute_capability": f"GPUs of compute capability {engine.compute_capability}",
+    }[engine.hardware_compatible]
     return (
-        f"The model is an engine of {engine.describe()}, {engine.os}. It loads in that very version of TensorRT and on "
-        "that GPU: take the release of Triton that has it (NVIDIA's support matrix of Triton says which; the one in "
-        "the Dockerfile may have another), or build again with the server's TensorRT on the server's GPU. Requests of "
-        f"shapes beyond its optimization profiles are refused: {'; '.join(engine.profiles) or 'all shapes are fixed'}."
+        f"The model is an engine of {engine.describe()}, {engine.os}. It loads {version} and on {gpu}: take a release "
+        "of Triton that has it (NVIDIA's support matrix of Triton says which; the one in the Dockerfile may have "
+        "another), or build again with the server's TensorRT on the server's GPU. Requests of shapes beyond its "
+        f"optimization profiles are refused: {'; '.join(engine.profiles) or 'all shapes are fixed'}."
     )
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import packc
+from packc.ingest.fingerprint import hash_file
 from packc.ingest.source import SourceModel
-from packc.package.manifest_file import hash_file
 from packc.tensors import TensorSpec
 
 

@@ -75,7 +75,8 @@ def write_package(
     requirement = runtime.server_requirement if runs_engine else None
     library = runtime.library if serving.front == "in_process" and requirement is None else None
     packages = list_python_packages(golden.pipeline, library)
-    write_docker(folder, spec, packages, requirement, runtime.device)
+    brings_code = stamp is not None and stamp.is_version_compatible
+    write_docker(folder, spec, packages, requirement, runtime.device, brings_code=brings_code)
     opset = read_onnx_header(model).opset if model.suffix == ".onnx" else None
     needed = (*packages, *filter(None, [requirement]))
     write_readme(folder / "README.md", spec, golden, models, opset, needed, candidate.passes, stamp)

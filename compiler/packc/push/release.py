@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from packc.errors import PushError
+from packc.ingest.fingerprint import hash_file
 from packc.package.golden import GoldenSet, load_golden
 from packc.package.lint import lint_repository
 from packc.package.lint.repository import CONFIGS
-from packc.package.manifest_file import check_files, hash_file, read_manifest
+from packc.package.manifest_file import check_files, read_manifest
 from packc.package.schema import config_schema
 from packc.server.replay import chosen_precision
 from packc.tensors import Precision

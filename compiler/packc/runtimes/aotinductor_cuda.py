@@ -15,8 +15,7 @@ from packc.gpu import find_gpu
 from packc.ingest.source import SourceInfo
 from packc.runtimes.aotinductor import COMPILE, NO_COMPILER, NO_SOURCE, describe_compiler, find_compiler
 from packc.runtimes.cuda_toolkit import find_cuda_home
-from packc.runtimes.onnxruntime_cuda import LENGTH_MULTIPLE
-from packc.runtimes.runtime import GRAPH_OPTION, Runtime, is_transformer
+from packc.runtimes.runtime import GRAPH_OPTION, LENGTH_MULTIPLE, Runtime, is_transformer
 from packc.spec.model import TensorRtSection
 from packc.target import Target
 from packc.tensors import InputRange, Precision

@@ -10,7 +10,14 @@ from typing import Any, Literal
 
 from packc.candidate import Candidate, OptionValue, PassStep, Rejection
 from packc.ingest.source import SourceInfo
-from packc.runtimes.runtime import TEXT_TASKS, Runtime, is_transformer, pads_left
+from packc.runtimes.runtime import (
+    GRAPH_PARAMETER,
+    LENGTH_MULTIPLE,
+    TEXT_TASKS,
+    Runtime,
+    is_transformer,
+    pads_left,
+)
 from packc.target import Target
 from packc.tensors import Precision
 
@@ -79,10 +86,6 @@ NO_RECIPE: tuple[Precision, ...] = ("fp8", "int8", "int4")
 
 PROVIDER_OPTIONS = {"tf32": "use_tf32", "nhwc": "prefer_nhwc"}
 """Options of sessions -> those of the provider in a configuration."""
-GRAPH_PARAMETER = "pack_cuda_graph"
-LENGTH_MULTIPLE = 16
-"""A CUDA graph is of one shape, so lengths have to repeat. Not measured; tiles of tensor cores are 8 or 16 long."""
-
 
 INSTALL = "onnxruntime-gpu is not installed: `pack doctor` has the command that brings it"
 PADS_LEFT = "the tokenizer pads on the left, and where texts begin is told from lengths: padding has to come last"

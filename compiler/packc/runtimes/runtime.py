@@ -26,6 +26,10 @@ TEXT_TASKS: tuple[Task, ...] = (
 
 GRAPH_OPTION = "graph"
 """Of engines on a GPU that can record CUDA graphs: whether they do."""
+GRAPH_PARAMETER = "pack_cuda_graph"
+"""What says so in a configuration, for the Python-based backends of pack."""
+LENGTH_MULTIPLE = 16
+"""A CUDA graph is of one shape, so lengths have to repeat. Not measured; tiles of tensor cores are 8 or 16 long."""
 
 
 def is_transformer(info: SourceInfo) -> bool:

@@ -15,8 +15,8 @@ from typing import Any, Literal
 from packc.candidate import Candidate, OptionValue, PassStep, Rejection
 from packc.gpu import find_gpu
 from packc.ingest.source import SourceInfo
-from packc.runtimes.runtime import TEXT_TASKS, Runtime, is_transformer
-from packc.runtimes.tensorrt_python import ENGINE, VARIABLE, TensorRtPython, find_tensorrt
+from packc.runtimes.runtime import GRAPH_PARAMETER, LENGTH_MULTIPLE, TEXT_TASKS, Runtime, is_transformer
+from packc.runtimes.tensorrt_python import ENGINE, TensorRtPython, find_tensorrt
 from packc.spec.model import TensorRtSection
 from packc.target import Target
 from packc.tensors import InputRange, Precision
@@ -44,18 +44,14 @@ WEAK = "tensorrt-fp16-weak"
 """For weakly typed networks: the graph stays in fp32, and the builder may compute each layer in fp16. BERT-base took
 0.655 ms so and 0.698 with casts in the graph (1 x 128 tokens in a CUDA graph, H200, TensorRT 8.6)."""
 
-STRONG_ONLY: tuple[Precision, ...] = ("bf16", "fp8")
-"""Precisions of strongly typed networks."""
+STRONG_ONLY: tuple[Precision, ...] = ("bf16",)
+"""Of these precisions, those of strongly typed networks."""
 
 EFFORT = "builds an engine for each candidate, about a minute a profile: one for each case of the workload"
 """BERT-base on an H200 in TensorRT 8.6: 64 and 83 s for one profile."""
 
 NO_RECIPE: tuple[Precision, ...] = ("fp8", "int4")
-INSTALL = f"install tensorrt, or name its Python with {VARIABLE}"
 WHY_NOT = "pack has no recipe for it with TensorRT"
-GRAPH_PARAMETER = "pack_cuda_graph"
-LENGTH_MULTIPLE = 16
-"""A CUDA graph is of one shape, so lengths have to repeat."""
 
 
 class TensorRt(Runtime):
@@ -88,9 +84,7 @@ class TensorRt(Runtime):
             return (), ()  # nobody misses an NVIDIA runtime on another device
         lookup = find_tensorrt()
         if target.is_here and lookup.found is None:
-            return (), (
-                Rejection(self.name, f"{lookup.problem}: install tensorrt, or name its Python with {VARIABLE}"),
-            )
+            return (), (Rejection(self.name, lookup.problem),)
         there = lookup.found if target.is_here else None
         reasons = dict.fromkeys(NO_RECIPE, WHY_NOT)
         if there and not there.is_strongly_typed:
@@ -110,7 +104,8 @@ class TensorRt(Runtime):
             told["level"] = settings.level
         if settings.hardware_compatible != "none":
             told["hardware_compatible"] = settings.hardware_compatible
-        told |= {name: True for name in ("version_compatible", "strip") if getattr(settings, name)}
+        if settings.version_compatible:
+            told["version_compatible"] = True
         if candidate.build is None:
             return replace(candidate, session={**candidate.session, **told})
         build = PassStep(candidate.build.name, {**candidate.build.options, **told})

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -34,8 +33,8 @@ SMALL = ("fp16", "bf16", "int8")
 def compile_model(request: CompileRequest) -> tuple[str, ...]:
     """Writes model.plan, model.json (what it was built by and for) and model.layers.json (TensorRT's own account).
 
-    The step's options are the adapter's `build` options; a stripped plan has its graph beside it. Timings of kernels
-    are kept in the cache, for one TensorRT, GPU and driver. Raises PackError with TensorRT's first error.
+    The step's options are the adapter's `build` options. Timings of kernels are kept in the cache, for one TensorRT,
+    GPU and driver. Raises PackError with TensorRT's first error.
     """
     there = find_tensorrt()
     if there.found is None:
@@ -48,8 +47,6 @@ def compile_model(request: CompileRequest) -> tuple[str, ...]:
         _run_builder(there.found, [request.model, plan, file])
     facts = json.loads(plan.with_name(FACTS).read_text("utf-8"))
     layers = json.loads(plan.with_name(LAYERS).read_text("utf-8"))
-    if request.step.options.get("strip"):
-        shutil.copytree(request.model.parent, request.out, dirs_exist_ok=True)
     return (describe_engine(facts), *describe_layers(layers, str(request.step.options["precision"])))
 
 

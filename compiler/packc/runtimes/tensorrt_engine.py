@@ -60,8 +60,14 @@ NEEDED_CAPABILITY = {"tf32": (8, 0), "bf16": (8, 0), "fp8": (8, 9)}
 WEAK_FLAGS = {"fp16": ("FP16",), "int8": ("INT8", "FP16")}
 """Builder flags of dialect 8. Beside int8, what has no Q/DQ may be computed in fp16, as it would be in fp32 else."""
 
-OPT_INS = {"strip": "STRIP_PLAN", "refit": "REFIT", "version_compatible": "VERSION_COMPATIBLE"}
-"""Options -> builder flags that not every TensorRT has."""
+VERSION_COMPATIBLE = "version_compatible"
+"""The option whose builder flag not every TensorRT has, and whose plans bring code."""
+
+
+ORIGIN = ("tensorrt", "device", "compute_capability", "os")
+"""The facts of a plan that decide where it loads."""
+OF_THIS_MACHINE = ("device", "timing_cache")
+"""Options of `build` that say where it runs, not what is built: facts, which are published, leave them out."""
 
 
 class Device:
@@ -136,19 +142,27 @@ class Buffer:
     device: ctypes.c_void_p = field(default_factory=ctypes.c_void_p)
     host: ctypes.c_void_p = field(default_factory=ctypes.c_void_p)
 
-    def reserve(self, device: Device, shape: Sequence[int]) -> bool:
-        """Makes room for an array of this shape; True where the memory is another one than before."""
-        needed = max(1, self.count_bytes(shape))
-        if needed <= self.capacity:
-            return False
+    def holds(self, shape: Sequence[int]) -> bool:
+        """Whether an array of this shape has room in the memory that is here."""
+        return 0 < self.capacity >= self.count_bytes(shape)
+
+    def reserve(self, device: Device, shape: Sequence[int]) -> None:
+        """Other memory, for an array of this shape: nothing may point to that of before, which is freed first.
+
+        Raises RuntimeError where there is not enough; the buffer has none then.
+        """
+        needed = ctypes.c_size_t(max(1, self.count_bytes(shape)))
         if self.capacity:
+            self.capacity = 0
             device.call("cuMemFree_v2", self.device)
             device.call("cuMemFreeHost", self.host)
-            self.capacity = 0
-        device.call("cuMemAlloc_v2", ctypes.byref(self.device), ctypes.c_size_t(needed))
-        device.call("cuMemHostAlloc", ctypes.byref(self.host), ctypes.c_size_t(needed), 0)
-        self.capacity = needed
-        return True
+        device.call("cuMemAlloc_v2", ctypes.byref(self.device), needed)
+        try:
+            device.call("cuMemHostAlloc", ctypes.byref(self.host), needed, 0)
+        except RuntimeError:
+            device.call("cuMemFree_v2", self.device)
+            raise
+        self.capacity = needed.value
 
     def view(self, shape: Sequence[int]) -> Any:
         """The host's memory as an array."""
@@ -212,10 +226,8 @@ def load(model: str, options: Mapping[str, Any], threads: int) -> Session:
     stamp = read_stamp(plan)
     refuse_foreign_plan(plan, stamp, device)
     log = open_log()
-    is_compatible = bool(stamp.get("options", options).get("version_compatible", False))
+    is_compatible = bool(stamp["options"].get(VERSION_COMPATIBLE, False))
     runtime, engine = load_engine(plan.read_bytes(), log, is_compatible, f"{plan.name} cannot be loaded")
-    if stamp.get("options", options).get("strip", False):
-        refit(engine, plan.with_suffix(".onnx"), log)
     names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
     inputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
     return Session(
@@ -283,8 +295,8 @@ def build(model: str, plan: str, options: Mapping[str, Any]) -> dict[str, Any]:
     `profiles`, needed where inputs have open axes, are texts such as "ids=1x1/1x128/32x512 mask=1x1/1x128/32x512", the
     least, usual and largest shape; `level` is the builder's optimization level, 0 to 5; `workspace_mib` a limit;
     `tactics` names the tactic sources to leave on, and PACK_TENSORRT_TACTICS (commas between) overrules it;
-    `timing_cache` is a file that is read where it fits, and written; `strip`, `refit` and `version_compatible` are
-    TensorRT's flags; `hardware_compatible` is "none", "ampere_plus" or "same_compute_capability".
+    `timing_cache` is a file that is read where it fits, and written; `version_compatible` has other versions of
+    TensorRT load the plan; `hardware_compatible` is "none", "ampere_plus" or "same_compute_capability".
 
     Raises RuntimeError, with TensorRT's first error, where it cannot parse or build the graph.
     """
@@ -312,7 +324,7 @@ def build(model: str, plan: str, options: Mapping[str, Any]) -> dict[str, Any]:
         write_whole(cache, bytes(config.get_timing_cache().serialize()))
     data = bytes(serialized)
     build_s = round(time.perf_counter() - started, 3)
-    is_compatible = bool(options.get("version_compatible", False))
+    is_compatible = bool(options.get(VERSION_COMPATIBLE, False))
     _runtime, engine = load_engine(data, log, is_compatible, "the engine that was built cannot be loaded")
     return write_engine(Path(plan), data, engine, options, device, build_s, log)
 
@@ -338,14 +350,18 @@ def write_engine(
         **device.describe(),
         "os": name_platform(),
         "profiles": list(options.get("profiles", ())),
-        "options": {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()},
+        "options": {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in options.items()
+            if name not in OF_THIS_MACHINE
+        },
         "inputs": [tensors[name] for name in names if is_input[name]],
         "outputs": [tensors[name] for name in names if not is_input[name]],
         "layers": engine.num_layers,
         "warnings": list(dict.fromkeys(log.warnings))[:KEPT_WARNINGS],
         "build_s": build_s,
     }
-    layers = inspect_engine(engine, [name for name in names if is_input[name]], bool(options.get("strip", False)))
+    layers = inspect_engine(engine, [name for name in names if is_input[name]])
     if plan.exists():
         plan.unlink()
     write_whole(plan.with_suffix(".layers.json"), layers.encode())
@@ -354,13 +370,13 @@ def write_engine(
     return facts
 
 
-def inspect_engine(engine: Any, inputs: Sequence[str], is_stripped: bool) -> str:
+def inspect_engine(engine: Any, inputs: Sequence[str]) -> str:
     """What TensorRT's inspector says of the layers, as JSON, in the first profile's usual shapes.
 
-    Without shapes, it tells no types of tensors where axes are open; a stripped engine has no context to have shapes.
+    Without shapes, it tells no types of tensors where axes are open: that is all where memory takes no context.
     """
     inspector = engine.create_engine_inspector()
-    context = None if is_stripped else engine.create_execution_context()
+    context = engine.create_execution_context()
     if context is not None:
         for name, (_, usual, _) in read_ranges(engine, inputs, 0).items():
             context.set_input_shape(name, usual)
@@ -481,11 +497,8 @@ def configure(config: Any, options: Mapping[str, Any], precision: str) -> None:
     if find_dialect() < 10:
         for name in WEAK_FLAGS.get(precision, ()):
             config.set_flag(getattr(trt.BuilderFlag, name))
-    asked = [flag for option, flag in OPT_INS.items() if options.get(option, False)]
-    if "STRIP_PLAN" in asked and "REFIT" not in asked:
-        asked.append("REFIT_IDENTICAL")
-    for flag in asked:
-        config.set_flag(find_member(trt.BuilderFlag, flag))
+    if options.get(VERSION_COMPATIBLE, False):
+        config.set_flag(find_member(trt.BuilderFlag, "VERSION_COMPATIBLE"))
     level = str(options.get("hardware_compatible", "none")).upper()
     if level != "NONE":
         config.hardware_compatibility_level = find_member(trt.HardwareCompatibilityLevel, level)
@@ -495,16 +508,17 @@ def configure(config: Any, options: Mapping[str, Any], precision: str) -> None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, int(options["workspace_mib"]) << 20)
     override = os.environ.get("PACK_TENSORRT_TACTICS")
     tactics = override.split(",") if override else options.get("tactics", ())
-    sources = [getattr(trt.TacticSource, name.strip(), None) for name in tactics]
-    if any(source is not None for source in sources):
-        config.set_tactic_sources(sum(1 << int(source) for source in sources if source is not None))
+    if tactics:
+        sources = {int(find_member(trt.TacticSource, name.strip())) for name in tactics}
+        config.set_tactic_sources(sum(1 << source for source in sources))
 
 
 def find_member(enumeration: Any, name: str) -> Any:
-    """A member that not every TensorRT has. Raises RuntimeError where this one lacks it."""
-    if not hasattr(enumeration, name):
-        raise RuntimeError(f"TensorRT {find_version()} has no {enumeration.__name__}.{name}: leave that option out")
-    return getattr(enumeration, name)
+    """A member that not every TensorRT has. Raises RuntimeError, with those there are, where this one lacks it."""
+    if name not in enumeration.__members__:
+        what = f"TensorRT {find_version()} has no {enumeration.__name__}.{name}"
+        raise RuntimeError(f"{what}: leave that option out; there are {', '.join(enumeration.__members__)}")
+    return enumeration.__members__[name]
 
 
 def add_profiles(builder: Any, network: Any, config: Any, profiles: Sequence[str]) -> None:
@@ -564,21 +578,27 @@ def read_timing_cache(config: Any, path: Path, log: Any) -> None:
 
 
 def read_stamp(plan: Path) -> dict[str, Any]:
-    """The facts that `build` wrote beside the plan; empty where they are missing."""
+    """The facts that `build` wrote beside the plan. Raises RuntimeError where they are missing or lack one."""
     path = plan.with_suffix(".json")
-    return dict(json.loads(path.read_text("utf-8"))) if path.exists() else {}
+    if not path.exists():
+        raise RuntimeError(f"{plan.name} has no {path.name} beside it, which says where it loads: build it again")
+    stamp = json.loads(path.read_text("utf-8"))
+    missing = [name for name in (*ORIGIN, "options") if name not in stamp]
+    if missing:
+        raise RuntimeError(f"{path.name} does not say {', '.join(missing)}, so nobody knows where {plan.name} loads")
+    return dict(stamp)
 
 
 def refuse_foreign_plan(plan: Path, stamp: Mapping[str, Any], device: Device) -> None:
     """Raises RuntimeError for a plan of another TensorRT, GPU or platform, by its stamp, unless built to bear that."""
-    options = stamp.get("options", {})
+    options = stamp["options"]
     here = {**device.describe(), "tensorrt": find_version(), "os": name_platform()}
-    kept = {"os", "tensorrt", "device", "compute_capability"}
-    if options.get("version_compatible", False):
+    kept = set(ORIGIN)
+    if options.get(VERSION_COMPATIBLE, False):
         kept -= {"tensorrt"}
     if str(options.get("hardware_compatible", "none")) != "none":
         kept -= {"device", "compute_capability"}  # TensorRT itself checks how far that goes
-    if any(stamp.get(name, here[name]) != here[name] for name in kept):
+    if any(stamp[name] != here[name] for name in kept):
         said = "TensorRT {tensorrt}, {device} (compute capability {compute_capability}), {os}"
         raise RuntimeError(
             f"{plan.name} was made by {said.format(**stamp)}; here is {said.format(**here)}: build it again here, "
@@ -595,15 +615,6 @@ def load_engine(data: bytes, log: Any, is_compatible: bool, what: str) -> tuple[
     if engine is None:
         raise RuntimeError(explain(log, f"{what} by TensorRT {find_version()}"))
     return runtime, engine
-
-
-def refit(engine: Any, model: Path, log: Any) -> None:
-    """Gives a stripped engine its weights, from the ONNX file that it was built from."""
-    if not model.exists():
-        raise RuntimeError(f"the plan has no weights (strip), and {model.name}, which has them, is not beside it")
-    refitter = trt.Refitter(engine, log)
-    if not trt.OnnxParserRefitter(refitter, log).refit_from_file(str(model)) or not refitter.refit_cuda_engine():
-        raise RuntimeError(explain(log, f"the weights of {model.name} do not fit the stripped plan"))
 
 
 def open_buffer(engine: Any, name: str) -> Buffer:
@@ -685,7 +696,8 @@ def open_context(session: Session, index: int) -> Any:
 def prepare_call(session: Session, shapes: dict[str, tuple[int, ...]]) -> Call:
     """Finds a profile for inputs of these shapes, and memory for them and the outputs.
 
-    Where memory moves, all calls are forgotten, as recorded graphs and arrays are of the old one.
+    Where memory moves, all calls are forgotten before, as recorded graphs and arrays are of the old one: a lack of
+    memory leaves nothing that points to what was freed.
     """
     context = open_context(session, choose_profile(session, shapes))
     session.bound = None
@@ -695,11 +707,11 @@ def prepare_call(session: Session, shapes: dict[str, tuple[int, ...]]) -> Call:
     if unknown:
         raise RuntimeError(f"the shape of {', '.join(unknown)} depends on values, which pack's engines do not support")
     buffers = {**session.inputs, **session.outputs}
-    if [name for name, shape in {**shapes, **outputs}.items() if buffers[name].reserve(session.device, shape)]:
-        for call in session.calls.values():
-            if call.graph is not None:
-                session.device.call("cuGraphExecDestroy", call.graph)
-        session.calls, session.graphs = {}, 0
+    small = {name: shape for name, shape in {**shapes, **outputs}.items() if not buffers[name].holds(shape)}
+    if small:
+        forget_calls(session)
+    for name, shape in small.items():
+        buffers[name].reserve(session.device, shape)
     if len(session.calls) >= MOST_SHAPES:
         session.calls = {key: call for key, call in session.calls.items() if call.graph is not None}
     return Call(
@@ -708,6 +720,14 @@ def prepare_call(session: Session, shapes: dict[str, tuple[int, ...]]) -> Call:
         {name: buffers[name].view(shape) for name, shape in shapes.items()},
         {name: buffers[name].view(shape) for name, shape in outputs.items()},
     )
+
+
+def forget_calls(session: Session) -> None:
+    """Gives up all that points to the memory of buffers."""
+    calls, session.calls, session.graphs, session.bound = session.calls, {}, 0, None
+    for call in calls.values():
+        if call.graph is not None:
+            session.device.call("cuGraphExecDestroy", call.graph)
 
 
 def set_shapes(session: Session, context: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -720,6 +740,7 @@ def bind_call(session: Session, call: Call) -> None:
     """Tells the context shapes and addresses, unless they are what it was told last."""
     if session.bound is call:
         return
+    session.bound = None
     set_shapes(session, call.context, call.shapes)
     for buffer in (*session.inputs.values(), *session.outputs.values()):
         call.context.set_tensor_address(buffer.name, buffer.device.value)

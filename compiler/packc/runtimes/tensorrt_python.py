@@ -77,10 +77,10 @@ def find_tensorrt() -> Lookup:
 @cache
 def _look(named: str) -> Lookup:
     if not named and find_spec("tensorrt") is None:
-        return Lookup(None, f"tensorrt is not installed here, and {VARIABLE} names no Python that has it")
+        return Lookup(None, f"tensorrt is not installed here: install it, or name its Python with {VARIABLE}")
     path = shutil.which(named) if named else None
     if named and path is None:
-        return Lookup(None, f"{VARIABLE} names {named}, which cannot be run")
+        return Lookup(None, f"{VARIABLE} names {named}, which cannot be run: name a Python that has tensorrt")
     python = Path(path).absolute() if path else None  # not resolved: an environment's python is a link
     try:
         told = subprocess.run(

@@ -223,9 +223,6 @@ class TensorRtSection(Section):
     hardware_compatible: Literal["none", "ampere_plus", "same_compute_capability"] = Field(
         default="none", description="Engines that other GPUs load too; they may be slower."
     )
-    strip: bool = Field(
-        default=False, description="Engines without weights, which are taken from the graph beside them at load."
-    )
 
 
 class OptimizeSection(Section):

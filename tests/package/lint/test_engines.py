@@ -53,6 +53,14 @@ def test_cases(tmp_path: Path, case: Case) -> None:
     check_case(case, tmp_path, files=FILES)
 
 
+def test_the_input_that_takes_the_fewest_limits_the_batch_of_a_profile(tmp_path: Path) -> None:
+    stamp = {**STAMP, "profiles": ["x=1x1/1x8/2x8 z=1x1/1x8/8x8", "x=1x1/1x8/8x8 z=1x1/1x8/3x8"]}
+    files = {**FILES, "m/1/model.json": json.dumps(stamp)}
+    (found,) = run_rule(engines.check_profile_batch, tmp_path / "bad", GOOD, files=files)
+    assert found.message == "the profiles of 1/model.plan take batches up to 3"
+    assert not run_rule(engines.check_profile_batch, tmp_path / "good", config(batch=3), files=files)
+
+
 def test_without_batching_all_axes_are_dims(tmp_path: Path) -> None:
     whole = config(batch=0, x="TYPE_INT32 dims: [ 2, 64 ]")
     assert list(run_rule(engines.check_profile_dims, tmp_path / "bad", whole, files=FILES))
@@ -63,8 +71,10 @@ def test_without_batching_all_axes_are_dims(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stamp", [None, "{}", json.dumps({**STAMP, "profiles": ["x="]})])
 def test_an_engine_without_a_stamp_is_spoken_of_once(tmp_path: Path, stamp: str | None) -> None:
     files = {"m/1/model.plan": b"engine", **({"m/1/model.json": stamp} if stamp else {})}
-    (found,) = run_rule(engines.check_stamp, tmp_path, GOOD, files=files)
+    ours = GOOD + '\nparameters { key: "requirement" value { string_value: "tensorrt==8.6.0" } }'
+    (found,) = run_rule(engines.check_stamp, tmp_path, ours, files=files)
     assert found.severity == "warning"
+    assert not run_rule(engines.check_stamp, tmp_path / "theirs", GOOD, files=files), "nobody else writes stamps"
     for number, rule in enumerate((engines.check_profile_batch, engines.check_profile_dims)):
         assert not run_rule(rule, tmp_path / str(number), config(batch=64), files=files)
 

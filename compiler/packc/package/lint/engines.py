@@ -15,7 +15,9 @@ Profile = dict[str, tuple[Shape, Shape, Shape]]
 
 
 def check_stamp(model: LintedModel, _: Repository) -> Iterator[Diagnostic]:
-    """Beside an engine lies what it was built by and for."""
+    """Beside an engine of pack's lies what it was built by and for; nobody else's needs to say."""
+    if not model.parameter("requirement"):
+        return
     for path in _list_plans(model):
         try:
             stamp = find_stamp(path)
@@ -42,8 +44,8 @@ def check_profile_batch(model: LintedModel, _: Repository) -> Iterator[Diagnosti
     if not model.is_batched:
         return
     for file, stamp in _list_stamps(model):
-        batches = [most[0] for profile in _read_profiles(stamp) for _, _, most in profile.values() if most]
-        largest = max(batches, default=0)
+        profiles = ([most[0] for _, _, most in profile.values() if most] for profile in _read_profiles(stamp))
+        largest = max((min(batches) for batches in profiles if batches), default=0)
         if largest and model.config.max_batch_size > largest:
             yield model.error(
                 ("max_batch_size",),
