@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +10,15 @@ from pydantic import TypeAdapter
 
 from packc.candidate import OptionValue
 from packc.jobs.job import Job
-from packc.package.manifest import CandidateRecord, Manifest, ServedRecord, ServingRecord, VerdictRecord
+from packc.package.manifest import (
+    CandidateRecord,
+    Manifest,
+    MeasurementRecord,
+    QualityRecord,
+    ServedRecord,
+    ServingRecord,
+    VerdictRecord,
+)
 from packc.package.manifest_file import hash_files, read_manifest, write_manifest
 from packc.package.model_config import add_batching, add_instances, add_tensor, add_warmup, new_config
 from packc.package.pipelines.tensors import WARMUP_CALLS
@@ -65,8 +73,11 @@ def write_measured(folder: Path, target: str, scale: float, candidate: str = FP1
     return _seal(package, manifest)
 
 
-def write_built(folder: Path, target: str, graphs: Mapping[str, float]) -> Path:
-    """What a build without that GPU leaves: a job bundle a candidate, whose graph multiplies by so much."""
+def write_built(folder: Path, target: str, graphs: Mapping[str, float], judged: Collection[str] | None = None) -> Path:
+    """What a build without that GPU leaves: a job bundle a candidate, whose graph multiplies by so much.
+
+    The answers of the `judged` ones have a score; of all, where none are named.
+    """
     package = folder / target
     package.mkdir()
     for name, scale in graphs.items():
@@ -75,14 +86,26 @@ def write_built(folder: Path, target: str, graphs: Mapping[str, float]) -> Path:
         job = Job(name, "onnxruntime-cuda", "model/model.onnx", {"graph": True}, 1, (), (), (), True)
         (bundle / "job.json").write_bytes(TypeAdapter(Job).dump_json(job))
     verdict = VerdictRecord(None, None, ("not measured",))
-    return _seal(package, replace(make_gpu_manifest(target, tuple(graphs)), state="built", verdict=verdict))
+    manifest = make_gpu_manifest(target, tuple(graphs))
+    quality = QualityRecord("cosine", 0.99, 0.98, 1.0)
+    scored = MeasurementRecord(None, None, None, None, None, None, quality)
+    records = tuple(
+        replace(record, measurements=scored) if judged is None or record.id in judged else record
+        for record in manifest.candidates
+    )
+    return _seal(package, replace(manifest, state="built", verdict=verdict, candidates=records))
 
 
 def make_gpu_manifest(target: str, candidates: tuple[str, ...]) -> Manifest:
     records = tuple(
-        CandidateRecord(name, "onnxruntime-cuda", name.split("-")[2], (), "built", None, None) for name in candidates
+        CandidateRecord(
+            name, "onnxruntime-cuda", name.split("-")[2], () if name == TF32 else ("clean_graph",), "built", None, None
+        )
+        for name in candidates
     )
-    return replace(make_manifest("tiny"), target=target, profile=target, candidates=records)
+    return replace(
+        make_manifest("tiny"), target=target, profile=target, candidates=records, source_digest="of the one model"
+    )
 
 
 def change(package: Path, **changes: object) -> None:

@@ -10,10 +10,11 @@ from driver_world import World, write_tensors
 from models import write_jsonl
 from packc import __version__
 from packc.driver import inputs
-from packc.driver.inputs import BuildInputs, digest_samples, gather_inputs, limit_samples, list_versions
+from packc.driver.inputs import BuildInputs, digest_samples, digest_source, gather_inputs, limit_samples, list_versions
 from packc.errors import DataError
 from packc.host import probe_host
 from packc.ingest.inspect import inspect_source
+from packc.ingest.source import TextPreprocessing
 from packc.samples import RawSamples, load_samples, save_samples
 from packc.spec.read import read_spec
 from packc.spec.resolve import resolve_targets
@@ -58,6 +59,39 @@ def test_the_metric_is_the_tasks_when_the_spec_names_none(world: World) -> None:
     (spec,) = resolve_targets(read_spec(path))
     spec = spec.model_copy(update={"quality": spec.quality.model_copy(update={"metric": None})})
     assert gather_inputs(spec, probe_host(), inspect_source(spec.model), verify=True).metric == "cosine"
+
+
+def test_the_digest_of_a_model_is_of_its_answers_and_how_it_is_asked(world: World) -> None:
+    info = world.gather().info
+    digest = digest_source("tiny", info)
+    found = world.gather("[budget]\nlatency_ms = 10").make_findings((), ())
+    assert found.source_digest == digest, "what it is promised, and to whom, does not matter"
+    assert digest_source("tiny", dataclasses.replace(info, location="/elsewhere", revision="main")) == digest
+    tokenizers = [world.folder / name / "tokenizer.json" for name in ("here", "there", "other")]
+    for file in tokenizers:
+        file.parent.mkdir()
+        file.write_text("{}" if file.parent.name == "other" else '{"version": 1}')
+    text, moved, changed = (TextPreprocessing(file, 128, 0, ("input_ids",)) for file in tokenizers)
+    as_text = digest_source("tiny", dataclasses.replace(info, preprocessing=text))
+    assert digest_source("tiny", dataclasses.replace(info, preprocessing=moved)) == as_text
+    others = {
+        digest_source("other", info),
+        *(
+            digest_source("tiny", dataclasses.replace(info, **{name: value}))
+            for name, value in (
+                ("fingerprint", "another"),
+                ("task", "fill-mask"),
+                ("pooling", "cls"),
+                ("normalize", True),
+                ("labels", ("a", "b")),
+                ("part", "encoder"),
+                ("preprocessing", text),
+                ("preprocessing", changed),
+                ("preprocessing", dataclasses.replace(text, pads_left=True)),
+            )
+        ),
+    }
+    assert len(others - {digest}) == 10
 
 
 def test_the_key_is_that_of_everything_that_matters(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -192,3 +192,15 @@ def test_what_cannot_be_combined_costs_nothing_else(world: World) -> None:
     results = build(world, targets=targets)
     assert isinstance(results["fleet"], TargetFailure)
     assert (results["fleet"].error.exit_code, results["cpu"].end) == (2, "published")
+
+
+def test_a_bug_in_combining_costs_only_the_combined_package(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> TargetResult:
+        raise ZeroDivisionError("in combining")
+
+    monkeypatch.setattr(build_spec_module, "combine_targets", fail)
+    results = build(world, targets=TWO + '\n[combine]\nfleet = ["cpu", "edge"]\n')
+    assert results["cpu"].end == "published"
+    assert isinstance(results["fleet"], TargetFailure)
+    assert "this is a bug in pack: ZeroDivisionError" in str(results["fleet"].error)
+    assert [target["target"] for target in read_lock(world)["targets"]] == ["cpu", "edge"]

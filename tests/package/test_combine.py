@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from engines import make_stamp, write_engine
 from gpu_packages import GRAPH, write_gpu_repository
 from packc.errors import PackError
 from packc.package.combine import (
@@ -20,10 +22,11 @@ from packc.package.combine import (
     name_artifact,
 )
 from packc.package.lint import lint_repository
-from packc.package.model_config import add_tensor, new_config
+from packc.package.model_config import add_instances, add_tensor, new_config
 from packc.package.pipelines.triton_model import FileContent, TritonModel, write_models
 from packc.runtimes.onnxruntime_cuda import OnnxRuntimeCuda
 from packc.runtimes.runtime import GRAPH_PARAMETER
+from packc.runtimes.tensorrt import TensorRt
 from served_packages import X, Y, make_scaling_graph, read_config, write_tensor_package, write_text_package
 
 
@@ -73,6 +76,22 @@ def test_the_same_artifact_lies_there_once(base: Path, tmp_path: Path) -> None:
     ]
     assert list_files(base) == ["model.l4.onnx", "model.onnx"]
     assert read_named(base, "ada").default_model_filename == "model.onnx"
+
+
+def test_a_target_that_is_told_by_name_has_a_configuration_even_where_it_equals_the_first_ones(
+    base: Path, tmp_path: Path
+) -> None:
+    """The map names another file for its capability, which a configuration of its own does not read."""
+    same = make_scaling_graph(tmp_path / "job" / "model.onnx", 2.0)
+    parts = [
+        Part("l4", "8.9", write_gpu_repository(tmp_path / "l4", 3.0)),
+        Part("l40s", "8.9", Bundle(same, GRAPH, OnnxRuntimeCuda(), 1)),
+    ]
+    assert combine_repository(base, "9.0", parts)[1] == Placed("l40s", "model.onnx", "config name")
+    own = read_named(base, "l40s")
+    assert (own.default_model_filename, dict(own.cc_model_filenames)) == ("model.onnx", {})
+    assert dict(read_config(base / "tiny").cc_model_filenames) == {"8.9": "model.l4.onnx"}
+    assert lint_repository(base) == []
 
 
 def test_a_gpu_of_the_same_capability_has_a_configuration_of_its_own(base: Path, tmp_path: Path) -> None:
@@ -132,6 +151,78 @@ def test_what_does_not_fit_is_left_out_with_a_reason(base: Path, tmp_path: Path)
     assert "it is served by other models (letters, " in fronts.reason
     assert backends == LeftOut("t4", "its artifact is not for the backend of the first target, onnxruntime")
     assert list_files(base) == ["model.onnx"]
+
+
+def make_large_graph(path: Path, scale: float) -> Path:
+    """The scaling graph with its weights in model.onnx.data beside it, and equal but for these."""
+    import onnx
+
+    graph = onnx.load(make_scaling_graph(path, scale))
+    (weights,) = graph.graph.initializer
+    weights.raw_data = np.array([scale], np.float32).tobytes()
+    weights.ClearField("float_data")
+    onnx.save_model(graph, path, save_as_external_data=True, location="model.onnx.data", size_threshold=0)
+    return path
+
+
+@pytest.mark.parametrize(("scale", "fits"), [(2.0, True), (3.0, False)])
+def test_external_data_of_the_same_name_have_to_be_the_same(
+    base: Path, tmp_path: Path, scale: float, fits: bool
+) -> None:
+    """Which file its weights are in is written in a graph, so that they cannot be renamed."""
+    for file in make_large_graph(tmp_path / "first" / "model.onnx", 2.0).parent.iterdir():
+        shutil.copyfile(file, base / "tiny" / "1" / file.name)
+    model = make_large_graph(tmp_path / "l4" / "model.onnx", scale)
+    (found,) = combine_repository(base, "9.0", [Part("l4", "8.9", Bundle(model, GRAPH, OnnxRuntimeCuda(), 1))])
+    assert isinstance(found, Placed if fits else LeftOut)
+    assert fits or "have the same names as another target's" in found.reason  # type: ignore[union-attr]
+    assert list_files(base) == ["model.onnx", "model.onnx.data"]
+    assert np.fromfile(base / "tiny" / "1" / "model.onnx.data", np.float32)[0] == 2.0
+
+
+def test_nothing_of_what_is_left_out_stays_behind(base: Path, tmp_path: Path) -> None:
+    """Its main file, whose own name is free, included."""
+    (base / "tiny" / "1" / "model.onnx.data").write_bytes(b"of the first target")
+    model = make_large_graph(tmp_path / "l4" / "model.onnx", 3.0)
+    (found,) = combine_repository(base, "9.0", [Part("l4", "8.9", Bundle(model, GRAPH, OnnxRuntimeCuda(), 1))])
+    assert isinstance(found, LeftOut)
+    assert list_files(base) == ["model.onnx", "model.onnx.data"]
+
+
+def write_engines(folder: Path) -> Path:
+    """A repository of one engine of TensorRT with two optimization profiles."""
+    profiles = ("x=1x4/1x4/8x4", "x=1x4/8x4/8x4")
+    plan = write_engine(folder.parent / f"{folder.name}-engine", make_stamp((X,), (Y,), profiles))
+    config = new_config("tiny", 8)
+    add_tensor(config, "input", X)
+    add_tensor(config, "output", Y)
+    add_instances(config, 1, "gpu")
+    TensorRt().configure_triton(config, {"graph": True, "profiles": profiles, "tensorrt": "8.6.0"}, 1)
+    files: dict[str, FileContent] = {"1/model.plan": plan, "1/model.json": plan.with_suffix(".json")}
+    write_models((TritonModel(config, files),), folder)
+    return folder
+
+
+def test_an_engine_that_is_still_to_be_built_on_its_gpu_is_asked_for(tmp_path: Path) -> None:
+    base = write_engines(tmp_path / "base")
+    graph = make_scaling_graph(tmp_path / "job" / "model.onnx", 2.0)
+    part = Part("l4", "8.9", Bundle(graph, {"graph": True}, TensorRt(), 1))
+    assert combine_repository(base, "9.0", [part]) == [
+        LeftOut("l4", "its engine is built on the GPU: run its bundle there and `pack import` it")
+    ]
+
+
+def test_profiles_are_those_of_the_engine_that_is_served(tmp_path: Path) -> None:
+    base = write_engines(tmp_path / "base")
+    profiles = ("x=1x4/2x4/8x4", "x=1x4/4x4/8x4", "x=1x4/8x4/8x4")
+    engine = write_engine(tmp_path / "l4", make_stamp((X,), (Y,), profiles))
+    engine.write_bytes(b"another engine")
+    bundle = Bundle(engine, {"graph": True, "profiles": profiles, "tensorrt": "8.6.0"}, TensorRt(), 1)
+    assert combine_repository(base, "9.0", [Part("l4", "8.9", bundle)]) == [
+        Placed("l4", "model.l4.plan", "config name")
+    ]
+    assert list(read_config(base / "tiny").instance_group[0].profile) == ["0", "1"]
+    assert list(read_named(base, "l4").instance_group[0].profile) == ["0", "1", "2"]
 
 
 def test_steps_beside_the_graph_have_to_be_the_same(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ from goldens import check_golden
 from packc.package.combined_readme import describe_targets
 from packc.package.manifest import CombinedRecord
 
-BASE = CombinedRecord("h200", "nvidia-h200-sxm", "9.0", "verified", "ort-fp16", "fp16", "model.onnx", "default", 1.9)
+BASE = CombinedRecord("h200", "nvidia-h200-sxm", "9.0", "verified", "ort-fp16", "fp16", "model.onnx", "default", 1.9,
+                      is_loaded=True)  # fmt: skip
 H100 = CombinedRecord("h100", "nvidia-h100-sxm", "9.0", "verified", "ort-tf32", "tf32", "model.h100.onnx",
                       "config name", 2.1)  # fmt: skip
 T4 = CombinedRecord("t4", "nvidia-t4", "7.5", "built", "ort-fp16", "fp16", "model.t4.onnx", "compute capability",

@@ -39,6 +39,8 @@ REPOSITORY = "model_repository"
 TARGETS = "targets"
 _LEFT_BEHIND = shutil.ignore_patterns("report.html", "__pycache__")
 NOTHING_MEASURED = "has not run on that GPU yet"
+NOT_JUDGED = "and its answers were not judged"
+OTHER_MODEL = "its build is of another model: build it again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +73,7 @@ def combine_targets(
         )
     others = [member for member in members if member is not base]
     final = folder / name
-    key = cache_key(
-        members=[hash_file(member.folder / MANIFEST) for member in (base, *others)],
-        profiles=[member.profile.compute_capability for member in (base, *others)],
-        verify=options.verify,
-        version=__version__,
-    )
+    key = _make_key(base, others, missing, options)
     if (current := _find_current(final, key)) is not None:
         log.info("%s: nothing changed since it was combined", name)
         return TargetResult(name, "unchanged", final, current)
@@ -86,11 +83,30 @@ def combine_targets(
         parts, unfit = _make_parts(others, base)
         capability = base.profile.compute_capability or ""
         found = combine_repository(staging / REPOSITORY, capability, [part for part, _ in parts])
+        check_repository(staging / REPOSITORY)
         chosen = {part.target: candidate for part, candidate in parts}
         records = _record(base, others, [*found, *unfit], chosen, missing)
-        manifest = replace(base.manifest, target=name, combined=records, build_key=key)
         _add_files(staging, base, others, records)
-        return publish_package(staging, final, _verify(manifest, base, staging, options, cache))
+        manifest = _verify(replace(base.manifest, target=name, build_key=key), base, staging, options, cache)
+        records = (replace(records[0], is_loaded=manifest.state == "verified"), *records[1:])
+        readme = staging / "README.md"
+        readme.write_text(f"{readme.read_text()}\n{describe_targets(records, base.target)}")
+        return publish_package(staging, final, replace(manifest, combined=records))
+
+
+def _make_key(
+    base: Member, others: Sequence[Member], missing: Sequence[tuple[str, Target]], options: BuildOptions
+) -> str:
+    """Digest of all that decides a combined package: whose builds it is made of, how, and what can be done here."""
+    return cache_key(
+        members=[
+            (member.target, member.profile.id, member.profile.compute_capability, hash_file(member.folder / MANIFEST))
+            for member in (base, *others)
+        ],
+        missing=[(target, profile.id, profile.compute_capability) for target, profile in missing],
+        verify=_can_verify(base, options),
+        version=__version__,
+    )
 
 
 def _read_members(
@@ -124,6 +140,9 @@ def _make_parts(others: Sequence[Member], base: Member) -> tuple[list[tuple[Part
     parts, unfit = [], []
     for member in others:
         capability = member.profile.compute_capability or ""
+        if member.manifest.source_digest != base.manifest.source_digest or not base.manifest.source_digest:
+            unfit.append(LeftOut(member.target, OTHER_MODEL))
+            continue
         if member.has_package:
             candidate = _find_candidate(member.manifest, member.manifest.verdict.chosen or "")
             parts.append((Part(member.target, capability, member.folder / REPOSITORY), candidate))
@@ -146,8 +165,9 @@ def _make_parts(others: Sequence[Member], base: Member) -> tuple[list[tuple[Part
 
 
 def _choose_built(member: Member, base: Member) -> CandidateRecord | None:
-    """Of the candidates with a bundle in the base's runtime: the base's own choice, else the one of its precision, else
-    the one whose floor is estimated lowest, which comes after the baseline."""
+    """Of the candidates with a bundle in the base's runtime, those first whose answers were judged: the base's own
+    choice, else one of its precision, else another one than the model as exported; of several, the one whose floor is
+    estimated lowest, which comes first."""
     best = _find_candidate(base.manifest, base.manifest.verdict.chosen or "")
     built = [
         record
@@ -157,9 +177,15 @@ def _choose_built(member: Member, base: Member) -> CandidateRecord | None:
         and record.runtime == best.runtime
         and (member.folder / JOB_FOLDER / record.id).is_dir()
     ]
-    same = [record for record in built if record.id == best.id]
-    alike = [record for record in built if record.precision == best.precision]
-    return next(iter((*same, *alike, *built[1:], *built)), None)
+    return min(
+        built,
+        key=lambda r: (not _is_judged(r), r.id != best.id, r.precision != best.precision, not r.passes),
+        default=None,
+    )
+
+
+def _is_judged(candidate: CandidateRecord) -> bool:
+    return candidate.measurements is not None and candidate.measurements.quality is not None
 
 
 def _find_candidate(manifest: Manifest, name: str) -> CandidateRecord:
@@ -188,7 +214,12 @@ def _record(
 def _record_one(member: Member, candidate: CandidateRecord | None, place: Placed | LeftOut) -> CombinedRecord:
     served = member.manifest.served
     is_in = isinstance(place, Placed)
-    remark = place.reason if isinstance(place, LeftOut) else "" if member.has_package else NOTHING_MEASURED
+    if isinstance(place, LeftOut):
+        remark = place.reason
+    elif member.has_package:
+        remark = ""
+    else:
+        remark = NOTHING_MEASURED if candidate and _is_judged(candidate) else f"{NOTHING_MEASURED}, {NOT_JUDGED}"
     return CombinedRecord(
         target=member.target,
         profile=member.profile.id,
@@ -199,13 +230,14 @@ def _record_one(member: Member, candidate: CandidateRecord | None, place: Placed
         file=place.file if isinstance(place, Placed) else None,
         chosen_by=place.chosen_by if isinstance(place, Placed) else "",
         latency_ms=served.latency_ms if served else None,
+        percentile=served.percentile if served else None,
         throughput_per_s=served.throughput_per_s if served else None,
         remark=remark,
     )
 
 
 def _add_files(staging: Path, base: Member, others: Sequence[Member], records: Sequence[CombinedRecord]) -> None:
-    """What belongs beside the repository: each target's own record, and what README and SBOM say of them."""
+    """What belongs beside the repository: each target's own record, and its artifact in the SBOM."""
     served = {record.target for record in records if record.file}
     for member in (base, *others):
         folder = staging / TARGETS / member.target
@@ -213,18 +245,24 @@ def _add_files(staging: Path, base: Member, others: Sequence[Member], records: S
         shutil.copyfile(member.folder / MANIFEST, folder / MANIFEST)
         if member is not base and member.has_package and member.target in served:
             shutil.copytree(member.folder / "golden", folder / "golden")
-    readme = staging / "README.md"
-    readme.write_text(f"{readme.read_text()}\n{describe_targets(records, base.manifest.target)}")
     version = find_artifact(staging / REPOSITORY).parent
     used = sorted({record.file for record in records[1:] if record.file} - {records[0].file})
     add_files(staging / "sbom.cdx.json", {name: version / name for name in used})
-    if errors := [found for found in lint_repository(staging / REPOSITORY) if found.severity == "error"]:
+
+
+def check_repository(repository: Path) -> None:
+    """Raises PackError where a server would refuse the combined repository."""
+    if errors := [found for found in lint_repository(repository) if found.severity == "error"]:
         raise PackError("the combined repository is not valid:\n" + "\n\n".join(error.render() for error in errors))
+
+
+def _can_verify(base: Member, options: BuildOptions) -> bool:
+    return options.verify and not options.urls and base.profile.is_here
 
 
 def _verify(manifest: Manifest, base: Member, staging: Path, options: BuildOptions, cache: Cache) -> Manifest:
     """The manifest with what a real server says of the base in the new repository; no more than `measured` without."""
-    if not options.verify or options.urls or not base.profile.is_here:
+    if not _can_verify(base, options):
         return replace(manifest, state="measured", served=None)
     workload, precision = recall_workload(base.manifest), chosen_precision(base.manifest)
     verified = verify_package(staging, manifest.model, workload, precision, cache=cache)

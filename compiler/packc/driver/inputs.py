@@ -66,6 +66,7 @@ class BuildInputs:
             rejected,
             environment,
             self.key,
+            source_digest=digest_source(self.spec.model.name, self.info),
             device_notes=self.target.warnings,
         )
 
@@ -89,7 +90,7 @@ def gather_inputs(spec: TargetSpec, target: Target, info: SourceInfo, *, verify:
     key = cache_key(
         spec=spec.model_dump(mode="json"),
         target=asdict(target),
-        source=info.fingerprint,
+        source=digest_source(spec.model.name, info),
         data=[digest_samples(samples) for samples in (evaluation, calibration, traffic, lessons) if samples],
         versions=list_versions(),
         machine=platform.node(),
@@ -125,6 +126,22 @@ def list_versions() -> dict[str, str]:
     engines = {name: found for runtime in RUNTIMES for name, found in runtime.versions().items()}
     own = {"packc": __version__, "python": platform.python_version(), "numpy": metadata.version("numpy")}
     return {**own, **libraries, **engines}
+
+
+def digest_source(name: str, info: SourceInfo) -> str:
+    """Digest of what decides a model's answers and how clients ask for them, wherever its files lie."""
+    preprocessing = asdict(info.preprocessing) if info.preprocessing else {}
+    files = {key: hash_file(value) for key, value in preprocessing.items() if isinstance(value, Path)}
+    return cache_key(
+        name=name,
+        fingerprint=info.fingerprint,
+        task=info.task,
+        part=info.part,
+        preprocessing={"kind": type(info.preprocessing).__name__, **preprocessing, **files},
+        pooling=info.pooling,
+        normalize=info.normalize,
+        labels=info.labels,
+    )
 
 
 def limit_samples(samples: RawSamples, count: int) -> RawSamples:

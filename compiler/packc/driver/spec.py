@@ -54,11 +54,8 @@ def build_spec(
         try:
             inputs = gather_inputs(target, profile, info, verify=options.verify)
             results.append(build_target(inputs, folder / target.target, options, cache))
-        except PackError as error:
-            results.append(TargetFailure(target.target, error))
-        except Exception as error:  # a bug; the other targets' results are worth keeping
-            log.debug("target %s", target.target, exc_info=True)
-            results.append(TargetFailure(target.target, PackError(f"this is a bug in pack: {error!r}")))
+        except Exception as error:
+            results.append(_fail(target.target, error))
     for name, group in spec.combine.items():
         if any(target.target in group for target in chosen):
             results.append(_combine(name, group, spec, spec_path, folder, options, cache))
@@ -81,8 +78,16 @@ def _combine(
     try:
         targets = [(target, find_target(spec.targets[target].profile, spec_path.parent)) for target in group]
         return combine_targets(name, targets, folder, options, cache)
-    except PackError as error:
-        return TargetFailure(name, error)
+    except Exception as error:
+        return _fail(name, error)
+
+
+def _fail(target: str, error: Exception) -> TargetFailure:
+    """What became of a target; a bug costs the other targets' results no more than an error of the user's."""
+    if isinstance(error, PackError):
+        return TargetFailure(target, error)
+    log.debug("target %s", target, exc_info=error)
+    return TargetFailure(target, PackError(f"this is a bug in pack: {error!r}"))
 
 
 def _find_profile(target: TargetSpec, base: Path) -> Target | MissingError:

@@ -49,6 +49,8 @@ class Findings:
     rejected: Sequence[Rejection]
     environment: dict[str, str]
     build_key: str
+    source_digest: str = ""
+    """Of the model, as `Manifest` has it."""
     device_notes: tuple[str, ...] = ()
     """Of a device that measured: that it is a part of a GPU, or shared."""
     verify: bool = False
@@ -98,6 +100,7 @@ def record_findings(
         limits=record_limits(findings.roofline, findings.outcomes) if findings.roofline else None,
         sensitivity=record_sensitivity(findings.sensitivity, findings.outcomes, verdict.chosen),
         student=StudentRecord(**asdict(findings.training)) if findings.training else None,
+        source_digest=findings.source_digest,
         build_key=findings.build_key,
     )
 

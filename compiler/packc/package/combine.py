@@ -25,6 +25,8 @@ from packc.package.model_config import VERSION, print_config
 from packc.package.pipelines.tensors import TritonRuntime
 from packc.package.schema import config_schema
 
+BUILT_THERE = "its engine is built on the GPU: run its bundle there and `pack import` it"
+"""Of a bundle that holds a graph, where the runtime serves what it makes of graphs."""
 FILE_PARAMETER = "model"
 """Of pack's Python models: the artifact that they run."""
 
@@ -101,7 +103,7 @@ def combine_repository(repository: Path, compute_capability: str, parts: Sequenc
         if chosen_by == "compute capability":
             base[graph].cc_model_filenames[part.compute_capability] = file
         elif chosen_by == "config name":
-            _write_configs(repository, part.target, theirs, base)
+            _write_configs(repository, part.target, theirs, base, graph)
         taken.add(part.compute_capability)
         found.append(Placed(part.target, file, chosen_by))
     (repository / graph / CONFIG).write_text(print_config(base[graph]))
@@ -152,10 +154,13 @@ def _read_part(part: Part, repository: Path, base: Configs, graph: str) -> Confi
             return f"its {differing} is not the first target's"
     else:
         theirs = {name: _copy(config) for name, config in base.items()}
+        theirs[graph].cc_model_filenames.clear()
         _configure(theirs[graph], part.source)
     model = part.source.model if isinstance(part.source, Bundle) else Path(name_artifact(theirs[graph]))
     is_alike = theirs[graph].backend == base[graph].backend
     if not is_alike or model.suffix != Path(name_artifact(base[graph])).suffix:
+        if is_alike and isinstance(part.source, Bundle) and model.suffix == ".onnx":
+            return BUILT_THERE
         return f"its artifact is not for the backend of the first target, {base[graph].backend}"
     return theirs
 
@@ -178,12 +183,14 @@ def _configure(config: Any, bundle: Bundle) -> None:
         return
     config.parameters.clear()
     config.ClearField("optimization")
+    for group in config.instance_group:
+        del group.profile[:]  # those of the base's engine
     bundle.runtime.configure_triton(config, bundle.options, bundle.threads)
 
 
 def _place_artifact(part: Part, version: Path, usual: str) -> str | None:
-    """Copies the part's artifact into `version` unless it is there already; the name of its main file. None where a
-    second file of it has a name that is taken."""
+    """Copies the part's artifact into `version` unless it is there already; the name of its main file. None, and
+    nothing is copied, where a second file of it has a name that is taken."""
     model = part.source.model if isinstance(part.source, Bundle) else find_artifact(part.source)
     files = [
         file for file in artifact_files(model).values() if file.suffix != ".py"
@@ -191,13 +198,15 @@ def _place_artifact(part: Part, version: Path, usual: str) -> str | None:
     digest = hash_file(model)
     same = [file.name for file in sorted(version.iterdir()) if file.is_file() and hash_file(file) == digest]
     placed = same[0] if same else f"{Path(usual).stem}.{part.target}{model.suffix}"
-    for file in files:
-        is_named_alike = file.stem == model.stem
-        place = version / (f"{Path(placed).stem}{file.suffix}" if is_named_alike else file.name)
+    places = {
+        file: version / (f"{Path(placed).stem}{file.suffix}" if file.stem == model.stem else file.name)
+        for file in files
+    }
+    if any(place.exists() and hash_file(place) != hash_file(file) for file, place in places.items()):
+        return None
+    for file, place in places.items():
         if not place.exists():
             shutil.copyfile(file, place)
-        elif hash_file(place) != hash_file(file):
-            return None
     return placed
 
 
@@ -222,10 +231,11 @@ def _strip(config: Any, is_graph: bool) -> Any:
     return plain
 
 
-def _write_configs(repository: Path, target: str, theirs: Configs, base: Configs) -> None:
-    """configs/<target>.pbtxt of each model that differs. Without a name, which is the folder's: a push renames that."""
+def _write_configs(repository: Path, target: str, theirs: Configs, base: Configs, graph: str) -> None:
+    """configs/<target>.pbtxt of the model that runs the graph, as the base's has a map of files, and of each other that
+    differs. Without a name, which is the folder's: a push renames that."""
     for name, config in theirs.items():
-        if config == base[name]:
+        if name != graph and config == base[name]:
             continue
         own = _copy(config)
         own.ClearField("name")

@@ -298,9 +298,13 @@ class CombinedRecord:
     chosen_by: str
     """"default", "compute capability", or "config name", the server's flag: how a server comes to that artifact."""
     latency_ms: float | None = None
-    """At the budget's percentile, as its own package was served there: None where it was not."""
+    """As its own package was served there: None where it was not."""
+    percentile: float | None = None
+    """Of that latency: a target may have a budget of its own."""
     throughput_per_s: float | None = None
     remark: str = ""
+    is_loaded: bool = False
+    """Whether a server has loaded this very repository as that target, and answered as it should."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,6 +344,8 @@ class Manifest:
     """Of a package for several GPUs: all of its targets, the one that this manifest is about first."""
     engine: EngineRecord | None = None
     """None where the package holds no engine of TensorRT."""
+    source_digest: str = ""
+    """Of the model and of how it is asked: what packages must have alike to serve one model on several GPUs."""
     build_key: str = ""
     """Digest of all that the build depends on: an equal one means that nothing changed."""
     files: dict[str, str] = field(default_factory=dict)
