@@ -23,6 +23,7 @@ import time
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from support.gpu_aotinductor import start_aotinductor
 from support.gpu_models import GPU_MODELS, GpuModel
 from support.gpu_onnxruntime import BASELINE, EXPORTED, open_onnxruntime
@@ -79,12 +80,14 @@ def compare(model: GpuModel, target: Target, arguments: argparse.Namespace) -> t
     with tempfile.TemporaryDirectory(prefix="pack-gpu-") as folder:
         place = Path(folder)
         encoder = model.build("eager")
-        torch.save(encoder.state_dict(), place / "weights.pt")
-        ours = start_aotinductor(model, target, PRECISIONS, place / "weights.pt", place)  # in other processes
+        weights = place / "model.safetensors"
+        save_file(encoder.state_dict(), weights)
+        ours = start_aotinductor(model, target, PRECISIONS, weights, place)  # in other processes
         started = time.perf_counter()
         export_module(model.refer(encoder), place / EXPORTED)
         encoder.eval()  # an export may leave a module in training mode
         log(f"{model.name}: exported in {time.perf_counter() - started:.0f} s")
+        ours.wait()
         tensorrt = start_tensorrt(model, target, place, arguments.skip_tensorrt)
         cases = [ShapeCase(describe_shape(*shape), *shape) for shape in model.shapes]
         save_samples(place / "inputs.npz", (model.draw(*shape) for shape in model.shapes))

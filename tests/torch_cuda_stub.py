@@ -25,9 +25,11 @@ class StubGraph:
 
 @dataclass
 class StubLoader:
-    """A package with one input and one output. `failure` is raised by calls."""
+    """A package with one input and one output. Calls raise `failure`, and are refused memory `refused` times."""
 
     failure: Exception | None = None
+    refused: int = 0
+    ooms: int = 0
     recording: StubGraph | None = None
     calls: list[str] = field(default_factory=list)
 
@@ -35,6 +37,7 @@ class StubLoader:
         (given,) = tensors
         tensors.clear()
         self.calls.append("record" if self.recording else "run")
+        self.ooms += self.refused
         if self.failure:
             raise self.failure
         output = given * 2
@@ -50,7 +53,7 @@ class StubTorch:
     def __init__(self, version: str = "2.11.0+cu130", cuda: str | None = "13.0", capability: tuple[int, int] = (9, 0)):
         self.__version__, self.version = version, SimpleNamespace(cuda=cuda)
         self.loader, self.loaded, self.streams = StubLoader(), [], 0
-        self.free_bytes, self.ooms = 10 * 2**30, 0
+        self.free_bytes = 10 * 2**30
         self.backends = SimpleNamespace(cudnn=SimpleNamespace(allow_tf32=None, benchmark=None))
         self.precision = ""
         self._C = SimpleNamespace(
@@ -62,8 +65,7 @@ class StubTorch:
             get_device_capability=lambda device: capability,
             get_device_name=lambda device: "NVIDIA H200",
             mem_get_info=lambda device: (self.free_bytes, 20 * 2**30),
-            memory_stats=lambda device: {"num_ooms": self.ooms},
-            reset_accumulated_memory_stats=lambda device: setattr(self, "ooms", 0),
+            memory_stats=lambda device: {"num_ooms": self.loader.ooms},
             Stream=lambda device: SimpleNamespace(synchronize=lambda: None),
             stream=self.use_stream,
             graph_pool_handle=lambda: (0, 1),

@@ -5,6 +5,7 @@ python -m support.gpu_aotinductor MODEL OPTIONS WEIGHTS OUT     compiles one of 
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -41,6 +42,11 @@ class AotInductorRows:
     refused: tuple[Failure, ...]
     children: list[Child] = field(default_factory=list)
     """Of the shape that is timed now."""
+
+    def wait(self) -> None:
+        """Until every package is made, as compilers at work disturb what is timed."""
+        for _, future in itertools.chain.from_iterable(self.made):
+            future.result()
 
     def list_rows(self, shape: int, inputs: Arrays, expected: np.ndarray) -> list[Row | Failure]:
         """All of that shape's, warm at it: that of `inputs`. Each runs in a process of its own, as a job does, so that

@@ -18,13 +18,13 @@ def main(name: str, options: str, weights: str, out: str) -> None:
     """Writes the package; torch and all that brings it are imported once the compiler's surroundings are set."""
     with open_scratch() as scratch:
         point_to_cuda(scratch.folder)
-        import torch
+        from safetensors.torch import load_file
 
         from packc.runtimes.aotinductor_cuda_compile import compile_reference
         from support.gpu_models import GPU_MODELS
 
         model = GPU_MODELS[name]
-        encoder = model.build("sdpa", torch.load(weights))
+        encoder = model.build("sdpa", load_file(weights))
         Path(out).mkdir()
         try:
             compile_reference(model.refer(encoder), json.loads(options), Path(out))

@@ -52,7 +52,7 @@ def sum_up(words: str, rows: Sequence[Row], time: Time, compiled: str, work: Wor
     if floor := find_floor(work, ours.precision, peaks, weights=ours.precision):
         unit = "GFLOP/s" if floor.bound == "compute" else "GB/s"
         said.append(
-            f"{floor.ms / time(ours):.2f} of the floor, {floor.ms:.3f} ms (estimated: {floor.rate:.0f} {unit} "
-            f"{floor.precision} {peaks.source})"
+            f"the floor, {floor.ms:.3f} ms (estimated: {floor.rate:.0f} {unit} {floor.precision} {peaks.source}), "
+            f"is {floor.ms / time(ours):.2f} of it"
         )
     return "; ".join(said) + "."

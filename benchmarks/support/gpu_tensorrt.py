@@ -34,8 +34,6 @@ from support.gpu_models import Arrays, GpuModel
 from support.gpu_onnxruntime import Way, lower_graph
 from support.gpu_rows import LEAST_CALLS, LEAST_S, WARMUP, Failure, Row, explain, log, measure_error
 
-AT_ONCE = 4
-"""Builders side by side: what they compile takes CPU time, and they time kernels in between."""
 CHILD = Path(__file__).with_name("gpu_tensorrt_child.py")
 GRAPH: Mapping[str, OptionValue] = {"graph": True}
 
@@ -121,7 +119,7 @@ def start_tensorrt(model: GpuModel, target: Target, folder: Path, skip: bool) ->
         log(f"{model.name}: TensorRT is left out{'' if skip else f': {lookup.problem}'}")
         return TensorRtRows(None, (), None)
     there = lookup.found
-    pool = ThreadPoolExecutor(AT_ONCE)
+    pool = ThreadPoolExecutor(1)  # builders choose kernels by timing them, each alone on the GPU
 
     def start(way: Way, options: Mapping[str, OptionValue], shapes: tuple[int, ...], out: str) -> Engine:
         step = PassStep(BUILD, options)

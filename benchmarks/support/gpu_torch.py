@@ -71,7 +71,7 @@ def _warm_graph(name: str, module: Any, inputs: Arrays, layout: Any, expected: n
 
     answer = call()
     log(f"{name}: warm after {time.perf_counter() - started:.0f} s")
-    return Row(name, False, "fp16", call, work, measure_error(answer, expected))
+    return Row(name, False, "fp16", call, work, measure_error(answer, expected), is_trick=True)
 
 
 def _warm(name: str, module: Any, inputs: Arrays, layout: Any, expected: np.ndarray) -> Row | Failure:
@@ -91,7 +91,7 @@ def _warm(name: str, module: Any, inputs: Arrays, layout: Any, expected: np.ndar
         return explain(name, error)
     log(f"{name}: warm after {time.perf_counter() - started:.0f} s")
     call = lambda: call_torch(module, inputs, torch.float16, layout)  # noqa: E731
-    return Row(name, False, "fp16", call, work, measure_error(answer, expected), is_trick=True)
+    return Row(name, False, "fp16", call, work, measure_error(answer, expected))
 
 
 def call_torch(

@@ -50,7 +50,7 @@ WEIGHTS = {f"w{name}": random_weights(8, 8, seed=i) for i, name in enumerate("qk
 
 
 @pytest.mark.parametrize("text", [ATTENTION, GATHERED], ids=["unsqueezed", "gathered"])
-def test_a_padding_mask_is_three_operators_however_it_was_written(tmp_path: Path, text: str) -> None:
+def test_a_padding_mask_is_five_operators_however_it_was_written(tmp_path: Path, text: str) -> None:
     model = make_attention(text)
     x = random_weights(2, 5, 8)
     before = [run_model(model, x=x, mask=mask)[0] for mask in (MASKS, LEFT)]
@@ -59,9 +59,17 @@ def test_a_padding_mask_is_three_operators_however_it_was_written(tmp_path: Path
     nodes = count_nodes(model)
     gone = ("Where", "Range", "GatherND", "Max", "Expand", "Shape")
     assert not any(nodes[name] for name in gone)
-    assert (nodes["Cast"], nodes["Sub"]) == (1, 1)
+    assert (nodes["Cast"], nodes["Unsqueeze"], nodes["Sub"], nodes["Mul"]) == (2, 1, 1, 2)  # one scales the scores
     for mask, expected in zip((MASKS, LEFT), before, strict=True):
         np.testing.assert_allclose(run_model(model, x=x, mask=mask)[0], expected, atol=1e-6)
+
+
+def test_token_ids_hide_where_they_are_0(tmp_path: Path) -> None:
+    model = make_attention(ATTENTION)
+    x, ids = random_weights(2, 5, 8), 7 * MASKS
+    before = run_model(model, x=x, mask=ids)[0]
+    apply_pass(PlainMask(), model, make_context(tmp_path))
+    np.testing.assert_allclose(run_model(model, x=x, mask=ids)[0], before, atol=1e-6)
 
 
 def test_other_masks_stay_and_are_told(tmp_path: Path) -> None:

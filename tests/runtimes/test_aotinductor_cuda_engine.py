@@ -144,9 +144,10 @@ def test_a_lack_of_memory_is_one_line_however_it_is_told(stub: StubTorch, model:
     stub.loader.failure = RuntimeError("CUDA out of memory. Tried to allocate\nmore")
     with pytest.raises(RuntimeError, match=line):
         call(session, 1)
-    stub.loader.failure, stub.ooms = RuntimeError("API call failed at model.h, line 99"), 1
+    stub.loader.failure, stub.loader.refused = RuntimeError("API call failed at model.h, line 99"), 1
     with pytest.raises(RuntimeError, match=line):
         call(session, 1)
+    stub.loader.refused = 0  # what was refused before is no reason now
     with pytest.raises(RuntimeError, match=r"^API call failed"):
         call(session, 1)
 

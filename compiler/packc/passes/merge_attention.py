@@ -183,7 +183,8 @@ class _Merger:
         if mask not in self._lengths:
             tape = ir.tape.Tape()
             rows = tape.op("Constant", [], attributes={"value_ints": [1]})
-            visible = tape.op("Cast", [mask], attributes={"to": ir.DataType.INT32})
+            seen = tape.op("Cast", [mask], attributes={"to": ir.DataType.BOOL})  # token ids hide by being 0 as well
+            visible = tape.op("Cast", [seen], attributes={"to": ir.DataType.INT32})
             lengths = tape.op("ReduceSum", [visible, rows], attributes={"keepdims": 0})
             if self._form == "starts":
                 lengths = self._add_starts(tape, visible, lengths, rows)

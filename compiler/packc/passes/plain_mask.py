@@ -1,4 +1,4 @@
-"""Padding masks of attention in three operators: 0 where a token may be seen, -10,000 where not.
+"""Padding masks of attention in five small operators: 0 where a token may be seen, -10,000 where not.
 
 Exporters write them as a dozen operators of ranges, indices and booleans, which make compilers for GPUs fail or split
 their fused attention in two. What a mask hides is found by computing it (packc.passes.probe_values).
@@ -113,15 +113,17 @@ def _add_plain(model: ir.Model, mask: ir.Value) -> ir.Value:
     for value in stored.values():
         model.graph.register_initializer(value)
     tape = ir.tape.Tape()
-    visible = tape.op("Cast", [mask], attributes={"to": ir.DataType.FLOAT})
+    seen = tape.op("Cast", [mask], attributes={"to": ir.DataType.BOOL})  # token ids hide by being 0 as well
+    visible = tape.op("Cast", [seen], attributes={"to": ir.DataType.FLOAT})
     spread = tape.op("Unsqueeze", [visible, stored["axes"]])
     padding = tape.op("Sub", [stored["one"], spread])
     bias = tape.op("Mul", [padding, stored["hidden"]])
     assert mask.shape is not None, "token masks have two axes"
     rows, keys = mask.shape
-    for node, value in zip(tape.nodes, (visible, spread, padding, bias), strict=True):
-        node.name = value.name = f"{name}_{node.op_type}"
+    for node, value in zip(tape.nodes, (seen, visible, spread, padding, bias), strict=True):
+        node.name = value.name = f"{name}_{node.op_type}{'_seen' if value is seen else ''}"
         value.dtype, value.shape = ir.DataType.FLOAT, ir.Shape([rows, 1, 1, keys])
-    visible.shape = mask.shape
+    seen.dtype = ir.DataType.BOOL
+    seen.shape = visible.shape = mask.shape
     model.graph.insert_before(model.graph[0], tape.nodes)
     return bias

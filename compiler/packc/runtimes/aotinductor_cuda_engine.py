@@ -269,19 +269,23 @@ def find_version() -> str:
 
 @contextmanager
 def told_in_one_line() -> Iterator[None]:
-    """Puts a lack of memory into one line. A program hides why it failed, so the allocator's own count tells."""
+    """Puts a lack of memory into one line. A program hides why it failed, so the allocator's count of the call tells."""
+    before = count_refused()
     try:
         yield
     except RuntimeError as error:
-        refused = torch.cuda.memory_stats(DEVICE).get("num_ooms", 0)
-        if not refused and "out of memory" not in str(error):
+        if count_refused() == before and "out of memory" not in str(error):
             raise
-        torch.cuda.reset_accumulated_memory_stats(DEVICE)
         free, total = torch.cuda.mem_get_info(DEVICE)
         raise RuntimeError(
             f"out of memory: {torch.cuda.get_device_name(DEVICE)} has {total / 2**20:.0f} MiB, of which "
             f"{free / 2**20:.0f} are free"
         ) from error
+
+
+def count_refused() -> int:
+    """How often the allocator had no memory to give: also where a library asked, and went on with less."""
+    return int(torch.cuda.memory_stats(DEVICE).get("num_ooms", 0))
 
 
 def first_line(error: Exception) -> str:

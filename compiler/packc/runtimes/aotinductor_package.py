@@ -61,21 +61,20 @@ def choose_compiler(folder: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     loaded. Raises PackError where there is none."""
     first = find_compiler()
     others = (found for name in COMPILERS if (found := shutil.which(name)))
+    problems: list[str] = []
     for command in (*([first] if first else []), *((found,) for found in others)):
-        if shares_library(command, folder):
-            passed_over = (
-                f"torch: compiled by {command[0]}, since {shlex.join(first or ())} links C++'s library statically"
-            )
-            return command, () if command == first else (passed_over,)
+        problem = find_problem(command, folder)
+        if problem is None:
+            return command, (f"torch: compiled by {command[0]}, since {problems[0]}",) if problems else ()
+        problems.append(f"{shlex.join(command)} {problem}")
     raise PackError(
-        f"{shlex.join(first) if first else 'no C++ compiler'} makes no library that shares C++'s own with PyTorch: "
-        "packages would crash when they are loaded",
+        f"no C++ compiler makes what PyTorch can load: {'; '.join(problems) or 'none is here'}",
         hint="name a compiler with CXX that links libstdc++ as a shared library, as g++ does by itself",
     )
 
 
-def shares_library(command: Sequence[str], folder: Path) -> bool:
-    """Whether a library that `command` makes needs the shared libstdc++; also not where it makes none."""
+def find_problem(command: Sequence[str], folder: Path) -> str | None:
+    """Why a library that `command` makes would crash beside PyTorch, or that it makes none; None where it is right."""
     source, made = folder / "probe.cpp", folder / "probe.so"
     source.write_text(PROBE)
     made.unlink(missing_ok=True)
@@ -86,9 +85,10 @@ def shares_library(command: Sequence[str], folder: Path) -> bool:
             timeout=PROBE_LIMIT_S,
             check=True,
         )
-    except (OSError, subprocess.SubprocessError):
-        return False
-    return SHARED in made.read_bytes()
+    except (OSError, subprocess.SubprocessError) as error:
+        said = (getattr(error, "stderr", None) or str(error).encode()).decode(errors="replace").strip()
+        return f"compiles nothing: {said.splitlines()[-1] if said else error}"
+    return None if SHARED in made.read_bytes() else "links C++'s library statically"
 
 
 def write_compiler(folder: Path, command: Sequence[str]) -> Path:
