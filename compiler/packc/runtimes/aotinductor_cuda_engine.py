@@ -269,7 +269,7 @@ def find_version() -> str:
 
 @contextmanager
 def told_in_one_line() -> Iterator[None]:
-    """Puts a lack of memory into one line. A program hides why it failed, so the allocator's count of the call tells."""
+    """Puts a lack of memory into one line. Programs hide why they failed, so the allocator's count tells."""
     before = count_refused()
     try:
         yield
