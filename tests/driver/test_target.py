@@ -216,6 +216,8 @@ def test_engines_of_tensorrt_are_told_what_the_server_may_send(world: World, mon
     fitted = list(target.fit_shapes([plain, engine], trial, rule))
     most = max(list_batches(trial.spec, rule))
     assert fitted[0] is plain
+    monkeypatch.setattr(target, "measure_ranges", lambda *_: pytest.fail("nobody needs to know"))
+    assert list(target.fit_shapes([plain], trial, rule)) == [plain]
     usual = [case.batch for case in trial.cases]
     profiles = (f"features=1x8/{batch}x8/{most}x8" for batch in usual)
     assert fitted[1].session["profiles"] == tuple(dict.fromkeys(profiles))

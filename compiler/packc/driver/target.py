@@ -132,11 +132,12 @@ def fit_shapes(candidates: Sequence[Candidate], trial: Trial, rule: ServingPlan)
     """
     most_batch = max(list_batches(trial.spec, rule))
     ingested = trial.ingested
-    sources = {candidate.source: ingested.find_source(candidate) for candidate in candidates}
+    fitted = [candidate for candidate in candidates if find_runtime(candidate.runtime).is_fitted]
+    sources = {candidate.source: ingested.find_source(candidate) for candidate in fitted}
     ranges = {n: measure_ranges(s, trial.cases, most_batch, ingested.inputs) for n, s in sources.items()}
     for candidate in candidates:
         runtime, settings = find_runtime(candidate.runtime), trial.spec.optimize.tensorrt
-        yield runtime.fit_shapes(candidate, ranges[candidate.source], settings)
+        yield runtime.fit_shapes(candidate, ranges[candidate.source], settings) if candidate in fitted else candidate
 
 
 def make_trial(inputs: BuildInputs, ingested: Ingested, cache: Cache, *, verify: bool = False) -> Trial:

@@ -99,6 +99,7 @@ class AotInductorCuda(Runtime):
     """AOTInductor for NVIDIA GPUs: a package (`.pt2`) made for one version and build of torch and one kind of GPU."""
 
     name = "torch-cuda"
+    is_fitted = True
     library = "torch"
     device: Literal["cpu", "gpu"] = "gpu"
     compiler = "packc.runtimes.aotinductor_cuda_compile"

@@ -45,6 +45,7 @@ class OnnxRuntimeTensorRt(OnnxRuntimeCuda):
     """ONNX Runtime's provider for TensorRT, and the one for CUDA for what that refuses."""
 
     name = "onnxruntime-tensorrt"
+    is_fitted = True
 
     def candidates(
         self, info: SourceInfo, target: Target, precisions: tuple[Precision, ...]

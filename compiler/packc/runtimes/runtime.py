@@ -97,6 +97,11 @@ class Runtime(Protocol):
         return 1
 
     @property
+    def is_fitted(self) -> bool:
+        """Whether its candidates are made for a range of shapes, which `fit_shapes` tells them."""
+        return False
+
+    @property
     def server_requirement(self) -> str | None:
         """What pip installs for a server that runs its models; None where every server that pack uses has it."""
         return None

@@ -58,6 +58,7 @@ class TensorRt(Runtime):
     """TensorRT in pack's own Python or another one."""
 
     name = "tensorrt"
+    is_fitted = True
     library = "tensorrt"
     device: Literal["cpu", "gpu"] = "gpu"
     requirement = "tensorrt>=8.6"
