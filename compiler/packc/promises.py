@@ -46,9 +46,10 @@ def list_promises(measurement: Measurement, budget: BudgetSection) -> tuple[Budg
         text = f"{format_figure(measurement.size_mib)} MiB on disk of {format_figure(budget.size_mib)} MiB"
         promises.append(BudgetPromise("size_mib", measurement.size_mib, budget.size_mib, text))
     if budget.memory_mib:
-        used_mib, kind = measurement.peak_rss_mib, "peak memory"
-        if measurement.device_memory_mib is not None:
-            used_mib, kind = measurement.device_memory_mib, "GPU memory"
+        used_mib, kind = measurement.device_memory_mib, "GPU memory"
+        if used_mib is None:
+            used_mib, kind = measurement.peak_rss_mib, "peak memory"
+        assert used_mib is not None, "what a device builds for itself runs on a GPU, whose memory is told"
         text = f"{kind} {format_figure(used_mib)} MiB of {format_figure(budget.memory_mib)} MiB"
         promises.append(BudgetPromise("memory_mib", used_mib, budget.memory_mib, text))
     return tuple(promises)

@@ -62,11 +62,13 @@ def test_equal_parts_get_no_sizes_and_unequal_ones_do(tmp_path: Path) -> None:
         ("a = Shape (x) b = Slice (a, one, two) y = ReduceMax <keepdims = 1> (x, b)", "axes of .* are computed"),
         ("y = ReduceMean <noop_with_empty_axes = 1> (x)", "reduces nothing"),
         ("a, y = Split <axis = 0, num_outputs = 2> (x)", "splits a size that is not known"),
+        ("y = Resize <keep_aspect_ratio_policy = \"not_larger\"> (x, , , sizes)", "axes, antialias or aspect policy"),
+        ("y = Resize <antialias = 1, mode = \"linear\"> (x, , , sizes)", "no axes, antialias or aspect policy"),
         ("y = ScatterND <reduction = \"max\"> (x, at, x)", "has no maximum"),
     ],
 )  # fmt: skip
 def test_what_17_cannot_say_is_refused_by_name(tmp_path: Path, body: str, reason: str) -> None:
-    weights = {"one": np.array([1], np.int64), "two": np.array([2], np.int64)}
+    weights = {"one": np.array([1], np.int64), "two": np.array([2], np.int64), "sizes": np.array([4, 12], np.int64)}
     model = parse_graph(f"agraph (float[batch, 6] x, int64[batch, 1] at) => (float[p, q] y) {{ {body} }}", weights)
     refused = LowerOpset().requires(model, make_context(tmp_path))
     assert refused is not None
@@ -96,12 +98,34 @@ def test_shapes_give_all_sizes_in_older_graphs_too(tmp_path: Path) -> None:
     assert not next(node for node in model.graph if node.op_type == "Shape").attributes
 
 
-def test_positions_are_added_up_in_fp32(tmp_path: Path) -> None:
-    text = "agraph (int64[batch, 4] x) => (int64[batch, 4] y) { y = CumSum (x, axis) }"
-    model = parse_graph(text, {"axis": np.array(1, np.int64)}, opset=17)
-    x = np.array([[1, 1, 0, 1], [1, 0, 0, 0]])
-    report = apply_pass(LowerOpset(), model, make_context(tmp_path, opset=17))
-    assert (report.modified, report.fused) == (True, 1)
-    assert count_nodes(model) == {"Cast": 2, "CumSum": 1}
-    onnx.checker.check_model(ir.to_proto(model), full_check=True)
-    assert run_model(model, x=x)[0].tolist() == np.cumsum(x, 1).tolist()
+@pytest.mark.parametrize(("text", "opset"), [
+    ("agraph (float[1, 3] x) => (float[3] y) { y = Squeeze <axes = [0]> (x) }", 11),
+    ("agraph (float[2, 3] x) => (float[2] y) { y = ReduceSum <axes = [1], keepdims = 0> (x) }", 12),
+])  # fmt: skip
+def test_a_graph_is_held_against_its_own_older_opset(tmp_path: Path, text: str, opset: int) -> None:
+    model = parse_graph(text, opset=opset)
+    assert not apply_pass(LowerOpset(), model, make_context(tmp_path, opset=17)).modified
+    assert model.opset_imports[""] == opset
+
+
+def test_nodes_need_no_names(tmp_path: Path) -> None:
+    text = """agraph (float[n, m] x) => (int64[2] y) {
+        a = Shape <start = 0, end = 1> (x) b = Shape <start = 1, end = 2> (x) y = Concat <axis = 0> (a, b) }"""
+    model = parse_graph(text)
+    for node in model.graph:
+        node.name = ""
+    assert apply_pass(LowerOpset(), model, make_context(tmp_path, opset=17)).fused == 2
+    assert run_model(model, x=random_weights(2, 3))[0].tolist() == [2, 3]
+
+
+@pytest.mark.parametrize(("is_nothing", "reduced"), [(0, True), (1, False)])
+def test_axes_that_are_none_are_all_or_nothing(tmp_path: Path, is_nothing: int, reduced: bool) -> None:
+    text = (
+        f"agraph (float[2, 3] x) => (float[p, q] y) {{ y = ReduceMax <noop_with_empty_axes = {is_nothing}> (x, ax) }}"
+    )
+    model = parse_graph(text, {"ax": np.array([], np.int64)})
+    assert (LowerOpset().requires(model, make_context(tmp_path, opset=17)) is None) == reduced
+    if reduced:
+        apply_pass(LowerOpset(), model, make_context(tmp_path, opset=17))
+        x = random_weights(2, 3)
+        assert run_model(model, x=x)[0].tolist() == [[x.max()]]

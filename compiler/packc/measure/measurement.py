@@ -39,9 +39,10 @@ class Measurement:
 
     latencies: tuple[Latency, ...]
     """The typical shape first."""
-    load_s: float
-    """Median over fresh processes of reading and preparing the artifact."""
-    peak_rss_mib: float
+    load_s: float | None
+    """Median over fresh processes of reading and preparing the artifact; None where they also built it."""
+    peak_rss_mib: float | None
+    """Of the largest of those processes; None where they also built the artifact."""
     size_mib: float
     """All files of the artifact."""
     threads: int

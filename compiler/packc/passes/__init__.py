@@ -23,6 +23,7 @@ from packc.passes.quantize_weights import QuantizeWeights
 from packc.passes.remove_padding import RemovePadding
 from packc.passes.shield_layer_norm import ShieldLayerNorm
 from packc.passes.smooth_outliers import SmoothOutliers
+from packc.passes.sum_in_fp32 import SumInFp32
 
 PASSES: tuple[GraphPass, ...] = (
     # The same computation in fewer and faster operators.
@@ -48,6 +49,7 @@ PASSES: tuple[GraphPass, ...] = (
     QuantizeDynamic(),
     QuantizeStatic(),
     QuantizeWeights(),
+    SumInFp32(),  # for older parsers, and left alone by what changes precisions
 )
 
 

@@ -3,8 +3,7 @@
 What changed is in ONNX's operator changelog: axes of reductions and pads became inputs, Split counts its outputs, and
 Resize and the Scatter operators can do more. A Shape that gives only some sizes (`start`, `end`) is taken apart though
 17 has it: TensorRT's parser reads neither attribute up to 8.6 (onnx-tensorrt, builtin_op_importers.cpp) and gives all
-sizes without a word. And a CumSum of whole numbers, positions of tokens, is made in fp32, which has them up to 2^24:
-that parser lists it for no others (operators.md).
+sizes without a word.
 """
 
 from __future__ import annotations
@@ -35,7 +34,8 @@ NEW = frozenset(
 
 
 class LowerOpset:
-    """The graph is of opset 17 and computes the same. Option: `opset`, which has to be 17."""
+    """The graph is of opset 17, or the older one that it had, and computes the same. Option: `opset`, which has to be
+    17."""
 
     name = "lower_opset"
     exact = True
@@ -60,24 +60,25 @@ class LowerOpset:
         model.opset_imports[""] = min(opset, TO)
         standard = [node for node in model.graph.all_nodes() if node.domain == ""]
         partial = [node for node in standard if _is_partial_shape(node)]
-        sums = [node for node in standard if _is_sum_of_integers(node)]
         for node in partial:
             _take_apart(node)
-        for node in sums:
-            _sum_in_fp32(node)
-        changed = len(nodes) + len(partial) + len(sums)
+        changed = len(nodes) + len(partial)
         return PassReport(self.name, modified=opset > TO or changed > 0, fused=changed)
 
     def ensures(self, model: ir.Model, context: PassContext) -> None:
         import onnx
 
+        opset = model.opset_imports.get("", TO)
+        if opset > TO:
+            raise PassError(f"{self.name}: the graph is still of opset {opset}")
         for node in model.graph.all_nodes():
             if node.domain != "":
                 continue
-            schema = onnx.defs.get_schema(node.op_type, TO, "")
+            schema = onnx.defs.get_schema(node.op_type, opset, "")
             is_fitting = schema.min_input <= len(node.inputs) <= schema.max_input
             if unknown := set(node.attributes) - set(schema.attributes):
-                raise PassError(f"{self.name}: {node.name} has {unknown.pop()}, which {node.op_type} has not in {TO}")
+                told = f"{unknown.pop()}, which {node.op_type} has not in {opset}"
+                raise PassError(f"{self.name}: {node.name} has {told}")
             if not is_fitting:
                 raise PassError(f"{self.name}: {node.name} has {len(node.inputs)} inputs, too many for {node.op_type}")
 
@@ -90,9 +91,11 @@ def _refuse_node(node: ir.Node) -> str | None:
         return f"opset {TO} has no {node.op_type}"
     what = f"{node.name} ({node.op_type})"
     if node.op_type in REDUCTIONS:
-        if len(node.inputs) > 1 and node.inputs[1] is not None:
-            return None if read_constant(node, 1) is not None else f"the axes of {what} are computed"
-        return f"{what} reduces nothing" if node.attributes.get_int("noop_with_empty_axes", 0) else None
+        axes = read_constant(node, 1)
+        if _has(node, 1) and axes is None:
+            return f"the axes of {what} are computed"
+        is_nothing = node.attributes.get_int("noop_with_empty_axes", 0) != 0 and (axes is None or len(axes) == 0)
+        return f"{what} reduces nothing" if is_nothing else None
     if node.op_type == "Split" and _has(node, 1) is False and find_parts(node) is None:
         return f"{what} splits a size that is not known"
     if node.op_type == "Pad" and _has(node, 3) and widen_pads(node) is None:
@@ -111,7 +114,7 @@ def _lower_reduction(node: ir.Node) -> None:
 
     axes = read_constant(node, 1)
     node.attributes.pop("noop_with_empty_axes", None)
-    if axes is not None:
+    if axes is not None and len(axes):  # none are all, as without the attribute
         node.attributes["axes"] = ir.AttrInt64s("axes", [int(axis) for axis in axes])
     node.resize_inputs(1)
 
@@ -197,7 +200,7 @@ def _take_apart(node: ir.Node) -> None:
     whole = node.outputs[0]
     assert node.graph is not None, "nodes stand in graphs"
     inputs = [_make_constant(node, np.array([n], np.int64), what) for n, what in zip((*bounds, 0), _SLICE, strict=True)]
-    slicing = ir.node("Slice", [whole, *inputs], name=f"{node.name}_slice")
+    slicing = ir.node("Slice", [whole, *inputs], name=f"{whole.name}_slice")
     part = slicing.outputs[0]
     part.type, part.shape, whole.shape = whole.type, whole.shape, None
     node.graph.insert_after(node, slicing)
@@ -208,36 +211,6 @@ def _take_apart(node: ir.Node) -> None:
     part.name = name
 
 
-def _is_sum_of_integers(node: ir.Node) -> bool:
-    given = node.inputs[0] if node.op_type == "CumSum" else None
-    return given is not None and given.dtype is not None and given.dtype.name in ("INT32", "INT64")
-
-
-def _sum_in_fp32(node: ir.Node) -> None:
-    """A Cast on either side."""
-    import onnx_ir as ir
-
-    given, result = node.inputs[0], node.outputs[0]
-    assert given is not None, "a sum has something to add up"
-    assert given.dtype is not None, "it is known to be of whole numbers"
-    assert node.graph is not None, "nodes stand in graphs"
-    before = ir.node("Cast", [given], attributes={"to": ir.DataType.FLOAT}, name=f"{node.name}_as_float")
-    after = ir.node("Cast", [result], attributes={"to": given.dtype}, name=f"{node.name}_as_integer")
-    _follow(before.outputs[0], given, f"{given.name}_as_float", ir.DataType.FLOAT)
-    _follow(after.outputs[0], result, str(result.name), given.dtype)
-    node.graph.insert_before(node, before)
-    node.graph.insert_after(node, after)
-    ir.convenience.replace_all_uses_with(result, after.outputs[0], replace_graph_outputs=True)
-    after.replace_input_with(0, result)
-    node.replace_input_with(0, before.outputs[0])
-    result.name, result.dtype = f"{result.name}_as_float", ir.DataType.FLOAT
-
-
-def _follow(value: ir.Value, like: ir.Value, name: str, dtype: ir.DataType) -> None:
-    """Gives `value` that name and type, and the shape of `like`."""
-    value.name, value.dtype, value.shape = name, dtype, like.shape
-
-
 _SLICE = ("start", "end", "axis")
 
 
@@ -246,12 +219,12 @@ def _has(node: ir.Node, index: int) -> bool:
 
 
 def _make_constant(node: ir.Node, array: Array, what: str) -> ir.Value:
-    """A new initializer of the node's graph."""
+    """A new initializer of the node's graph, named after the node's first output: nodes need not have names."""
     import onnx_ir as ir
 
     graph = node.graph
     assert isinstance(graph, ir.Graph), "passes change graphs, not functions"
-    name = f"{node.name}_{what}_{TO}"
+    name = f"{node.outputs[0].name}_{what}_{TO}"
     tensor = ir.tensor(array, name=name)
     shape, dtype = ir.Shape(array.shape), ir.TensorType(tensor.dtype)
     value = ir.Value(name=name, const_value=tensor, shape=shape, type=dtype)

@@ -28,7 +28,8 @@ CLEAN = (PassStep("clean_graph"),)
 FUSED = (PassStep("fuse_layer_norm"), PassStep("fuse_gelu"))
 PLAIN_MASK = (PassStep("plain_mask"),)
 LOWERED = (PassStep("lower_opset", {"opset": 17}),)
-"""What every parser since 8.6 reads. Attention stays in products and a softmax, which TensorRT fuses itself."""
+SUMS = (PassStep("sum_in_fp32"),)
+"""With both, what every parser since 8.6 reads. Attention stays in products and a softmax, which TensorRT fuses."""
 
 INT8 = PassStep("quantize_static", {"symmetric": True})
 CASTS: Mapping[Precision, tuple[PassStep, ...]] = {
@@ -95,7 +96,7 @@ class TensorRt(Runtime):
         offered = [make_candidate(p, info, target, there) for p in CASTS if p in precisions and p not in reasons]
         if there and not there.is_strongly_typed and "fp16" in precisions:
             fp16 = make_candidate("fp16", info, target, there)
-            offered.append(replace(fp16, id=WEAK, passes=prepare_graph(info, there)))
+            offered.append(replace(fp16, id=WEAK, passes=prepare_graph(info, there, ())))
         return tuple(offered), tuple(refused)
 
     def fit_shapes(self, candidate: Candidate, ranges: Sequence[InputRange], settings: TensorRtSection) -> Candidate:
@@ -165,17 +166,19 @@ def _list_texts(value: OptionValue) -> tuple[str, ...]:
     return value if isinstance(value, tuple) else ()
 
 
-def prepare_graph(info: SourceInfo, there: TensorRtPython | None) -> tuple[PassStep, ...]:
-    """The passes in front of those of a precision: what the parser reads, and what it reads without mistakes."""
+def prepare_graph(info: SourceInfo, there: TensorRtPython | None, casts: tuple[PassStep, ...]) -> tuple[PassStep, ...]:
+    """The passes of a graph whose precision is made by `casts`: it ends as what the parser reads without mistakes."""
     reads_newer = there is not None and there.reads_newer_graphs
     fused = FUSED if reads_newer and is_transformer(info) else ()
     mask = PLAIN_MASK if info.task in TEXT_TASKS else ()
-    return (*CLEAN, *fused, *mask, *(() if reads_newer else LOWERED))
+    if reads_newer:
+        return (*CLEAN, *fused, *mask, *casts)
+    return (*CLEAN, *fused, *mask, *LOWERED, *casts, *SUMS)
 
 
 def make_candidate(precision: Precision, info: SourceInfo, target: Target, there: TensorRtPython | None) -> Candidate:
     """One that is compiled here, or by the adapter on the device, whose TensorRT is not known: `there` is None then."""
-    passes = (*prepare_graph(info, there), *CASTS[precision])
+    passes = prepare_graph(info, there, CASTS[precision])
     told: Mapping[str, OptionValue] = {"precision": precision}
     name, graph = f"{TensorRt.name}-{precision}", {"graph": True}
     if target.is_here:
