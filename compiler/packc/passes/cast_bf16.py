@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 KEPT_FLOAT = frozenset(
-    {"Range", "Resize", "TopK", "NonMaxSuppression", "RoiAlign", "CumSum", "Min", "Max"}
+    {"Range", "Resize", "TopK", "NonMaxSuppression", "RoiAlign", "CumSum", "Min", "Max", "Clip"}
     | {"ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceProd", "ReduceSumSquare"}
 )
 """Operators that compute in fp32 between two casts: runtimes have no bf16 kernel, or the digits matter."""
