@@ -7,7 +7,7 @@ import pytest
 from packc.candidate import Candidate, PassStep
 from packc.measure.measurement import Latency, Measurement
 from packc.quality.score import QualityScore
-from packc.select import Miss, Outcome, classify, judge_served, select
+from packc.select import Miss, Outcome, classify, judge_memory, judge_served, select
 from packc.spec.model import BudgetSection, Goal, OptimizeSection, QualitySection, WorkloadSection
 from packc.tensors import ShapeCase
 from target_spec import target_spec
@@ -229,6 +229,27 @@ def test_answers_through_the_server_must_keep_the_bound_too() -> None:
     missed = judge_served(select([outcome("a")], spec, False), spec, 1.0, 1.0, score(0.89), requests=300, noisy=False)
     assert (missed.met, missed.missed) == (False, "quality")
     assert missed.misses == (Miss("a", "quality", 0.89, 0.9),)
+
+
+def test_all_instances_have_to_keep_the_memory() -> None:
+    spec = target_spec(BudgetSection(memory_mib=2500))
+    verdict = replace(
+        select([outcome("a")], spec, False),
+        reasons=("budget met: GPU memory 900 MiB of 2,500 MiB", "quality kept: all"),
+    )
+    assert judge_memory(verdict, spec, 2, 1200.0).reasons == (
+        "budget met: GPU memory 2 x 1,200 MiB of 2,500 MiB", "quality kept: all",
+    )  # fmt: skip
+    assert judge_memory(verdict, spec, 1, 1200.0).reasons[0] == "budget met: GPU memory 1,200 MiB of 2,500 MiB"
+    missed = judge_memory(verdict, spec, 2, 1500.0)
+    assert (missed.met, missed.chosen, missed.missed) == (False, "a", "budget")
+    assert missed.misses == (Miss("a", "memory_mib", 3000.0, 2500),)
+    assert missed.reasons == (
+        "budget missed: GPU memory 2 x 1,500 MiB of 2,500 MiB, 20 % over (a)", "quality kept: all",
+    )  # fmt: skip
+    assert judge_memory(missed, spec, 1, 9e9) is missed
+    assert judge_memory(verdict, spec, 4, None) is verdict, "nobody knows"
+    assert judge_memory(verdict, target_spec(), 4, 9e9) is verdict, "no bound"
 
 
 def test_serving_changes_nothing_without_a_choice() -> None:

@@ -10,6 +10,8 @@ from packc.quality.gate import quality_bound
 from packc.quality.score import QualityScore
 from packc.spec.model import ERROR_METRICS, BudgetSection, QualitySection
 
+GPU_MEMORY = "GPU memory"
+"""What the words for that promise begin with."""
 PromiseKey = Literal["latency_ms", "throughput_per_s", "size_mib", "memory_mib"]
 
 
@@ -46,13 +48,21 @@ def list_promises(measurement: Measurement, budget: BudgetSection) -> tuple[Budg
         text = f"{format_figure(measurement.size_mib)} MiB on disk of {format_figure(budget.size_mib)} MiB"
         promises.append(BudgetPromise("size_mib", measurement.size_mib, budget.size_mib, text))
     if budget.memory_mib:
-        used_mib, kind = measurement.device_memory_mib, "GPU memory"
-        if used_mib is None:
-            used_mib, kind = measurement.peak_rss_mib, "peak memory"
-        assert used_mib is not None, "what a device builds for itself runs on a GPU, whose memory is told"
-        text = f"{kind} {format_figure(used_mib)} MiB of {format_figure(budget.memory_mib)} MiB"
-        promises.append(BudgetPromise("memory_mib", used_mib, budget.memory_mib, text))
+        if measurement.device_memory_mib is not None:
+            promises.append(make_memory_promise(1, measurement.device_memory_mib, budget.memory_mib))
+        else:
+            used_mib = measurement.peak_rss_mib
+            assert used_mib is not None, "what a device builds for itself runs on a GPU, whose memory is told"
+            text = f"peak memory {format_figure(used_mib)} MiB of {format_figure(budget.memory_mib)} MiB"
+            promises.append(BudgetPromise("memory_mib", used_mib, budget.memory_mib, text))
     return tuple(promises)
+
+
+def make_memory_promise(instances: int, instance_mib: float, bound_mib: float) -> BudgetPromise:
+    """The bound on a GPU's memory, of so many instances that each take `instance_mib`."""
+    count = f"{instances} x " if instances > 1 else ""
+    text = f"{GPU_MEMORY} {count}{format_figure(instance_mib)} MiB of {format_figure(bound_mib)} MiB"
+    return BudgetPromise("memory_mib", instances * instance_mib, bound_mib, text)
 
 
 def list_speed_promises(latency_ms: float, throughput_per_s: float, budget: BudgetSection) -> tuple[BudgetPromise, ...]:

@@ -13,7 +13,14 @@ from typing import Literal, get_args
 from packc.candidate import Candidate
 from packc.goals import SAME, find_figure
 from packc.measure.measurement import Measurement
-from packc.promises import describe_bound, describe_score, list_promises, list_speed_promises
+from packc.promises import (
+    GPU_MEMORY,
+    describe_bound,
+    describe_score,
+    list_promises,
+    list_speed_promises,
+    make_memory_promise,
+)
 from packc.quality.gate import judge_score
 from packc.quality.score import QualityScore
 from packc.reasons import (
@@ -161,6 +168,24 @@ def select(
         return _miss_quality(of["quality_missed"], spec, failures + caveats)
     reason = "every candidate failed" if outcomes else "there was no candidate to try"
     return Verdict(False, None, (reason, *failures), (), "failed")
+
+
+def judge_memory(verdict: Verdict, spec: TargetSpec, instances: int, instance_mib: float | None) -> Verdict:
+    """The verdict once it is known how many instances share a GPU: the bound on its memory is on all of them.
+
+    `instance_mib` is the most that one was measured to take; where nobody knows, and where there is no bound, the
+    verdict stays as it is, and so does one without a choice or with a miss.
+    """
+    bound_mib = spec.budget.memory_mib
+    if verdict.chosen is None or not verdict.met or instance_mib is None or not bound_mib:
+        return verdict
+    promise = make_memory_promise(instances, instance_mib, bound_mib)
+    others = tuple(reason for reason in verdict.reasons if f": {GPU_MEMORY} " not in reason)
+    if promise.is_kept:
+        return replace(verdict, reasons=(f"budget met: {promise.text}", *others))
+    reason = f"budget missed: {promise.miss_text} ({verdict.chosen})"
+    misses = (Miss(verdict.chosen, promise.key, promise.measured, promise.bound),)
+    return replace(verdict, met=False, reasons=(reason, *others), misses=misses, missed="budget")
 
 
 def judge_served(

@@ -42,10 +42,10 @@ def test_a_package_timed_on_a_gpu_says_how_that_ran(package: Path, capsys: pytes
     timed = make_gpu_manifest(GpuStateRecord(1980, 3201, 310.4, 54, ()))
     write_manifest(package, replace(timed, environment={"device": "NVIDIA H200"}, files=hash_files(package)))
     assert run(["inspect", str(package)]) == 0
-    assert "\nNVIDIA H200: SM clock 1,980 MHz, up to 310 W, up to 54 °C\n" in capsys.readouterr().out
+    assert "\nNVIDIA H200: SM clock 1,980 MHz, 310 W, 54 °C after the calls\n" in capsys.readouterr().out
     assert run(["inspect", str(package), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert (document["gpu"], document["combined"]) == ("SM clock 1,980 MHz, up to 310 W, up to 54 °C", [])
+    assert (document["gpu"], document["combined"]) == ("SM clock 1,980 MHz, 310 W, 54 °C after the calls", [])
 
 
 def test_package_as_json(package: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,9 @@ from packc.report.view import make_rows
 from packc.select import Outcome
 from packc.server.libraries import LibraryMissing
 from packc.server.replay import GoldenMismatch
+from packc.server.verify import Workload
+from packc.serving import ServingPlan
+from packc.target import TargetKind
 
 
 @pytest.fixture
@@ -271,6 +274,47 @@ def test_throughput_is_what_the_server_says(world: World, pair: list[Outcome]) -
     assert publish(world, pair, floor, verify=False).end == "budget_missed"
     world.served_ms = {"int8": 5.0}
     assert publish(world, pair, floor).end == "budget_missed"
+
+
+def test_several_instances_have_to_keep_the_memory_together(
+    world: World, pair: list[Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each takes 800 MiB, of fp32 400: two of that fit."""
+    mib = {"int8": 800.0, "fp32": 400.0}
+    two = ServingPlan(2, 1, 8, 0, ())
+    monkeypatch.setattr(best.WayFinder, "choose", lambda self, chosen, rivals: Service(chosen, two, ()))
+    monkeypatch.setattr(best.WayFinder, "find_known_mib", lambda self, outcome: mib[outcome.candidate.id])
+    result = publish(world, pair, "[budget]\nmemory_mib = 1000")
+    assert (result.end, result.manifest.verdict.chosen) == ("published", "fp32")
+    assert {c.id: c.status for c in result.manifest.candidates} == {"fp32": "kept", "int8": "budget_missed"}
+    reasons = result.manifest.verdict.reasons
+    assert "without the server: GPU memory 2 x 400 MiB of 1,000 MiB" in reasons
+    assert reasons[-1] == "also tried: budget missed: GPU memory 2 x 800 MiB of 1,000 MiB, 60 % over (int8)"
+    mib["fp32"] = 501.0
+    assert publish(world, pair, "[budget]\nmemory_mib = 1000").end == "budget_missed"
+
+
+@pytest.mark.parametrize(("kind", "warm"), [("cuda", 2), ("cpu", 0)])
+def test_the_load_on_a_gpu_is_of_warm_instances(
+    world: World, pair: list[Outcome], monkeypatch: pytest.MonkeyPatch, kind: TargetKind, warm: int
+) -> None:
+    plan, seen = ServingPlan(2, 1, 8, 0, ()), []
+    verify = best.verify_package
+
+    def note(package: Path, model: str, workload: Workload, *rest: Any, **options: Any) -> Any:
+        seen.append(workload.warm_instances)
+        return verify(package, model, workload, *rest, **options)
+
+    monkeypatch.setattr(best, "verify_package", note)
+    monkeypatch.setattr(best.WayFinder, "choose", lambda self, chosen, rivals: Service(chosen, plan, ()))
+    gather = world.gather
+    monkeypatch.setattr(
+        World,
+        "gather",
+        lambda self, *s, **o: replace(found := gather(*s, **o), target=replace(found.target, kind=kind)),
+    )
+    publish(world, pair)
+    assert seen == [warm]
 
 
 def test_quality_judged_on_calibration_data_is_said(world: World, pair: list[Outcome]) -> None:

@@ -213,6 +213,7 @@ def test_instances_on_a_gpu_are_measured_side_by_side_and_served(world: World, m
 
 @pytest.mark.parametrize(("bound", "took_mib", "instances"), [
     ("", 1000.0, {1, 2, 4}), ("memory_mib = 2500", 1000.0, {1, 2}), ("memory_mib = 1500", 1000.0, {1}),
+    ("memory_mib = 900", 1000.0, set()),
     ("", 20_000.0, {1, 2}), ("", None, {1}),
 ])  # fmt: skip
 def test_what_all_instances_take_keeps_the_memory_budget(
@@ -234,6 +235,53 @@ def test_the_graphs_of_all_shapes_count_for_memory(world: World, monkeypatch: py
     finder = WayFinder(make_gpu_packing(world, outcomes, TRAFFIC, "[budget]\nmemory_mib = 2500\n"))
     finder._outcomes = {"base": outcomes[0]}
     assert {plan.instances for plan in finder._list_plans("base")} == {1}
+
+
+def test_what_was_measured_of_one_instance_is_remembered(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The largest figure, and nothing is measured for it."""
+    (outcome,) = [on_gpu(outcome, 1000.0) for outcome in search(world, base=Way())]
+    drawn: list[Split] = []
+
+    def draw(outcome: Outcome, split: Split, batches: Sequence[int], *_: object) -> ServiceCurve:
+        drawn.append(split)
+        return ServiceCurve(split.instances, 1, (CurvePoint(1, None, (1.0,)),), device_memory_mib=1500.0)
+
+    monkeypatch.setattr(ways, "find_curve", draw)
+    packing = make_gpu_packing(world, [outcome], TRAFFIC)
+    finder = WayFinder(packing)
+    assert (finder.find_known_mib(outcome), drawn) == (1000.0, [])
+    assert finder.find_known_mib(on_gpu(outcome, None)) is None
+    finder._outcomes = {"base": outcome}
+    finder._list_plans("base")
+    assert (finder.find_known_mib(outcome), len(drawn)) == (1500.0, 1)
+    assert WayFinder(make_packing(world, [outcome], TRAFFIC)).find_known_mib(outcome) is None, "not a GPU's"
+
+
+def test_a_model_that_is_compiled_at_each_load_has_one_instance(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    outcomes = [on_gpu(outcome) for outcome in search(world, base=Way())]
+    finder = WayFinder(make_gpu_packing(world, outcomes, TRAFFIC))
+    finder._outcomes = {"base": outcomes[0]}
+    assert {plan.instances for plan in finder._list_plans("base")} == {1, 2, 4}
+    monkeypatch.setattr(StubRuntime, "builds_to_load", True)
+    assert {plan.instances for plan in finder._list_plans("base")} == {1}
+
+
+@pytest.mark.parametrize(("is_gpu", "warm"), [(True, 1), (False, 0)])
+def test_a_gpu_is_warm_before_it_is_compared(
+    world: World, monkeypatch: pytest.MonkeyPatch, is_gpu: bool, warm: int
+) -> None:
+    asked: list[int] = []
+    probe = ways.probe_package
+
+    def note(*arguments: Any, warm_instances: int, **options: Any) -> Any:
+        asked.append(warm_instances)
+        return probe(*arguments, **options)
+
+    monkeypatch.setattr(ways, "probe_package", note)
+    outcomes = [on_gpu(outcome) for outcome in search(world, base=Way())]
+    make = make_gpu_packing if is_gpu else make_packing
+    WayFinder(make(world, outcomes, TRAFFIC, "[optimize]\nmax_minutes = 1e-9\n")).choose(outcomes[0], outcomes)
+    assert asked == [warm]
 
 
 def test_texts_on_a_gpu_share_calls_in_both_ways(world: World) -> None:

@@ -170,7 +170,7 @@ def describe(session):
         )
         for name, seconds in (("fast", 0.0), ("slow", 0.5))
     ]
-    join_copies(bundles)
+    join_copies(bundles, 60.0)
     with ThreadPoolExecutor() as pool:
         assert all(result.status == "ok" for result in pool.map(run_by_hand, bundles))
     first_call = float((bundles[0] / "called_at").read_text().split()[0])
@@ -183,7 +183,17 @@ def test_a_copy_that_fails_is_not_waited_for(tmp_path: Path) -> None:
         stub_bundle(tmp_path / str(number), engine, stub_job(cases=(TYPICAL,))).rename(tmp_path / f"copy-{number}")
         for number, engine in enumerate(engines)
     ]
-    join_copies(bundles)
+    join_copies(bundles, 60.0)
     with ThreadPoolExecutor() as pool:
         good, bad = pool.map(run_by_hand, bundles)
     assert (good.status, bad.failure) == ("ok", "RuntimeError: no memory")
+
+
+def test_a_copy_that_waited_in_vain_does_not_begin_alone(tmp_path: Path) -> None:
+    job = stub_job(cases=(TYPICAL,), answer=True)
+    bundle = stub_bundle(tmp_path / "first", job=job).rename(tmp_path / "copy-0")
+    (tmp_path / "copy-1").mkdir()
+    join_copies([bundle, tmp_path / "copy-1"], 0.2)
+    result = run_by_hand(bundle)
+    assert (result.status, result.times, result.answers) == ("failed", (), None)
+    assert result.failure == "TimeoutError: copies did not load within 0.2 s: copy-1 is missing"

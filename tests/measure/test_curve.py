@@ -7,7 +7,6 @@ import pytest
 
 from packc.jobs.bundle import read_result
 from packc.jobs.job import JobResult
-from packc.jobs.runner import COPIES_WAIT_S
 from packc.measure.curve import CurvePoint, ServiceCurve, is_disturbed, measure_curve
 from packc.measure.jobs import AGAIN
 from stub_bundle import DOUBLING, LARGEST, TYPICAL, stub_bundle, stub_job
@@ -55,14 +54,25 @@ def test_a_copy_that_fails_is_the_result(tmp_path: Path) -> None:
 
 
 def test_nobody_waits_for_a_copy_that_is_gone(tmp_path: Path) -> None:
-    """Copies lie beside each other, as in a build. One crashes while it loads; the limit is below the wait."""
+    """Copies lie beside each other, as in a build. One crashes while it loads; the wait would be a minute."""
     broken = "import os; os.abort()"
     made = (stub_bundle(tmp_path / "a", job=stub_job()), stub_bundle(tmp_path / "b", broken, stub_job()))
     bundles = [bundle.rename(tmp_path / f"copy-{number}") for number, bundle in enumerate(made)]
-    result = measure_curve(bundles, timeout_s=COPIES_WAIT_S / 2)
+    result = measure_curve(bundles, timeout_s=60)
     assert isinstance(result, JobResult)
     assert result.status == "killed"
     assert read_result(bundles[0]).status == "ok"
+
+
+def test_there_is_no_curve_of_fewer_copies_than_were_asked_for(tmp_path: Path) -> None:
+    """One never ends loading: the other neither begins alone nor is waited for beyond the limit."""
+    stuck = DOUBLING.replace("    with open", "    import time; time.sleep(60)\n    with open")
+    made = (stub_bundle(tmp_path / "a", job=stub_job()), stub_bundle(tmp_path / "b", stuck, stub_job()))
+    bundles = [bundle.rename(tmp_path / f"copy-{number}") for number, bundle in enumerate(made)]
+    result = measure_curve(bundles, timeout_s=5)
+    assert isinstance(result, JobResult)
+    assert (result.status, result.times) == ("failed", ())
+    assert result.failure == "TimeoutError: copies did not load within 4.5 s: copy-1 is missing"
 
 
 def test_one_copy_alone_tells_what_it_takes_of_a_gpu(tmp_path: Path) -> None:

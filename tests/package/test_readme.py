@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from models import write_smooth_images
 from package_parts import make_target_spec, make_token_sample
 from packc.package.docker import PYTHON_PACKAGES
 from packc.package.golden import GoldenSet
-from packc.package.model_config import add_tensor, new_config
+from packc.package.model_config import add_instances, add_tensor, new_config
 from packc.package.pipelines.triton_model import TritonModel
 from packc.package.readme import write_readme
 from packc.tensors import TensorSpec
@@ -80,6 +81,16 @@ def test_what_a_compiled_model_is_bound_to(tmp_path: Path) -> None:
     assert "compiled by AOTInductor for torch==2.13.0 and for CPUs like the one" in text
     assert "Its Python model needs torch==2.13.0, installed with pip" in text
     assert "| the compiled graph, run by its engine in a Python process |" in text
+
+
+@pytest.mark.parametrize("device", ["gpu", "cpu"])
+def test_a_package_for_a_gpu_tells_of_first_requests(tmp_path: Path, device: Literal["cpu", "gpu"]) -> None:
+    config = new_config("tiny", 4)
+    add_instances(config, 1, device)
+    golden = GoldenSet("none", (), (), tensors=(make_token_sample([2, 3]),))
+    write_readme(tmp_path / "README.md", make_target_spec(), golden, (TritonModel(config),), None, ())
+    told = "The first request of each shape is slower" in (tmp_path / "README.md").read_text()
+    assert told == (device == "gpu")
 
 
 def test_a_model_compiled_for_a_gpu_names_the_build_of_torch(tmp_path: Path) -> None:

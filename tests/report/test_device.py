@@ -14,10 +14,25 @@ SILENT = GpuStateRecord(None, None, None, None, ())
 
 
 def test_clock_power_and_temperature_in_one_line() -> None:
-    assert describe_gpu(make_gpu_manifest(FAST)) == "SM clock 1,980 MHz, up to 310 W, up to 54 °C"
+    assert describe_gpu(make_gpu_manifest(FAST)) == "SM clock 1,980 MHz, 310 W, 54 °C after the calls"
     assert describe_gpu(make_gpu_manifest(FAST, SLOW)) == (
-        "SM clock 1,725 to 1,980 MHz, up to 700 W, up to 83 °C; held back by its power cap"
+        "SM clock 1,725 to 1,980 MHz, 310 to 700 W, 54 to 83 °C after the calls; held back by its power cap"
     )
+
+
+def test_it_is_about_the_chosen_candidate_alone() -> None:
+    timed = make_gpu_manifest(FAST)
+    others = [
+        replace(record, measurements=replace(record.measurements, gpu_states=(SLOW,)))
+        for record in timed.candidates
+        if record.id != CHOSEN and record.measurements
+    ]
+    assert others
+    chosen = [record for record in timed.candidates if record.id == CHOSEN]
+    both = replace(timed, candidates=(*others, *chosen))
+    assert describe_gpu(both) == describe_gpu(timed)
+    unchosen = replace(both, verdict=replace(both.verdict, chosen=None))
+    assert describe_gpu(unchosen).startswith("SM clock 1,725 to 1,980 MHz, 310 to 700 W")
 
 
 def test_without_a_choice_it_is_about_all_that_were_timed() -> None:

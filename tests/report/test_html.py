@@ -236,7 +236,7 @@ def look_in_chromium(page: str, folder: Path, width: int, scheme: str) -> tuple[
 
 
 def test_a_gpus_clocks_stand_with_where_it_was_measured() -> None:
-    assert "<dt>GPU when timed</dt><dd>SM clock 1,725 to 1,980 MHz, up to 700 W" in render_html(MAKERS["gpu"]())
+    assert "<dt>GPU when timed</dt><dd>SM clock 1,725 to 1,980 MHz, 310 to 700 W" in render_html(MAKERS["gpu"]())
     assert "GPU when timed" not in render_html(MAKERS["kept"]())
 
 

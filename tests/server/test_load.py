@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from packc.errors import MissingError, UsageError
-from packc.server.load import LoadResult, ServerFailed, Traffic, ask_all, is_noisy, run_load
+from packc.server.load import WARM_CALLS, LoadResult, ServerFailed, Traffic, ask_all, is_noisy, list_distinct, run_load
 
 PAYLOADS = [{"x": np.array([[i]], np.int64)} for i in range(5)]
 
@@ -76,6 +76,24 @@ def test_a_closed_loop_counts_what_came_after_the_warm_up(server: StandIn) -> No
     assert set(server.seen) == set(range(5)), "every payload has its turn"
     assert result.errors == 0
     assert result.samples_per_s == pytest.approx(4 * 60 / result.elapsed_s)
+
+
+def test_a_gpu_sees_each_text_thrice_before_anything_counts(server: StandIn) -> None:
+    """Each instance: the payloads are five texts, one of them twice."""
+    texts = [{"text": np.array([[b"%8d" % i]], object)} for i in (0, 1, 2, 3, 3)]
+    result = run_load(server.url, "m", texts, Traffic(concurrency=2), warm_instances=2, min_requests=30, min_seconds=0)
+    assert len(result.latencies_ms) == 30
+    assert len(server.seen) == 4 * 2 * WARM_CALLS + 20 + 30
+    warmed = server.seen[: 4 * 2 * WARM_CALLS]
+    assert all(warmed.count(value) == 2 * WARM_CALLS for value in set(warmed))
+    assert set(server.seen) == set(warmed)
+
+
+def test_tensors_of_one_shape_are_alike_and_texts_are_not() -> None:
+    a, b, longer = ({"x": np.full((1, n), i, np.int64)} for i, n in ((1, 4), (2, 4), (1, 5)))
+    assert list_distinct([a, b, longer, a]) == [a, longer]
+    cat, dog = ({"text": np.array([[text]], object)} for text in (b"cat", b"dog"))
+    assert list_distinct([cat, dog, cat]) == [cat, dog]
 
 
 def test_answers_come_back_in_the_order_of_the_payloads(server: StandIn) -> None:

@@ -30,6 +30,7 @@ def make_run(tmp_path: Path, **changes: object) -> Run:
         "max_seconds": 3.0,
         "ends": [3, 5],
         "keep": False,
+        "repeats": 1,
     }
     (tmp_path / "load.json").write_text(json.dumps({**job, **changes}))
     (tmp_path / "requests.bin").write_bytes(b"oneab")

@@ -30,12 +30,18 @@ def test_one_server_answers_several_short_loads(tmp_path: Path, monkeypatch: pyt
         events.append("stopped")
 
     def run_load(
-        url: str, model: str, payloads: Sequence[Sample], traffic: Traffic, batch: int, **seconds: float
+        url: str,
+        model: str,
+        payloads: Sequence[Sample],
+        traffic: Traffic,
+        batch: int,
+        warm_instances: int,
+        **seconds: float,
     ) -> LoadResult:
         assert (url, model, batch) == ("http://here:1", "letters", 2)
         assert seconds["min_seconds"] < seconds["max_seconds"] < 10
         assert [payload["text"].shape for payload in payloads] == [(2, 1), (2, 1)]
-        events.append(traffic)
+        events.append((traffic, warm_instances))
         return LoadResult((1.0,), 1.0, traffic.concurrency, 0.0, batch, 0, "", False, 0.0)
 
     monkeypatch.setattr(probe, "require_server", lambda cache: None)
@@ -43,7 +49,7 @@ def test_one_server_answers_several_short_loads(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(probe, "run_load", run_load)
     package = write_text_package(tmp_path / "package")
     evaluation = Evaluation(None, RawSamples("here", texts=TEXTS), tmp_path, tmp_path, "cosine")  # type: ignore[arg-type]
-    with probe_package(package, "letters", 2, evaluation=evaluation, traffic_data=None) as ask:
+    with probe_package(package, "letters", 2, evaluation=evaluation, traffic_data=None, warm_instances=2) as ask:
         assert ask(Traffic(1)).concurrency == 1
         assert ask(Traffic(4)).concurrency == 4
-    assert events == ["model_repository", Traffic(1), Traffic(4), "stopped"]
+    assert events == ["model_repository", (Traffic(1), 2), (Traffic(4), 0), "stopped"]

@@ -9,9 +9,11 @@ from typing import cast
 import numpy as np
 import pytest
 
+from gpu_packages import make_gpu_manifest
 from packc.errors import MissingError, UsageError
 from packc.ingest.source import SourceModel
 from packc.package.golden import GoldenSet, load_golden
+from packc.package.manifest import ServingRecord
 from packc.samples import Array, RawSamples, Sample, save_samples
 from packc.server import verify
 from packc.server.load import Traffic
@@ -84,6 +86,15 @@ def test_the_workload_comes_from_the_spec_or_the_package() -> None:
     assert recall_workload(replace(manifest, promises=promises)) == Workload(Traffic(5, 20.0), 2, 99.0)
 
 
+def test_a_package_on_a_gpu_is_warm_before_it_is_measured() -> None:
+    manifest = make_gpu_manifest("h200", ("onnxruntime-cuda-fp16-fused",))
+    chosen = replace(manifest, verdict=replace(manifest.verdict, chosen="onnxruntime-cuda-fp16-fused"))
+    assert recall_workload(chosen).warm_instances == 0, "it is not known how many there are"
+    assert recall_workload(replace(chosen, serving=ServingRecord(2, 1, 8, 0, ()))).warm_instances == 2
+    on_cpu = replace(make_manifest("tiny"), serving=ServingRecord(2, 1, 8, 0, ()))
+    assert recall_workload(on_cpu).warm_instances == 0
+
+
 def test_embeddings_are_scored_under_the_graphs_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = [np.array([[1.0, float(i)]], np.float32) for i in range(1300)]
     asked = serve(monkeypatch, [{"embedding": vector * 2} for vector in vectors])
@@ -134,8 +145,8 @@ def test_the_load_is_as_long_as_its_percentile_and_rate_ask(
 ) -> None:
     asked: dict[str, object] = {}
     monkeypatch.setattr(verify, "run_load", lambda *arguments, **options: asked.update(options))
-    verify._measure_load("http://x", "m", [], Workload(Traffic(1, rate_per_s), 2, percentile))
-    assert asked == {"batch": 2, "min_requests": requests, "max_seconds": seconds}
+    verify._measure_load("http://x", "m", [], Workload(Traffic(1, rate_per_s), 2, percentile, 4))
+    assert asked == {"batch": 2, "warm_instances": 4, "min_requests": requests, "max_seconds": seconds}
 
 
 def test_a_server_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from packc.package.manifest import Manifest, State
 from packc.package.publish import staging_dir
 from packc.passes import find_pass
 from packc.promises import format_figure
-from packc.select import NEAREST, Outcome, Verdict, classify, judge_served, select
+from packc.select import NEAREST, Outcome, Verdict, classify, judge_memory, judge_served, select
 from packc.server.verify import read_workload, verify_package
 from packc.serving import ServingPlan
 from packc.serving.search import Tried
@@ -51,6 +51,10 @@ def publish_best(packing: Packing, final: Path) -> TargetResult:
             packing = add_cut(packing, NO_MORE_PLANS)
         if service.outcome is not chosen:
             verdict, chosen = _prefer(service.outcome, chosen, packing), service.outcome
+        before, instance_mib = verdict, finder.find_known_mib(chosen)
+        verdict = judge_memory(before, packing.inputs.spec, service.plan.instances, instance_mib)
+        if before.met and not verdict.met:
+            chosen = replace(chosen, served_misses=verdict.misses)
         with staging_dir(final) as staging:
             attempt = _try(packing, chosen, service.plan, verdict, staging)
             if attempt.verdict.met:
@@ -213,10 +217,11 @@ def _judge(packing: Packing, chosen: Outcome, plan: ServingPlan, verdict: Verdic
     if not packing.options.verify:
         return Attempt(chosen, plan, verdict, None)
     inputs = packing.inputs
+    warm_instances = plan.instances if inputs.target.kind != "cpu" else 0
     verified = verify_package(
         package,
         inputs.spec.model.name,
-        read_workload(inputs.spec),
+        replace(read_workload(inputs.spec), warm_instances=warm_instances),
         chosen.candidate.precision,
         evaluation=packing.evaluation,
         traffic_data=inputs.traffic,
@@ -233,4 +238,5 @@ def _judge(packing: Packing, chosen: Outcome, plan: ServingPlan, verdict: Verdic
         requests=served.samples,
         noisy=served.noisy,
     )
-    return Attempt(replace(chosen, served_misses=judged.misses if verdict.met else ()), plan, judged, served)
+    misses = judged.misses if verdict.met else chosen.served_misses
+    return Attempt(replace(chosen, served_misses=misses), plan, judged, served)

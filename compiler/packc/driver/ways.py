@@ -177,12 +177,22 @@ class WayFinder:
         for plan in self._plans:
             if not (plan.cuda_graphs or records) or not self._has_room(candidate, plan):
                 continue
+            if plan.instances > 1 and runtime.builds_to_load:
+                continue
             if plan.front == "in_process":
                 multiple = runtime.length_multiple
                 plans += [replace(plan, lengths=policy, length_multiple=multiple) for policy in lengths]
             else:
                 plans.append(plan)
         return plans
+
+    def find_known_mib(self, outcome: Outcome) -> float | None:
+        """The most that one instance was measured to take of a GPU's memory, without measuring it now."""
+        if self._packing.inputs.target.kind == "cpu":
+            return None
+        curves = [curve for (candidate, _), curve in self._curves.items() if candidate == outcome.candidate.id]
+        taken = [item.device_memory_mib for item in (outcome.measurement, *curves) if item]
+        return max((mib for mib in taken if mib is not None), default=None)
 
     def _has_room(self, candidate: str, plan: ServingPlan) -> bool:
         target, budget = self._packing.inputs.target, self._spec.budget
@@ -233,6 +243,7 @@ class WayFinder:
                 self._load.batch,
                 evaluation=packing.evaluation,
                 traffic_data=packing.inputs.traffic,
+                warm_instances=plan.instances if packing.inputs.target.kind != "cpu" else 0,
                 cache=packing.trial.cache,
             ) as probe:
 

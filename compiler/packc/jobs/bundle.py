@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -55,10 +56,12 @@ def write_bundle(
     (folder / "job.json").write_bytes(TypeAdapter(Job).dump_json(job, indent=1))
 
 
-def join_copies(bundles: Sequence[Path]) -> None:
-    """Has the runners of bundles in one folder wait for each other before they answer or time anything."""
+def join_copies(bundles: Sequence[Path], wait_s: float) -> None:
+    """Has the runners of bundles in one folder wait for each other before they answer or time anything, for
+    `wait_s` from now on; then they fail."""
     for bundle in bundles:
-        (bundle / "copies.txt").write_text("\n".join(other.name for other in bundles), "utf-8")
+        text = json.dumps({"wait_s": wait_s, "names": [other.name for other in bundles]})
+        (bundle / runner.COPIES).write_text(text, "utf-8")
 
 
 def read_job(folder: Path) -> Job:

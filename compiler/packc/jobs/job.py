@@ -7,7 +7,7 @@
     model/        the lowered graph
     samples.npz   inputs whose answers are wanted (the layout of packc.samples)
     latency.npz   inputs to time, sample i belonging to cases[i]; samples beyond the cases are left alone
-    copies.txt    only where copies of the bundle run at the same time: their folders, beside this one
+    copies.json   only where copies of the bundle run at the same time: their folders, beside this one
 
 `python3 run.py` writes result.json (JobResult) and answers.npz beside it.
 

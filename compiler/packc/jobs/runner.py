@@ -33,7 +33,8 @@ log = logging.getLogger("run")
 LEAST_CALLS = 3
 FAILURE_CHARACTERS = 400
 PR_SET_PDEATHSIG = 1
-COPIES_WAIT_S = 60.0
+COPIES = "copies.json"
+"""File that names the copies of a bundle which run at the same time, and how long each waits for the others."""
 LOADED = "loaded"
 """File that a copy leaves once it has loaded."""
 
@@ -105,20 +106,22 @@ def run_job(bundle: Path, job: dict[str, Any], rounds: int, result: dict[str, An
 
 
 def await_copies(bundle: Path) -> None:
-    """Waits until all copies that copies.txt names have loaded or ended, so that their calls are made side by side.
+    """Waits until all copies that COPIES names have loaded or ended, so that their calls are made side by side.
 
-    Loading takes copies on a GPU seconds more or less. Nobody is waited for longer than COPIES_WAIT_S.
+    Loading takes copies on a GPU seconds more or less. Raises TimeoutError where one has not loaded when the wait is
+    over, which begins as COPIES is written: times of fewer copies would be taken for those of all.
     """
-    copies = bundle / "copies.txt"
-    if not copies.is_file():
+    file = bundle / COPIES
+    if not file.is_file():
         return
     (bundle / LOADED).touch()
-    deadline = time.monotonic() + COPIES_WAIT_S
-    for name in copies.read_text("utf-8").split():
+    copies = json.loads(file.read_text("utf-8"))
+    deadline = file.stat().st_mtime + copies["wait_s"]
+    for name in copies["names"]:
         other = bundle.parent / name
-        while not any((other / file).exists() for file in (LOADED, "result.json")):
-            if time.monotonic() > deadline:
-                return
+        while not any((other / end).exists() for end in (LOADED, "result.json")):
+            if time.time() > deadline:
+                raise TimeoutError(f"copies did not load within {copies['wait_s']:g} s: {name} is missing")
             time.sleep(0.005)
 
 

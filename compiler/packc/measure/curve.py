@@ -16,6 +16,9 @@ from packc.measure.statistics import NOISE_LIMIT, percentile_ms, relative_spread
 
 log = logging.getLogger(__name__)
 
+WAIT_SHARE = 0.9
+"""Of a job's time limit, for which copies wait for each other: they say then that they did, before they are ended."""
+
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
@@ -73,7 +76,7 @@ def measure_curve(
     so they are at work at the same shapes for nearly all of it: they begin when the last one has loaded.
     `memory_limit_mib` is for all of them together.
     """
-    join_copies(bundles)
+    join_copies(bundles, WAIT_SHARE * timeout_s)
     limit_mib = memory_limit_mib / len(bundles) if memory_limit_mib is not None else None
     with ThreadPoolExecutor(len(bundles)) as pool:
         results = list(pool.map(lambda folder: run_bundle(folder, timeout_s, python, limit_mib), bundles))

@@ -11,28 +11,31 @@ STEADY = 0.05
 
 
 def describe_gpu(manifest: Manifest) -> str:
-    """`SM clock 1,725 to 1,980 MHz, up to 310 W, up to 54 °C; held back by its power cap`; empty where nobody told.
+    """`SM clock 1,725 to 1,980 MHz, 310 W, 54 °C after the calls; held back by its power cap`; empty where nobody told.
 
-    Of the chosen candidate's rounds, or those of all that were timed for long where none was chosen.
+    It was read once a round, just after the calls of the first shape, so that no highest figure is known. Of the chosen
+    candidate's rounds, or those of all that were timed for long where none was chosen.
     """
     chosen = [record for record in manifest.candidates if record.id == manifest.verdict.chosen]
     states = _list_states(chosen) or _list_states(manifest.candidates)
     parts = []
     if clocks := [state.sm_mhz for state in states if state.sm_mhz is not None]:
-        parts.append(f"SM clock {_describe_clocks(clocks)}")
+        parts.append(f"SM clock {_describe_range(clocks, 'MHz')}")
     if watts := [state.power_w for state in states if state.power_w is not None]:
-        parts.append(f"up to {max(watts):.0f} W")
+        parts.append(_describe_range([round(power_w) for power_w in watts], "W"))
     if degrees := [state.temperature_c for state in states if state.temperature_c is not None]:
-        parts.append(f"up to {max(degrees)} °C")
+        parts.append(_describe_range(degrees, "°C"))
     limits = _list_limits(states)
-    return f"{', '.join(parts)}{f'; held back by its {limits}' if limits else ''}" if parts else ""
+    return f"{', '.join(parts)} after the calls{f'; held back by its {limits}' if limits else ''}" if parts else ""
 
 
 def list_device_caveats(manifest: Manifest) -> tuple[str, ...]:
     """What a reader should know of the device before trusting the figures, in sentences."""
     timed = [(record.id, _list_states([record])) for record in manifest.candidates]
     caveats = list(manifest.device_notes)
-    if unsteady := [f"{name} ({_describe_clocks(found)})" for name, states in timed if (found := _find_drift(states))]:
+    if unsteady := [
+        f"{name} ({_describe_range(found, 'MHz')})" for name, states in timed if (found := _find_drift(states))
+    ]:
         caveats.append(
             f"The GPU's SM clock changed by more than {100 * STEADY:g} % between the rounds of "
             f"{', '.join(unsteady)}: their figures are of several clocks."
@@ -59,6 +62,6 @@ def _list_limits(states: Sequence[GpuStateRecord]) -> str:
     return ", ".join(sorted({limit for state in states for limit in state.limits}))
 
 
-def _describe_clocks(clocks: Sequence[int]) -> str:
-    low, high = min(clocks), max(clocks)
-    return f"{high:,} MHz" if low == high else f"{low:,} to {high:,} MHz"
+def _describe_range(figures: Sequence[int], unit: str) -> str:
+    low, high = min(figures), max(figures)
+    return f"{high:,} {unit}" if low == high else f"{low:,} to {high:,} {unit}"

@@ -46,6 +46,7 @@ class OnnxRuntimeTensorRt(OnnxRuntimeCuda):
 
     name = "onnxruntime-tensorrt"
     is_fitted = True
+    builds_to_load = True
 
     def candidates(
         self, info: SourceInfo, target: Target, precisions: tuple[Precision, ...]

@@ -102,6 +102,11 @@ class Runtime(Protocol):
         return False
 
     @property
+    def builds_to_load(self) -> bool:
+        """Whether loading a model is compiling it, so that each of several instances would do that for itself."""
+        return False
+
+    @property
     def server_requirement(self) -> str | None:
         """What pip installs for a server that runs its models; None where every server that pack uses has it."""
         return None

@@ -26,6 +26,9 @@ from packc.server.client import Answers, decode_answer, encode_request
 MIN_REQUESTS = 200
 MAX_PAYLOADS = 512
 """Distinct requests that are prepared; a run that needs more sends them again."""
+WARM_CALLS = 3
+"""Of each payload and instance until a GPU is as fast as it gets: plain, with a CUDA graph recorded, replayed."""
+MOST_WARM_S = 30.0
 _OPEN_LOOP_CONNECTIONS = 256
 _NOISY_SPREAD = 0.10
 _SLICES = 5
@@ -75,15 +78,21 @@ def run_load(
     traffic: Traffic,
     *,
     batch: int = 1,
+    warm_instances: int = 0,
     min_requests: int = MIN_REQUESTS,
     min_seconds: float = 3.0,
     max_seconds: float = 30.0,
 ) -> LoadResult:
     """Sends `payloads`, round and round, until `min_requests` were sent and `min_seconds` passed, or `max_seconds`.
 
-    `payloads` are requests of `batch` samples each. Some are sent first as a warm-up that does not count. Raises
-    ServerFailed when more than 1 % of the requests fail, MissingError when nobody answers at `url`.
+    `payloads` are requests of `batch` samples each. Some are sent first as a warm-up that does not count; with
+    `warm_instances`, each of another shape or text WARM_CALLS times for each of these, in MOST_WARM_S at most: a GPU
+    takes 90 ms more for a length that is new to it. Raises ServerFailed when more than 1 % of the requests fail,
+    MissingError when nobody answers at `url`.
     """
+    payloads = payloads[:MAX_PAYLOADS]
+    if warm_instances:
+        _warm_up(url, model, list_distinct(payloads), max(warm_instances, traffic.concurrency), warm_instances)
     with tempfile.TemporaryDirectory(prefix="pack-load-") as name:
         folder = Path(name)
         warmup = max(2 * traffic.concurrency, 20)
@@ -91,7 +100,7 @@ def run_load(
             folder,
             url,
             model,
-            payloads[:MAX_PAYLOADS],
+            payloads,
             traffic,
             warmup=warmup,
             requests=min_requests,
@@ -116,6 +125,28 @@ def run_load(
             noisy=is_noisy(latencies),
             client_cpu_s=float(result["cpu_s"]),
         )
+
+
+def list_distinct(payloads: Sequence[Sample]) -> list[Sample]:
+    """The first of each shape; what is encoded, as texts are, has its shape inside, so that each other one counts."""
+    found: dict[object, Sample] = {}
+    for payload in payloads:
+        key = tuple(
+            (name, array.shape, array.dtype.str, tuple(array.ravel().tolist()) if array.dtype.hasobject else ())
+            for name, array in sorted(payload.items())
+        )
+        found.setdefault(key, payload)
+    return list(found.values())
+
+
+def _warm_up(url: str, model: str, payloads: Sequence[Sample], concurrency: int, instances: int) -> None:
+    """Sends each payload several times in a row, so that every instance has it; whether it fails, the load will say."""
+    with tempfile.TemporaryDirectory(prefix="pack-load-") as name:
+        folder, repeats = Path(name), WARM_CALLS * instances
+        count = repeats * len(payloads)
+        traffic, seconds = Traffic(concurrency), (0.0, MOST_WARM_S)
+        _write_job(folder, url, model, payloads, traffic, warmup=0, requests=count, seconds=seconds, repeats=repeats)
+        _run_child(folder, url, MOST_WARM_S)
 
 
 def ask_all(url: str, model: str, payloads: Sequence[Sample], traffic: Traffic) -> list[Answers]:
@@ -160,6 +191,7 @@ def _write_job(
     requests: int,
     seconds: tuple[float, float],
     keep: bool = False,
+    repeats: int = 1,
 ) -> None:
     address = urlsplit(url)
     if address.scheme != "http" or address.hostname is None:
@@ -190,6 +222,7 @@ def _write_job(
         "max_seconds": seconds[1],
         "ends": ends,
         "keep": keep,
+        "repeats": repeats,
     }
     (folder / "load.json").write_text(json.dumps(job))
 

@@ -78,7 +78,8 @@ class Run:
         job = json.loads((folder / "load.json").read_text())
         data = memoryview((folder / "requests.bin").read_bytes())
         ends = job["ends"]
-        self.bodies = [data[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+        bodies = [data[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+        self.bodies = [body for body in bodies for _ in range(job["repeats"])]
         self.address = (str(job["host"]), int(job["port"]))
         self.connections = int(job["connections"])
         self.rate_per_s = float(job["rate_per_s"])

@@ -27,18 +27,28 @@ def probe_package(
     *,
     evaluation: Evaluation,
     traffic_data: RawSamples | None,
+    warm_instances: int = 0,
     cache: Cache | None = None,
 ) -> Iterator[Callable[[Traffic], LoadResult]]:
     """Loads the package in a real server; what is yielded sends it the requests of `verify_package`, for 2 to 8 s.
 
-    Answers are not looked at. Raises ServerStopped when the package does not load, ServerFailed when requests fail.
+    On a GPU, `warm_instances` are those that have to have seen each payload before the first load counts. Answers are
+    not looked at. Raises ServerStopped when the package does not load, ServerFailed when requests fail.
     """
     requests = batch_requests(load_requests(load_golden(package / "golden"), evaluation, traffic_data), batch)
     with start_server(require_server(cache), package / "model_repository", cache=cache) as running:
+        cold = [warm_instances]
 
         def probe(traffic: Traffic) -> LoadResult:
             return run_load(
-                running.http_url, model, requests, traffic, batch=batch, min_seconds=PROBE_S, max_seconds=MOST_S
+                running.http_url,
+                model,
+                requests,
+                traffic,
+                batch=batch,
+                warm_instances=cold.pop() if cold else 0,
+                min_seconds=PROBE_S,
+                max_seconds=MOST_S,
             )
 
         yield probe

@@ -25,6 +25,7 @@ from packc.package.pipelines.choice import ChosenPipeline
 from packc.package.pipelines.labels import LABEL, class_names
 from packc.quality.metrics import score_answers
 from packc.quality.score import QualityScore
+from packc.runtimes import find_runtime
 from packc.samples import Array, RawSamples, Sample, save_samples
 from packc.server.client import Answers, check_url, connect
 from packc.server.environment import require_server
@@ -50,6 +51,8 @@ class Workload:
     """Samples in one request."""
     percentile: float
     """Of latency, that the budget is about."""
+    warm_instances: int = 0
+    """Of a server on a GPU, all of which have seen each payload before anything counts; 0 on a CPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +85,11 @@ def read_workload(spec: TargetSpec) -> Workload:
 
 def recall_workload(manifest: Manifest) -> Workload:
     """The workload that a finished package was built for."""
-    p = manifest.promises
-    return Workload(Traffic(p.concurrency, p.rate_per_s), p.batch, p.percentile)
+    p, chosen = manifest.promises, manifest.verdict.chosen
+    runtimes = [find_runtime(record.runtime) for record in manifest.candidates if record.id == chosen]
+    is_on_gpu = any(runtime.device == "gpu" for runtime in runtimes)
+    warm_instances = manifest.serving.instances if is_on_gpu and manifest.serving else 0
+    return Workload(Traffic(p.concurrency, p.rate_per_s), p.batch, p.percentile, warm_instances)
 
 
 def verify_package(
@@ -166,7 +172,14 @@ def _measure_load(url: str, model: str, requests: Sequence[Sample], workload: Wo
     if max_seconds > 30:
         log.info("%d requests at %g a second take about %.0f s", count, rate_per_s, count / rate_per_s)
     return run_load(
-        url, model, requests, workload.traffic, batch=workload.batch, min_requests=count, max_seconds=max_seconds
+        url,
+        model,
+        requests,
+        workload.traffic,
+        batch=workload.batch,
+        warm_instances=workload.warm_instances,
+        min_requests=count,
+        max_seconds=max_seconds,
     )
 
 

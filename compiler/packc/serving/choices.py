@@ -115,10 +115,10 @@ def fits_memory(instances: int, instance_mib: float | None, budget: BudgetSectio
 
     Where nobody knows what one takes, one is all that fits. On a CPU, `list_splits` has seen to it.
     """
-    if target.kind == "cpu" or instances == 1:
+    if target.kind == "cpu":
         return True
     if instance_mib is None:
-        return False
+        return instances == 1
     room_mib = GPU_MEMORY_SHARE * target.memory_gb * 1e9 / 2**20 if target.memory_gb else float("inf")
     return instances * instance_mib <= min(room_mib, budget.memory_mib or room_mib)
 
