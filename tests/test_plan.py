@@ -11,7 +11,9 @@ from packc.ingest.source import Geometry, SourceInfo, TextPreprocessing
 from packc.plan import make_plan
 from packc.runtimes import aotinductor
 from packc.runtimes.onnxruntime import OnnxRuntime
-from packc.spec.model import DistillSection, OptimizeSection
+from packc.spec.model import DistillSection, OptimizeSection, RuntimeName
+from packc.target import Target
+from packc.tensors import Precision
 from sources import device, source_info
 
 
@@ -71,7 +73,7 @@ def test_a_precision_that_the_target_lacks_is_an_error() -> None:
 def test_weights_in_4_bits_are_tried_where_size_is_the_goal_or_the_spec_says_so(optimize: OptimizeSection) -> None:
     plan = make_plan(BERT, device(), optimize, (OnnxRuntime(),))
     assert "onnxruntime-int4-weights" in {candidate.id for candidate in plan.candidates}
-    assert "int4" not in plan.rejected[0].what
+    assert not any("int4" in rejection.what for rejection in plan.rejected)
     other = make_plan(BERT, device(), OptimizeSection(), (OnnxRuntime(),))
     assert "int4" not in {candidate.precision for candidate in other.candidates}
 
@@ -79,6 +81,45 @@ def test_weights_in_4_bits_are_tried_where_size_is_the_goal_or_the_spec_says_so(
 def test_only_cpus_have_stored_precisions() -> None:
     with pytest.raises(TargetError, match="has no int4"):
         make_plan(BERT, device("neuron", native=("bf16",)), OptimizeSection(precisions=("int4",)))
+
+
+def test_what_the_spec_does_not_ask_for_is_not_missed() -> None:
+    plan = make_plan(BERT, device(), OptimizeSection(precisions=("fp32",)), (OnnxRuntime(),))
+    assert plan.rejected == ()
+
+
+def test_of_nvidia_gpus_int4_is_said_to_have_no_recipe() -> None:
+    gpu = device("cuda", native=("fp32", "fp16", "int8"))
+    lacking = {rejection.what: rejection.reason for rejection in make_plan(BERT, gpu, OptimizeSection(), ()).rejected}
+    assert lacking == {"tf32, bf16, fp8": "Box has no hardware for it", "int4": "pack has no recipe for it"}
+    with pytest.raises(TargetError, match=r"has no bf16; pack has no recipe for it \(int4 on Box\)"):
+        make_plan(BERT, gpu, OptimizeSection(precisions=("bf16", "int4")))
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "precisions", "reason"),
+    [
+        ("tensorrt", device(), None, "is for cuda and jetson devices, and Box is a cpu device"),
+        ("torch-cuda", device(), None, "is for cuda devices, and Box is a cpu device"),
+        ("onnxruntime-cuda", device("jetson", ("fp16",)), None, "is for cuda devices, and Box is a jetson device"),
+        ("onnxruntime-tensorrt", device("jetson", ("fp16",)), None, "is for cuda devices, and Box is a jetson device"),
+        (
+            "onnxruntime-cuda",
+            replace(device("cuda", ("fp16", "bf16")), is_here=False),
+            ("bf16",),
+            "pack has no recipe with it for this model in bf16",
+        ),
+    ],
+)
+def test_a_runtime_that_was_asked_for_is_never_left_out_without_a_word(
+    name: RuntimeName, target: Target, precisions: tuple[Precision, ...] | None, reason: str
+) -> None:
+    vision = source_info("image-classification", None)
+    plan = make_plan(vision, target, OptimizeSection(runtimes=(name,), precisions=precisions))
+    assert plan.candidates == ()
+    assert Rejection(name, reason) in plan.rejected
+    unasked = make_plan(vision, target, OptimizeSection(precisions=precisions))
+    assert name not in {rejection.what for rejection in unasked.rejected}
 
 
 def test_a_target_without_a_runtime_has_no_candidates_but_a_reason() -> None:

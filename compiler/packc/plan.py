@@ -21,6 +21,10 @@ STORED: tuple[Precision, ...] = ("int4",)
 """Precisions of stored weights that every CPU can unpack while it computes in another one: smaller, not faster."""
 
 
+WITHOUT_RECIPE: tuple[Precision, ...] = ("int4",)
+"""Of NVIDIA GPUs: tensor cores from Turing to Ada multiply it, and no runtime of pack does."""
+
+NO_RECIPE = "pack has no recipe for it"
 FOR_SIZE = 'is smaller and not faster: [optimize] goal = "size" tries it, or precisions that name it'
 NO_GEOMETRY = "only transformers whose heads and widths the checkpoint's config states are pruned"
 
@@ -47,12 +51,14 @@ def make_plan(
         return Plan((), (Rejection(target.id, target.unsupported),))
     candidates: list[Candidate] = []
     precisions = _choose_precisions(target, optimize)
-    rejected = _reject_lacking(target, precisions)
+    rejected = _reject_lacking(target, optimize, precisions)
     asked = optimize.runtimes
     for runtime in runtimes:
         if asked is not None and runtime.name not in asked:
             continue
         offered, refused = runtime.candidates(info, target, precisions)
+        if asked and not offered and not refused:
+            refused = (Rejection(runtime.name, _explain_silence(runtime, target, precisions)),)
         held_back = {} if asked else runtime.on_request(info, target)
         tried = [candidate for candidate in offered if candidate.id not in held_back]
         candidates += tried
@@ -114,23 +120,54 @@ def _refuse_student(info: SourceInfo, layers: int) -> str | None:
     return None
 
 
+def explain_lacking(target: Target, optimize: OptimizeSection) -> tuple[str, str] | None:
+    """What `precisions` asks of a target that it cannot do, and what it can; None where it can all, or nothing at all
+    can be built for it."""
+    can = (*target.native, *_list_stored(target))
+    lacking = [precision for precision in optimize.precisions or () if precision not in can]
+    if not lacking or target.unsupported is not None:
+        return None
+    no_recipe = [precision for precision in lacking if precision in _list_without_recipe(target)]
+    no_hardware = [precision for precision in lacking if precision not in no_recipe]
+    said = [f"{target.name} ({target.id}) has no {', '.join(no_hardware)}"] if no_hardware else []
+    said += [f"{NO_RECIPE} ({', '.join(no_recipe)} on {target.name})"] if no_recipe else []
+    return "; ".join(said), f"it has {', '.join(can)}"
+
+
+def _list_stored(target: Target) -> tuple[Precision, ...]:
+    return STORED if target.kind == "cpu" else ()
+
+
+def _list_without_recipe(target: Target) -> tuple[Precision, ...]:
+    """Those that the hardware may have, and profiles do not say so, as nothing in pack would use it."""
+    return WITHOUT_RECIPE if target.kind in ("cuda", "jetson") else ()
+
+
 def _choose_precisions(target: Target, optimize: OptimizeSection) -> tuple[Precision, ...]:
     asked = optimize.precisions
-    stored = STORED if target.kind == "cpu" else ()
+    stored = _list_stored(target)
     if asked is None:
         return (*target.native, *stored) if optimize.goal == "size" else target.native
-    lacking = [precision for precision in asked if precision not in (*target.native, *stored)]
-    if lacking:
-        raise TargetError(
-            f"[optimize] precisions: {target.name} ({target.id}) has no {', '.join(lacking)}",
-            hint=f"it has {', '.join((*target.native, *stored))}",
-        )
+    if lack := explain_lacking(target, optimize):
+        message, hint = lack
+        raise TargetError(f"[optimize] precisions: {message}", hint=hint)
     return asked
 
 
-def _reject_lacking(target: Target, chosen: Sequence[Precision]) -> list[Rejection]:
-    """One line for all the precisions that the device does not have; one for those that are for size alone."""
-    stored = STORED if target.kind == "cpu" else ()
-    lacking = [precision for precision in PRECISIONS if precision not in (*target.native, *stored, *chosen)]
+def _reject_lacking(target: Target, optimize: OptimizeSection, chosen: Sequence[Precision]) -> list[Rejection]:
+    """One line for all the precisions that the device does not have; one for those that are for size alone; one for
+    those that pack has no recipe for. None of them where the spec names the precisions that it wants."""
+    if optimize.precisions is not None:
+        return []
+    stored, unused = _list_stored(target), _list_without_recipe(target)
+    lacking = [precision for precision in PRECISIONS if precision not in (*target.native, *stored, *unused, *chosen)]
     rejected = [Rejection(", ".join(lacking), f"{target.name} has no hardware for it")] if lacking else []
+    rejected += [Rejection(precision, NO_RECIPE) for precision in unused if precision not in target.native]
     return [*rejected, *(Rejection(precision, FOR_SIZE) for precision in stored if precision not in chosen)]
+
+
+def _explain_silence(runtime: Runtime, target: Target, precisions: Sequence[Precision]) -> str:
+    """Why a runtime that the spec names has nothing for a target."""
+    if target.kind not in runtime.kinds:
+        return f"is for {' and '.join(runtime.kinds)} devices, and {target.name} is a {target.kind} device"
+    return f"pack has no recipe with it for this model in {', '.join(precisions)}"

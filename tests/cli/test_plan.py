@@ -82,9 +82,25 @@ def test_a_cpu_elsewhere_gets_job_bundles(spec: Path, capsys: pytest.CaptureFixt
 
 
 def test_packages_for_several_gpus_are_named(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    spec.write_text(spec.read_text() + '[combine]\nfleet = ["cpu", "edge"]\n')
+    l4 = '[targets.l4]\nprofile = "nvidia-l4"\n'
+    spec.write_text(spec.read_text().replace("aws-inf2", "nvidia-t4") + l4 + '[combine]\nfleet = ["edge", "l4"]\n')
     assert run(["plan", str(spec)]) == 0
-    assert capsys.readouterr().out.endswith("\nfleet: one repository for cpu, edge, once one of them was measured\n")
+    assert capsys.readouterr().out.endswith("\nfleet: one repository for edge, l4, once one of them was measured\n")
+
+
+def test_what_is_wrong_with_one_target_costs_the_others_nothing(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec.write_text(spec.read_text().replace("aws-inf2", "nvidia-t4") + 'optimize.precisions = ["bf16"]\n')
+    assert run(["plan", "spec.toml"]) == 2
+    out, err = capsys.readouterr()
+    assert "\ncpu: " in out
+    assert "\nedge: " not in out
+    assert "target edge cannot be planned:\nspec.toml:15:23:" in err
+    assert "error: [targets.edge] optimize.precisions: NVIDIA T4 (nvidia-t4) has no bf16\n" in err
+    assert run(["plan", "spec.toml", "--json"]) == 2
+    cpu, edge = json.loads(capsys.readouterr().out)["targets"]
+    assert list(cpu) == list(edge)
+    assert edge["build"]["exit_code"] == 2
+    assert edge["candidates"] == []
 
 
 def test_a_gpu_that_is_not_here_is_planned_for(
@@ -107,10 +123,9 @@ def test_a_gpu_that_is_not_here_is_planned_for(
     ("old", "new", "said"),
     [
         ("aws-inf2", "aws-infer2", "aws-inf2"),
-        ("[targets.cpu]", '[optimize]\nprecisions = ["fp8"]\n[targets.cpu]', "has no fp8"),
         ('source = "tiny.onnx"', 'source = "other.onnx"', "other.onnx"),
     ],
-    ids=["profile", "precision", "model"],
+    ids=["profile", "model"],
 )
 def test_mistakes_are_2(spec: Path, capsys: pytest.CaptureFixture[str], old: str, new: str, said: str) -> None:
     spec.write_text(spec.read_text().replace(old, new))

@@ -15,12 +15,11 @@ from packc.cache import Cache
 from packc.driver import combine
 from packc.driver.combine import combine_targets
 from packc.driver.endings import BuildOptions, TargetResult
-from packc.errors import MissingError, PackError, TargetError
+from packc.errors import MissingError, PackError
 from packc.package.manifest import Manifest, ServedRecord
 from packc.package.manifest_file import check_files, read_manifest
 from packc.runtimes.runtime import GRAPH_PARAMETER
 from packc.server.verify import Verified
-from packc.target import Target
 from packc.target_profiles import find_target
 from served_packages import read_config, write_text_package
 
@@ -236,9 +235,3 @@ def test_without_any_package_there_is_nothing_to_combine(tmp_path: Path, combine
         combined("t4", "l4")
     assert failure.value.exit_code == 5
     assert not (tmp_path / "fleet").exists()
-
-
-def test_other_devices_have_packages_of_their_own(tmp_path: Path) -> None:
-    cpu: Target = find_target("cpu-amd-genoa", tmp_path)
-    with pytest.raises(TargetError, match="a cpu device"):
-        combine_targets("fleet", [("cpu", cpu)], tmp_path, BuildOptions(), Cache(tmp_path / "cache"))

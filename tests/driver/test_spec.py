@@ -16,7 +16,7 @@ from packc.driver import spec as build_spec_module
 from packc.driver.endings import BuildOptions, TargetResult
 from packc.driver.spec import TargetFailure, _lock_data, build_spec
 from packc.driver.target import build_target
-from packc.errors import MissingError, SourceError, TargetError
+from packc.errors import MissingError, SourceError, SpecError
 from packc.package.manifest_file import read_manifest
 from packc.spec.model import DistillSection, OptimizeSection
 from packc.spec.read import read_spec
@@ -126,7 +126,7 @@ def test_only_the_targets_that_were_asked_for(world: World) -> None:
 
 
 def test_what_concerns_all_targets_is_raised(world: World) -> None:
-    with pytest.raises(TargetError, match="unknown target"):
+    with pytest.raises(SpecError, match="unknown target"):
         build(world, targets='[targets.cpu]\nprofile = "no-such-device"\n')
     (world.folder / "tiny.onnx").write_bytes(b"not a model")
     with pytest.raises(SourceError):
@@ -187,11 +187,26 @@ def test_targets_are_combined_once_they_are_built(world: World, monkeypatch: pyt
     assert [target["target"] for target in read_lock(world)["targets"]] == ["cpu", "h200", "l4", "fleet"]
 
 
-def test_what_cannot_be_combined_costs_nothing_else(world: World) -> None:
-    targets = HOST + '[targets.too]\nprofile = "host"\n[combine]\nfleet = ["cpu", "too"]\n'
+def test_what_cannot_be_combined_is_said_before_anything_is_built(world: World) -> None:
+    targets = HOST + '[targets.l4]\nprofile = "nvidia-l4"\n[combine]\nfleet = ["cpu", "l4"]\n'
+    with pytest.raises(SpecError, match=r"\[combine\] fleet: cpu is .*, a cpu device"):
+        build(world, targets=targets, only=("l4",))
+    assert not (world.folder / "build").exists()
+
+
+def test_a_precision_that_one_target_lacks_costs_that_target(world: World) -> None:
+    targets = HOST + '[targets.t4]\nprofile = "nvidia-t4"\noptimize.precisions = ["bf16"]\n'
     results = build(world, targets=targets)
-    assert isinstance(results["fleet"], TargetFailure)
-    assert (results["fleet"].error.exit_code, results["cpu"].end) == (2, "published")
+    assert results["cpu"].end == "published"
+    assert results["t4"].error.exit_code == 2
+    (mistake,) = results["t4"].error.diagnostics
+    assert mistake.span.text == 'optimize.precisions = ["bf16"]'
+
+
+def refuse_gpus(inputs: Any, *rest: Any) -> TargetResult:
+    if inputs.target.kind != "cpu":
+        raise MissingError("no such device")
+    return build_target(inputs, *rest)
 
 
 def test_a_bug_in_combining_costs_only_the_combined_package(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,8 +214,9 @@ def test_a_bug_in_combining_costs_only_the_combined_package(world: World, monkey
         raise ZeroDivisionError("in combining")
 
     monkeypatch.setattr(build_spec_module, "combine_targets", fail)
-    results = build(world, targets=TWO + '\n[combine]\nfleet = ["cpu", "edge"]\n')
+    monkeypatch.setattr(build_spec_module, "build_target", refuse_gpus)
+    results = build(world, FLEET, targets=GPUS)
     assert results["cpu"].end == "published"
     assert isinstance(results["fleet"], TargetFailure)
     assert "this is a bug in pack: ZeroDivisionError" in str(results["fleet"].error)
-    assert [target["target"] for target in read_lock(world)["targets"]] == ["cpu", "edge"]
+    assert [target["target"] for target in read_lock(world)["targets"]] == ["cpu"]

@@ -1,26 +1,28 @@
 """`pack plan`: what a build would try for each target, and what it would not and why. Nothing is built or measured.
 
-Exit code 0 whatever a build would end with; where that is certain before, the plan says so.
+Exit code 0 whatever a build would end with, mistakes apart; where that is certain before, the plan says so.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from packc.candidate import group_rejections
-from packc.cli.console import print_json, print_table
+from packc.cli.console import print_json, print_note, print_table
 from packc.driver.inputs import gather_inputs
-from packc.errors import MissingError
+from packc.driver.profiles import Found, find_profiles
+from packc.errors import MissingError, PackError
 from packc.gpu import HOST_GPU
 from packc.ingest.inspect import inspect_source
+from packc.ingest.source import SourceInfo
 from packc.package.pipelines.choice import choose_pipeline
 from packc.plan import Plan, explain_nothing, make_plan
 from packc.runtimes import find_runtime
-from packc.spec.model import TargetSpec
+from packc.spec.model import Spec, TargetSpec
 from packc.spec.read import read_spec
-from packc.spec.resolve import resolve_targets
 from packc.target import Target
 from packc.target_profiles import NO_GPU, plan_target
 
@@ -28,25 +30,48 @@ from packc.target_profiles import NO_GPU, plan_target
 @click.command()
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def plan(spec: Path, as_json: bool) -> None:
+def plan(spec: Path, as_json: bool) -> int:
     """Show the candidates that a build of SPEC would try for each target, without building.
 
-    Ends with 0 even where `pack build` would end with 5, and says that it would.
+    Ends with 0 even where `pack build` would end with 5, and says that it would; with 2 for mistakes in the spec, of
+    which those about one target cost the others nothing.
     """
     model = read_spec(spec)
     info = inspect_source(model.model)
-    planned: list[tuple[TargetSpec, Target, Plan]] = []
-    for target in resolve_targets(model):
-        profile = plan_target(target.profile, spec.resolve().parent)
-        choose_pipeline(target.serve.pipeline, info)
-        gather_inputs(target, profile, info, verify=False)  # says what is wrong with the data, as a build would
-        planned.append((target, profile, make_plan(info, profile, target.optimize)))
+    planned = [
+        (target, profile, _plan_target(target, profile, info))
+        for target, profile in find_profiles(model, spec, plan_target)
+    ]
     if as_json:
         targets = [_describe(target, profile, found) for target, profile, found in planned]
         print_json({"schema": 1, "model": model.model.name, "targets": targets})
-        return
+    elif any(isinstance(found, Plan) for _, _, found in planned):
+        _print(model, info, planned)
+    failures = [(target.target, found) for target, _, found in planned if isinstance(found, PackError)]
+    for name, error in failures:
+        print_note(f"target {name} cannot be planned:")
+        print_note(error.render())
+    return max((error.exit_code for _, error in failures), default=0)
+
+
+def _plan_target(target: TargetSpec, profile: Found, info: SourceInfo) -> Plan | PackError:
+    """The plan of one target; what is wrong with it costs the others nothing."""
+    if isinstance(profile, PackError):
+        return profile
+    try:
+        choose_pipeline(target.serve.pipeline, info)
+        gather_inputs(target, profile, info, verify=False)  # says what is wrong with the data, as a build would
+        return make_plan(info, profile, target.optimize)
+    except PackError as error:
+        return error
+
+
+def _print(model: Spec, info: SourceInfo, planned: Sequence[tuple[TargetSpec, Found, Plan | PackError]]) -> None:
     click.echo(f"{model.model.name}: {info.task}, {info.architecture or info.origin}, {info.weights_mib:.0f} MiB")
     for target, profile, found in planned:
+        if isinstance(found, PackError):
+            continue
+        assert isinstance(profile, Target), "a plan is for a device"
         click.echo(f"\n{target.target}: {profile.name} ({_place(profile)})")
         if end := _foresee(profile, found):
             click.echo(f"pack build ends with exit code {MissingError.exit_code}: it {end}")
@@ -87,7 +112,13 @@ def _foresee(profile: Target, found: Plan) -> str | None:
     return None
 
 
-def _describe(target: TargetSpec, profile: Target, found: Plan) -> dict[str, object]:
+def _describe(target: TargetSpec, profile: Found, found: Plan | PackError) -> dict[str, object]:
+    if isinstance(found, PackError):
+        failed = {"does": f"builds nothing: {found}", "exit_code": found.exit_code}
+        is_here = isinstance(profile, Target) and profile.is_here
+        head = {"name": target.target, "profile": target.profile, "is_here": is_here}
+        return {**head, "candidates": [], "build": failed, "rejected": []}
+    assert isinstance(profile, Target), "a plan is for a device"
     end = _foresee(profile, found)
     return {
         "name": target.target,

@@ -17,7 +17,7 @@ from pathlib import Path
 from packc import __version__
 from packc.cache import Cache, cache_key
 from packc.driver.endings import JOB_FOLDER, BuildOptions, TargetResult, publish_package
-from packc.errors import MissingError, PackError, TargetError, UsageError
+from packc.errors import MissingError, PackError, UsageError
 from packc.ingest.fingerprint import hash_file
 from packc.jobs.bundle import read_job
 from packc.package.combine import Bundle, LeftOut, Part, Placed, combine_repository, find_artifact
@@ -62,9 +62,9 @@ def combine_targets(
 ) -> TargetResult:
     """Makes `folder`/<name> of the builds of `targets` below `folder`, or finds it there unchanged.
 
-    Raises TargetError for targets that are no NVIDIA GPUs, MissingError where none of them has a package yet.
+    All are NVIDIA GPUs, as `find_profiles` has seen to. Raises MissingError where none of them has a package yet.
     """
-    members, missing = _read_members(name, targets, folder)
+    members, missing = _read_members(targets, folder)
     base = next((member for member in members if member.has_package), None)
     if base is None:
         raise MissingError(
@@ -109,17 +109,10 @@ def _make_key(
     )
 
 
-def _read_members(
-    name: str, targets: Sequence[tuple[str, Target]], folder: Path
-) -> tuple[list[Member], list[tuple[str, Target]]]:
+def _read_members(targets: Sequence[tuple[str, Target]], folder: Path) -> tuple[list[Member], list[tuple[str, Target]]]:
     """The targets that a build has been at, and those that none has."""
     members, missing = [], []
     for target, profile in targets:
-        if profile.kind != "cuda":
-            raise TargetError(
-                f"[combine] {name}: {target} is {profile.name}, a {profile.kind} device",
-                hint="one repository serves several NVIDIA GPUs; other devices have packages of their own",
-            )
         try:
             members.append(Member(target, profile, folder / target, read_manifest(folder / target)))
         except UsageError:

@@ -11,8 +11,9 @@ from packc.cache import IN_USE_S, Cache
 from packc.driver.combine import combine_targets
 from packc.driver.endings import BuildOptions, TargetResult
 from packc.driver.inputs import gather_inputs, list_versions
+from packc.driver.profiles import find_profiles
 from packc.driver.target import build_target
-from packc.errors import MissingError, PackError, UsageError
+from packc.errors import PackError, UsageError
 from packc.ingest.fingerprint import hash_file
 from packc.ingest.inspect import inspect_source
 from packc.ingest.source import SourceInfo
@@ -21,7 +22,6 @@ from packc.package.manifest import Manifest
 from packc.package.manifest_file import read_manifest
 from packc.spec.model import Spec, TargetSpec
 from packc.spec.resolve import resolve_targets
-from packc.target import Target
 from packc.target_profiles import find_target
 
 log = logging.getLogger(__name__)
@@ -42,13 +42,12 @@ def build_spec(
 
     Raises PackError for what concerns all of them: the model or a profile cannot be read.
     """
-    chosen = [target for target in resolve_targets(spec) if not only or target.target in only]
-    profiles = [_find_profile(target, spec_path.parent) for target in chosen]
+    chosen = find_profiles(spec, spec_path, find_target, only)
     info = inspect_source(spec.model)
     folder = out / spec.model.name
     results: list[TargetResult | TargetFailure] = []
-    for target, profile in zip(chosen, profiles, strict=True):
-        if isinstance(profile, MissingError):
+    for target, profile in chosen:
+        if isinstance(profile, PackError):
             results.append(TargetFailure(target.target, profile))
             continue
         try:
@@ -57,7 +56,7 @@ def build_spec(
         except Exception as error:
             results.append(_fail(target.target, error))
     for name, group in spec.combine.items():
-        if any(target.target in group for target in chosen):
+        if any(target.target in group for target, _ in chosen):
             results.append(_combine(name, group, spec, spec_path, folder, options, cache))
     manifests = {result.target: result.manifest for result in results if isinstance(result, TargetResult)}
     if manifests:
@@ -88,14 +87,6 @@ def _fail(target: str, error: Exception) -> TargetFailure:
         return TargetFailure(target, error)
     log.debug("target %s", target, exc_info=error)
     return TargetFailure(target, PackError(f"this is a bug in pack: {error!r}"))
-
-
-def _find_profile(target: TargetSpec, base: Path) -> Target | MissingError:
-    """The target's profile, or that the device is not here, which says nothing against the others of the spec."""
-    try:
-        return find_target(target.profile, base)
-    except MissingError as error:
-        return error
 
 
 def _is_in_place(result: TargetResult) -> bool:

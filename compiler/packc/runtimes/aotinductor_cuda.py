@@ -17,7 +17,7 @@ from packc.runtimes.aotinductor import COMPILE, NO_COMPILER, NO_SOURCE, describe
 from packc.runtimes.cuda_toolkit import find_cuda_home
 from packc.runtimes.runtime import GRAPH_OPTION, LENGTH_MULTIPLE, Runtime, is_transformer
 from packc.spec.model import TensorRtSection
-from packc.target import Target
+from packc.target import Target, TargetKind
 from packc.tensors import InputRange, Precision
 
 
@@ -102,6 +102,7 @@ class AotInductorCuda(Runtime):
     is_fitted = True
     library = "torch"
     device: Literal["cpu", "gpu"] = "gpu"
+    kinds: tuple[TargetKind, ...] = ("cuda",)
     compiler = "packc.runtimes.aotinductor_cuda_compile"
     reads: Literal["graph", "source"] = "source"
     length_multiple = LENGTH_MULTIPLE

@@ -18,7 +18,7 @@ from packc.runtimes.runtime import (
     is_transformer,
     pads_left,
 )
-from packc.target import Target
+from packc.target import Target, TargetKind
 from packc.tensors import Precision
 
 CLEAN = (PassStep("clean_graph"),)
@@ -103,6 +103,7 @@ class OnnxRuntimeCuda(Runtime):
     name = "onnxruntime-cuda"
     library = "onnxruntime-gpu"
     device: Literal["cpu", "gpu"] = "gpu"
+    kinds: tuple[TargetKind, ...] = ("cuda",)
     requirement = "onnxruntime-gpu[cuda,cudnn]>=1.23"
     length_multiple = LENGTH_MULTIPLE
     engine = Path(__file__).with_name("onnxruntime_cuda_engine.py")

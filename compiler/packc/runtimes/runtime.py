@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 from packc.candidate import Candidate, OptionValue, PassStep, Rejection
 from packc.ingest.source import SourceInfo, TextPreprocessing
 from packc.spec.model import Task, TensorRtSection
-from packc.target import Target
+from packc.target import Target, TargetKind
 from packc.tensors import InputRange, Precision
 
 TEXT_TASKS: tuple[Task, ...] = (
@@ -64,6 +64,11 @@ class Runtime(Protocol):
     @property
     def device(self) -> Literal["cpu", "gpu"]:
         """What its models compute on, and so which instances Triton makes of them."""
+
+    @property
+    def kinds(self) -> tuple[TargetKind, ...]:
+        """The devices that it has recipes for."""
+        return ("cpu",)
 
     @property
     def requirement(self) -> str:

@@ -18,7 +18,7 @@ from packc.ingest.source import SourceInfo
 from packc.runtimes.runtime import GRAPH_PARAMETER, LENGTH_MULTIPLE, TEXT_TASKS, Runtime, is_transformer
 from packc.runtimes.tensorrt_python import ENGINE, TensorRtPython, find_tensorrt
 from packc.spec.model import TensorRtSection
-from packc.target import Target
+from packc.target import Target, TargetKind
 from packc.tensors import InputRange, Precision
 
 BUILD = "tensorrt"
@@ -62,6 +62,7 @@ class TensorRt(Runtime):
     is_fitted = True
     library = "tensorrt"
     device: Literal["cpu", "gpu"] = "gpu"
+    kinds: tuple[TargetKind, ...] = ("cuda", "jetson")
     requirement = "tensorrt>=8.6"
     effort = EFFORT
     compiler = "packc.runtimes.tensorrt_compile"

@@ -11,7 +11,7 @@ from packc.spec.model import Spec
 from packc.spec.paths import resolve_paths
 from packc.spec.resolve import resolve_target
 from packc.toml.file import TomlFile, in_file_order, read_toml
-from packc.toml.places import Loc
+from packc.toml.places import Loc, Places
 
 
 def read_spec(path: Path) -> Spec:
@@ -32,6 +32,16 @@ def read_spec(path: Path) -> Spec:
     if mistakes or isinstance(spec, list):
         raise SpecError(*in_file_order(mistakes))
     return spec
+
+
+def read_places(path: Path) -> Places:
+    """Where everything stands in the spec at `path`, for mistakes that show only when a target is known.
+
+    Raises SpecError where it is no TOML any more.
+    """
+    folder = Path.cwd()
+    shown = path.relative_to(folder) if path.is_relative_to(folder) else path
+    return read_toml(shown, SpecError).places
 
 
 def _check_targets(spec: Spec, file: TomlFile) -> list[Diagnostic]:

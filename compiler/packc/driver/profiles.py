@@ -1,0 +1,111 @@
+"""The devices that a spec's targets name, and what the spec asks of them that they cannot do.
+
+What is wrong with one target costs that target; what is wrong with the spec, such as a profile that nobody knows, costs
+all, and every such mistake is told at once. Both name their line.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from packc.errors import Diagnostic, MissingError, SpecError, TargetError
+from packc.plan import explain_lacking
+from packc.spec.model import Spec, TargetSpec, TensorRtSection
+from packc.spec.read import read_places
+from packc.spec.resolve import resolve_targets
+from packc.target import Target, TargetKind
+from packc.toml.file import in_file_order
+from packc.toml.places import Loc, Places
+
+log = logging.getLogger(__name__)
+
+NVIDIA: tuple[TargetKind, ...] = ("cuda", "jetson")
+AMPERE = (8, 0)
+"""The first compute capability of that architecture."""
+
+Found = Target | MissingError | SpecError
+"""A target's device; or that it is not here, or what the spec asks of it in vain."""
+
+
+def find_profiles(
+    spec: Spec, path: Path, find: Callable[[str, Path], Target], only: Sequence[str] = ()
+) -> list[tuple[TargetSpec, Found]]:
+    """The targets named in `only` (empty: all) of the spec at `path`, each with its device as `find` knows it.
+
+    Raises SpecError for profiles that are unknown and for other devices than GPUs in [combine].
+    """
+    places = read_places(path)
+    grouped = {target for group in spec.combine.values() for target in group}
+    mistakes: list[Diagnostic] = []
+    found: list[tuple[TargetSpec, Found]] = []
+    for target in resolve_targets(spec):
+        name = target.target
+        if only and name not in only and name not in grouped:
+            continue
+        try:
+            device = find(target.profile, path.resolve().parent)
+        except MissingError as error:
+            found.append((target, error))
+        except TargetError as error:
+            span = places.find_value(("targets", name, "profile"))
+            mistakes.append(Diagnostic(str(error), span, error.hint))
+        else:
+            found.append((target, _refuse(target, device, places) or device))
+            mistakes += _check_groups(spec, name, device, places)
+    if mistakes:
+        raise SpecError(*in_file_order(mistakes))
+    chosen = [(target, device) for target, device in found if not only or target.target in only]
+    _remark_settings(chosen, places)
+    return chosen
+
+
+def _check_groups(spec: Spec, target: str, device: Target, places: Places) -> list[Diagnostic]:
+    """One repository serves several NVIDIA GPUs, in the images of servers: no CPU, and no Jetson."""
+    if device.kind == "cuda":
+        return []
+    hint = "one repository serves several NVIDIA GPUs; other devices have packages of their own"
+    return [
+        Diagnostic(
+            f"[combine] {name}: {target} is {device.name}, a {device.kind} device",
+            places.find_value(("combine", name, group.index(target))),
+            hint,
+        )
+        for name, group in spec.combine.items()
+        if target in group
+    ]
+
+
+def _refuse(target: TargetSpec, device: Target, places: Places) -> SpecError | None:
+    """What the spec asks of a device that it cannot do."""
+    mistakes = []
+    if lack := explain_lacking(device, target.optimize):
+        mistakes.append(_point_at(target, ("optimize", "precisions"), *lack, places))
+    asked, settings = target.optimize.runtimes, target.optimize.tensorrt
+    capability = device.compute_capability or ""
+    if settings.hardware_compatible == "ampere_plus" and "tensorrt" in (asked or ("tensorrt",)) and capability:
+        major, minor = capability.split(".")
+        if (int(major), int(minor)) < AMPERE:
+            why = f'"ampere_plus" is for Ampere and later GPUs, and {device.name} is of {device.arch} ({capability})'
+            where = ("optimize", "tensorrt", "hardware_compatible")
+            mistakes.append(_point_at(target, where, why, 'leave it at "none" for this target', places))
+    return SpecError(*in_file_order(mistakes)) if mistakes else None
+
+
+def _point_at(target: TargetSpec, key: tuple[str, ...], message: str, hint: str, places: Places) -> Diagnostic:
+    """A mistake in a value that the target overrides, or that all targets share."""
+    own: Loc = ("targets", target.target, *key)
+    if own in places.values:
+        return Diagnostic(f"[targets.{target.target}] {'.'.join(key)}: {message}", places.find_value(own), hint)
+    section = ".".join(key[:-1])
+    return Diagnostic(f"[{section}] {key[-1]}: {message}", places.find_value(key), hint)
+
+
+def _remark_settings(chosen: Sequence[tuple[TargetSpec, Found]], places: Places) -> None:
+    """Settings of TensorRT where no target has it say nothing, which is no mistake, and hardly what was meant."""
+    if not all(isinstance(device, Target) and device.kind not in NVIDIA for _, device in chosen):
+        return
+    if any(target.optimize.tensorrt != TensorRtSection() for target, _ in chosen):
+        span = places.find_key(("optimize", "tensorrt"))
+        log.warning("%s:%d: [optimize.tensorrt] says nothing here: no target is an NVIDIA GPU", span.path, span.line)
