@@ -14,7 +14,7 @@ import argparse
 import logging
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -69,7 +69,8 @@ class Row:
 
     name: str
     is_ours: bool
-    engine: Path
+    engine: Mapping[str, Path]
+    """Its files in a bundle."""
     runtime: str
     model: Path
     options: dict[str, object]
@@ -140,7 +141,9 @@ def list_ours(inputs: BuildInputs, trial: Trial) -> list[Row]:
         runtime = find_runtime(outcome.candidate.runtime)
         options = dict(runtime.job_options(outcome.candidate, trial.threads))
         scores = score_row(outcome.answers, trial)
-        rows.append(Row(outcome.candidate.id, True, runtime.engine, runtime.name, outcome.model, options, *scores))
+        rows.append(
+            Row(outcome.candidate.id, True, runtime.engine_files, runtime.name, outcome.model, options, *scores)
+        )
     return rows
 
 
@@ -150,13 +153,15 @@ def list_peers(trial: Trial, scratch: Path, bf16: bool, olive: Path | None) -> l
     for peer in make_peers(trial.ingested, scratch, bf16, olive):
         bundle = scratch / "answers" / peer.name.replace(" ", "-")
         job = make_job(peer.name, "peer", peer.model, dict(peer.options), trial, answer=True)
-        write_bundle(bundle, job, list_files(peer), trial.ingested.inputs, trial.latency_inputs, peer.engine)
+        write_bundle(
+            bundle, job, list_files(peer), trial.ingested.inputs, trial.latency_inputs, {"engine.py": peer.engine}
+        )
         result = run_bundle(bundle, TIMEOUT_S)
         if result.answers is None:
             print(f"left out: {peer.name}: {result.failure}")
             continue
         scores = score_row(result.answers, trial)
-        rows.append(Row(peer.name, False, peer.engine, "peer", peer.model, dict(peer.options), *scores))
+        rows.append(Row(peer.name, False, engine, "peer", peer.model, dict(peer.options), *scores))
     return rows
 
 

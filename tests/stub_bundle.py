@@ -53,7 +53,6 @@ def stub_bundle(folder: Path, engine: str = DOUBLING, job: Job | None = None, fa
     job = job or stub_job(cases=())
     latency = folder / "latency.npz"
     save_samples(latency, [{"x": np.ones((case.batch, case.sequence or 4), np.float32)} for case in job.cases])
-    write_bundle(
-        folder / "bundle", job, (artifact / "model.txt",), folder / "samples.npz", latency, folder / "engine_source.py"
-    )
+    samples, files = folder / "samples.npz", {"engine.py": folder / "engine_source.py"}
+    write_bundle(folder / "bundle", job, (artifact / "model.txt",), samples, latency, files)
     return folder / "bundle"

@@ -59,7 +59,7 @@ class Child:
         engine.bind_call(session, call)
         engine.enqueue(session, call)
         session.device.call("cuStreamSynchronize", session.stream)
-        graph = engine.capture(session, lambda: engine.execute(session, call))
+        graph = engine.capture(session.device, session.stream, lambda: engine.execute(session, call))
 
         def work() -> None:
             session.device.call("cuGraphLaunch", graph, session.stream)

@@ -40,8 +40,9 @@ def test_external_data_travels_along_and_counts_in_the_size(tmp_path: Path) -> N
     main, data = artifact / "model.onnx", artifact / "weights" / "data.bin"
     (artifact / "reports.json").write_text("no part of the artifact")
     job = replace(stub_job(cases=()), model="model/model.onnx")
-    write_bundle(tmp_path / "bundle", job, (main, data), None, None, engine)
+    write_bundle(tmp_path / "bundle", job, (main, data), None, None, {"engine.py": engine, "beside.py": main})
     assert model_size_mib(tmp_path / "bundle") == 2.0
+    assert (tmp_path / "bundle/beside.py").read_bytes() == main.read_bytes(), "an adapter may be several files"
     assert (tmp_path / "bundle/model/model.onnx").samefile(artifact / "model.onnx")
     assert (artifact / "weights" / "data.bin").stat().st_nlink == 1, "ONNX readers refuse linked external data"
 
@@ -50,7 +51,7 @@ def test_a_bundle_that_is_to_stay_shares_nothing(tmp_path: Path) -> None:
     model = tmp_path / "artifact" / "model.txt"
     model.parent.mkdir()
     model.write_text("2.0")
-    write_bundle(tmp_path / "bundle", stub_job(cases=()), (model,), None, model, model, linked=False)
+    write_bundle(tmp_path / "bundle", stub_job(cases=()), (model,), None, model, {"engine.py": model}, linked=False)
     assert model.stat().st_nlink == 1
     assert (tmp_path / "bundle/latency.npz").read_text() == "2.0"
 
@@ -68,7 +69,9 @@ def test_writing_a_bundle_again_leaves_the_first_model_alone(tmp_path: Path) -> 
     other = tmp_path / "other"
     other.mkdir()
     (other / "model.txt").write_text("3.0")
-    write_bundle(bundle, stub_job(cases=()), (other / "model.txt",), None, None, tmp_path / "engine_source.py")
+    write_bundle(
+        bundle, stub_job(cases=()), (other / "model.txt",), None, None, {"engine.py": tmp_path / "engine_source.py"}
+    )
     assert (bundle / "model/model.txt").read_text() == "3.0"
     assert (tmp_path / "artifact/model.txt").read_text() == "2.0"
 

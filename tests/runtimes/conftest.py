@@ -1,4 +1,4 @@
-"""An AOTInductor package of a small module, compiled once a session: that takes seconds."""
+"""An AOTInductor package of a small module, compiled once a session, which takes seconds; TensorRT's adapter."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from packc.ingest.inspect import inspect_source
 from packc.runtimes.aotinductor import find_compiler
 from packc.runtimes.compile import CompileRequest
 from packc.spec.model import ModelSection
+from tensorrt_bench import Bench
+from tensorrt_stub import VERSIONS
 
 SCORER = """
 import torch
@@ -60,3 +62,9 @@ def scorer_package(scorer_request: CompileRequest) -> Path:
             patch.delenv(name)
         compile_model(scorer_request)
     return scorer_request.out / "model.pt2"
+
+
+@pytest.fixture(params=VERSIONS)
+def bench(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.delenv("PACK_TENSORRT_TACTICS", raising=False)
+    return Bench(request.param, tmp_path, monkeypatch)

@@ -15,15 +15,13 @@ import numpy as np
 import pytest
 
 from graphs import parse_graph, random_weights, run_model
-from packc import runtimes
 from packc.jobs.bundle import write_bundle
 from packc.jobs.job import Job, JobResult
 from packc.jobs.local import run_bundle
+from packc.runtimes.tensorrt import TensorRt
 from packc.samples import load_samples, save_samples
 
 pytestmark = pytest.mark.gpu
-
-ENGINE = Path(runtimes.__file__).with_name("tensorrt_engine.py")
 
 MIXER = """
 agraph (float[batch, length, 8] x, int64[batch, length] ids) => (float[batch, length, 8] y)
@@ -65,7 +63,7 @@ def run_mixer(folder: Path, python: Path, **options: Any) -> tuple[JobResult, li
     ir.save(model, folder / "model.onnx")
     save_samples(folder / "samples.npz", samples)
     job = Job("mixer", "tensorrt", "model/model.onnx", options, 1, (), (), (), True)
-    write_bundle(folder / "job", job, [folder / "model.onnx"], folder / "samples.npz", None, ENGINE)
+    write_bundle(folder / "job", job, [folder / "model.onnx"], folder / "samples.npz", None, TensorRt().engine_files)
     result = run_bundle(folder / "job", timeout_s=600, python=python)
     answers = [answer["y"] for answer in load_samples(result.answers)] if result.answers else []
     return result, answers, [run_model(model, **sample)[0] for sample in samples]

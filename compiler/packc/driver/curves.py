@@ -47,7 +47,7 @@ def find_curve(outcome: Outcome, split: Split, batches: Sequence[int], lengths: 
             make_latency_inputs(job.cases, trial.ingested.inputs, trial.ingested.source, inputs)
             bundles = [Path(scratch, str(copy)) for copy in range(split.instances)]
             for bundle in bundles:
-                write_bundle(bundle, job, artifact_files(model).values(), None, inputs, runtime.engine)
+                write_bundle(bundle, job, artifact_files(model).values(), None, inputs, runtime.engine_files)
             curve = measure_curve(bundles, JOB_TIMEOUT_S, runtime.python, trial.memory_limit_mib)
         if not isinstance(curve, ServiceCurve):
             raise PackError(curve.failure or curve.status)

@@ -124,7 +124,7 @@ def publish_jobs(inputs: BuildInputs, plan: Plan, trial: Trial, final: Path) -> 
             folder = staging / JOB_FOLDER / outcome.candidate.id
             files = artifact_files(outcome.model).values()
             samples = trial.ingested.inputs
-            write_bundle(folder, job, files, samples, trial.latency_inputs, runtime.engine, linked=False)
+            write_bundle(folder, job, files, samples, trial.latency_inputs, runtime.engine_files, linked=False)
         requirements = tuple(dict.fromkeys(find_runtime(o.candidate.runtime).requirement for o in kept))
         write_job_readme(staging / "README.md", inputs.spec, inputs.target.name, requirements, ROUNDS)
         return _take_place(staging, place, manifest, "built")

@@ -174,7 +174,8 @@ def _run_check(candidate: Candidate, model: Path, samples: Path, trial: Trial) -
     def make(folder: Path) -> None:
         with TemporaryDirectory(dir=folder) as scratch:
             bundle = Path(scratch)
-            write_bundle(bundle, job, artifact_files(model).values(), samples, trial.latency_inputs, runtime.engine)
+            files, inputs = artifact_files(model).values(), trial.latency_inputs
+            write_bundle(bundle, job, files, samples, inputs, runtime.engine_files)
             result = run_bundle(bundle, JOB_TIMEOUT_S, python=runtime.python, memory_limit_mib=trial.memory_limit_mib)
             if result.status != "ok":
                 why = result.failure or result.status
@@ -193,7 +194,7 @@ def identify_job(job: Job, model: Path, trial: Trial) -> dict[str, object]:
     return {
         "job": TypeAdapter(Job).dump_python(job, mode="json"),
         "model": fingerprint_files(artifact_files(model).values(), model.parent),
-        "engine": hash_file(runtime.engine),
+        "engine": [hash_file(file) for file in runtime.engine_files.values()],
         "runner": [hash_file(file) for file in RUNNER.values()],
         "versions": {"packc": __version__, **runtime.versions()},
         "latency_inputs": hash_file(trial.latency_inputs),

@@ -64,7 +64,7 @@ def _run(
         with TemporaryDirectory(dir=folder) as scratch:
             bundles = {name: Path(scratch, name) for name in jobs}
             for name, job in jobs.items():
-                files, engine = artifact_files(models[name]).values(), find_runtime(job.runtime).engine
+                files, engine = artifact_files(models[name]).values(), find_runtime(job.runtime).engine_files
                 write_bundle(bundles[name], job, files, None, trial.latency_inputs, engine)
             pythons = {name: python for name, job in jobs.items() if (python := find_runtime(job.runtime).python)}
             results = measure_bundles(bundles, rounds, JOB_TIMEOUT_S, trial.memory_limit_mib, pythons)

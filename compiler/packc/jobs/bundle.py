@@ -30,14 +30,15 @@ def write_bundle(
     artifact: Iterable[Path],
     samples: Path | None,
     latency: Path | None,
-    engine: Path,
+    engine: Mapping[str, Path],
     *,
     linked: bool = True,
 ) -> None:
     """Fills `folder` (made when missing) with a bundle for `job`.
 
     `artifact` is the main file, which the job names, and all that it needs: external data below its folder, an engine's
-    second file. `samples` is needed when the job answers, `latency` when it has cases.
+    second file. `engine` are the runtime's `engine_files`. `samples` is needed when the job answers, `latency` when it
+    has cases.
     `linked`, for a bundle that does not outlive its run, makes hard links of what it can; external data are always
     copied, as ONNX readers refuse data that have a second link.
     """
@@ -50,8 +51,7 @@ def write_bundle(
     for name, data in (("samples.npz", samples), ("latency.npz", latency)):
         if data is not None:
             place(data, folder / name)
-    shutil.copyfile(engine, folder / "engine.py")
-    for name, source in RUNNER.items():
+    for name, source in {**engine, **RUNNER}.items():
         shutil.copyfile(source, folder / name)
     (folder / "job.json").write_bytes(TypeAdapter(Job).dump_json(job, indent=1))
 

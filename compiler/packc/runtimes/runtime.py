@@ -121,6 +121,11 @@ class Runtime(Protocol):
         """The adapter that a job bundle gets as engine.py; packc.jobs.job says what it offers."""
 
     @property
+    def engine_files(self) -> Mapping[str, Path]:
+        """Name in a bundle -> file: the adapter, and what it imports where it is more than one file."""
+        return {"engine.py": self.engine}
+
+    @property
     def model_filename(self) -> str:
         """What Triton's backend calls the model in a version folder."""
 

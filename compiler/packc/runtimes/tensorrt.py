@@ -16,7 +16,7 @@ from packc.candidate import Candidate, OptionValue, PassStep, Rejection
 from packc.gpu import find_gpu
 from packc.ingest.source import SourceInfo
 from packc.runtimes.runtime import GRAPH_PARAMETER, LENGTH_MULTIPLE, TEXT_TASKS, Runtime, is_transformer
-from packc.runtimes.tensorrt_python import ENGINE, TensorRtPython, find_tensorrt
+from packc.runtimes.tensorrt_python import ENGINE, ENGINE_FILES, TensorRtPython, find_tensorrt
 from packc.spec.model import TensorRtSection
 from packc.target import Target, TargetKind
 from packc.tensors import InputRange, Precision
@@ -69,6 +69,10 @@ class TensorRt(Runtime):
     length_multiple = LENGTH_MULTIPLE
     engine = ENGINE
     model_filename = "model.plan"
+
+    @property
+    def engine_files(self) -> Mapping[str, Path]:
+        return {**super().engine_files, **{file.name: file for file in ENGINE_FILES}}
 
     @property
     def python(self) -> Path | None:

@@ -20,6 +20,8 @@ from packc.child import foreign_environment
 
 VARIABLE = "PACK_TENSORRT_PYTHON"
 ENGINE = Path(__file__).with_name("tensorrt_engine.py")
+ENGINE_FILES = tuple(ENGINE.with_name(f"tensorrt_{name}.py") for name in ("driver", "plan", "profiles", "build"))
+"""What the adapter imports, and has to lie beside it."""
 ASK_LIMIT_S = 60.0
 
 STRONGLY_TYPED = 10
@@ -34,7 +36,8 @@ from importlib.util import module_from_spec, spec_from_file_location
 spec = spec_from_file_location("engine", sys.argv[1])
 sys.modules["engine"] = engine = module_from_spec(spec)
 spec.loader.exec_module(engine)
-print(json.dumps([engine.find_version(), engine.find_dialect()]))
+from tensorrt_plan import find_dialect, find_version
+print(json.dumps([find_version(), find_dialect()]))
 """
 """Asked through the adapter, so that its version is the one that engines are stamped with."""
 

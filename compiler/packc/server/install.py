@@ -50,7 +50,7 @@ the modules of `onnxruntime`."""
 _BACKENDS = Path(__file__).resolve().parent / "backends"
 _ENGINES = {
     "onnxruntime/cuda_engine.py": OnnxRuntimeCuda().engine,
-    "tensorrt/tensorrt_engine.py": TensorRt().engine,
+    **{f"tensorrt/{file.name}": file for file in TensorRt().engine_files.values()},
 }
 """Place below the backend directory -> the adapter of a runtime that the backend there uses."""
 

@@ -53,7 +53,7 @@ class TritonRuntime(Protocol):
         """What pip installs for a server that runs the models; None where servers have it."""
 
     @property
-    def engine(self) -> Path:
+    def engine_files(self) -> Mapping[str, Path]:
         """The adapter that runs the models in a Python process; packc.jobs.job says what it offers."""
 
     @property
@@ -119,6 +119,7 @@ def build_graph_model(ingredients: Ingredients, name: str) -> TritonModel:
     ingredients.runtime.configure_triton(config, ingredients.engine_options, serving.threads)
     files: dict[str, FileContent] = {version_path(file): path for file, path in ingredients.artifact.items()}
     if config.backend == "python":
-        files |= {version_path("model.py"): ENGINE_MODEL, version_path("engine.py"): ingredients.runtime.engine}
+        python = {"model.py": ENGINE_MODEL, **ingredients.runtime.engine_files}
+        files |= {version_path(file): path for file, path in python.items()}
     files |= add_warmup(config, ingredients.warmup, WARMUP_CALLS[ingredients.runtime.device])
     return TritonModel(config, files)

@@ -76,7 +76,7 @@ def build_in_process_model(ingredients: Ingredients, preprocessing: TextPreproce
     files: dict[str, FileContent] = {
         "model.py": model,
         "batches.py": Path(batches.__file__),
-        "engine.py": ingredients.runtime.engine,
+        **ingredients.runtime.engine_files,
         "tokenizer.json": preprocessing.tokenizer,
         **ingredients.artifact,
     }
