@@ -153,15 +153,14 @@ def list_peers(trial: Trial, scratch: Path, bf16: bool, olive: Path | None) -> l
     for peer in make_peers(trial.ingested, scratch, bf16, olive):
         bundle = scratch / "answers" / peer.name.replace(" ", "-")
         job = make_job(peer.name, "peer", peer.model, dict(peer.options), trial, answer=True)
-        write_bundle(
-            bundle, job, list_files(peer), trial.ingested.inputs, trial.latency_inputs, {"engine.py": peer.engine}
-        )
+        files = {"engine.py": peer.engine}
+        write_bundle(bundle, job, list_files(peer), trial.ingested.inputs, trial.latency_inputs, files)
         result = run_bundle(bundle, TIMEOUT_S)
         if result.answers is None:
             print(f"left out: {peer.name}: {result.failure}")
             continue
         scores = score_row(result.answers, trial)
-        rows.append(Row(peer.name, False, engine, "peer", peer.model, dict(peer.options), *scores))
+        rows.append(Row(peer.name, False, files, "peer", peer.model, dict(peer.options), *scores))
     return rows
 
 

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from packc.candidate import Candidate, OptionValue
 from packc.ingest.source import ImagePreprocessing, Preprocessing, SourceInfo, SourceModel, TextPreprocessing
 from packc.package.golden import GoldenSet
+from packc.runtimes.onnxruntime import OnnxRuntime
 from packc.samples import Sample
 from packc.serving import ServingPlan
 from packc.spec.model import (
@@ -38,7 +39,7 @@ class StubRuntime:
 
     name = library = "onnxruntime"
     device: Literal["cpu", "gpu"] = "cpu"
-    engine_files: Mapping[str, Path] = {"engine.py": Path(onnxruntime_engine.__file__)}
+    engine_files = OnnxRuntime().engine_files
     model_filename = "model.onnx"
     server_requirement = None
 

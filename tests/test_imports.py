@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from packc.runtimes.tensorrt_python import ENGINE_FILES
+
 PACKAGE = Path(__file__).resolve().parents[1] / "compiler" / "packc"
 
 IMPORT_ALL = """
@@ -48,6 +50,7 @@ STARTED_ELSEWHERE = (
     "packc.server.backends",
     "packc.package.pipelines.engine_model",
     *(f"packc.runtimes.{path.stem}" for path in (PACKAGE / "runtimes").glob("*_engine.py")),
+    *(f"packc.runtimes.{path.stem}" for path in ENGINE_FILES),
 )
 """Code that runs in another environment: Triton's Python backend and job bundles import it, not pack."""
 

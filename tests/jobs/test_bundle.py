@@ -69,9 +69,8 @@ def test_writing_a_bundle_again_leaves_the_first_model_alone(tmp_path: Path) -> 
     other = tmp_path / "other"
     other.mkdir()
     (other / "model.txt").write_text("3.0")
-    write_bundle(
-        bundle, stub_job(cases=()), (other / "model.txt",), None, None, {"engine.py": tmp_path / "engine_source.py"}
-    )
+    engine = {"engine.py": tmp_path / "engine_source.py"}
+    write_bundle(bundle, stub_job(cases=()), (other / "model.txt",), None, None, engine)
     assert (bundle / "model/model.txt").read_text() == "3.0"
     assert (tmp_path / "artifact/model.txt").read_text() == "2.0"
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from packc.runtimes.tensorrt import TensorRt
 from packc.runtimes.tensorrt_python import ENGINE, ENGINE_FILES
 from tensorrt_bench import DYNAMIC, Bench, from_10
 from tensorrt_stub import save_network
@@ -156,6 +157,19 @@ def test_as_a_script_it_is_not_misled_by_a_file_beside_it(tmp_path: Path) -> Non
     environment = {**os.environ, "PYTHONPATH": str(elsewhere)}
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (2, "usage: tensorrt_engine.py MODEL.onnx PLAN OPTIONS.json\n")
+
+
+def test_a_bundle_has_all_that_it_imports(tmp_path: Path) -> None:
+    bundle, elsewhere = tmp_path / "bundle", tmp_path / "elsewhere"
+    for folder in (bundle, elsewhere):
+        folder.mkdir()
+    (elsewhere / "tensorrt.py").write_text("__version__ = '8.6.0'")
+    for name, file in TensorRt().engine_files.items():
+        shutil.copy(file, bundle / name)
+    command = [sys.executable, "-c", "import engine; print(engine.find_version())"]
+    environment = {**os.environ, "PYTHONPATH": str(elsewhere)}
+    ended = subprocess.run(command, cwd=bundle, env=environment, capture_output=True, text=True, check=True)
+    assert ended.stdout == "8.6.0\n"
 
 
 @pytest.mark.parametrize("file", [ENGINE, *ENGINE_FILES], ids=lambda file: file.stem)

@@ -3,7 +3,7 @@
     job.json      what to do (Job)
     run.py        the runner: standard library and numpy only
     gpu_state.py  of the runner: how a GPU runs at a moment
-    engine.py     the runtime's adapter: its own package only
+    engine.py     the runtime's adapter: its own package only, and files of its own beside it (Runtime.engine_files)
     model/        the lowered graph
     samples.npz   inputs whose answers are wanted (the layout of packc.samples)
     latency.npz   inputs to time, sample i belonging to cases[i]; samples beyond the cases are left alone
