@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from packc.package.insight import LayerRecord, LimitRecord, LimitsRecord, PeakRecord, SensitivityRecord
 from packc.package.manifest import (
     CandidateRecord,
     GpuStateRecord,
-    LayerRecord,
-    LimitRecord,
-    LimitsRecord,
     LoadRecord,
     Manifest,
     MeasurementRecord,
     MissRecord,
-    PeakRecord,
     PromiseRecord,
     QualityRecord,
     RejectedRecord,
-    SensitivityRecord,
     ServedRecord,
     ServingRecord,
     TriedPlanRecord,

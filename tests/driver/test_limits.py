@@ -12,7 +12,7 @@ from packc.driver.limits import find_roofline, record_limits
 from packc.errors import PackError
 from packc.host import probe_host
 from packc.measure.peak import GemmRate, Peaks, ReadRate
-from packc.package.manifest import PeakRecord
+from packc.package.insight import PeakRecord
 from packc.target_profiles import find_target
 
 PEAKS = Peaks((GemmRate("fp32", 200.0, "numpy"),), (ReadRate(4.0, 50.0),), 2, "measured here")

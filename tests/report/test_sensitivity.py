@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import manifests
-from packc.package.manifest import LayerRecord, SensitivityRecord
+from packc.package.insight import LayerRecord, SensitivityRecord
 from packc.report.sensitivity import collect_cells, describe_others, describe_sensitivity, draw_strip
 
 RECORD = manifests.SENSITIVITY

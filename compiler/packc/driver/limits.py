@@ -9,7 +9,7 @@ from packc.driver.evaluate import Trial
 from packc.errors import PackError
 from packc.measure.peak import measure_peaks
 from packc.measure.work import count_work
-from packc.package.manifest import LimitRecord, LimitsRecord, PeakRecord
+from packc.package.insight import LimitRecord, LimitsRecord, PeakRecord
 from packc.roofline import Roofline, read_profile
 from packc.select import Outcome
 from packc.target import Target

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from packc.candidate import Candidate
 from packc.driver.evaluate import Trial
 from packc.driver.mixed import MIXED, choose_base, find_quantizer, measure_base
-from packc.package.manifest import LayerRecord, SensitivityRecord
+from packc.package.insight import LayerRecord, SensitivityRecord
 from packc.passes.sensitivity import LayerSensitivity, Sensitivity
 from packc.select import Outcome
 

@@ -103,7 +103,7 @@ def combine_repository(repository: Path, compute_capability: str, parts: Sequenc
         if chosen_by == "compute capability":
             base[graph].cc_model_filenames[part.compute_capability] = file
         elif chosen_by == "config name":
-            _write_configs(repository, part.target, theirs, base, graph)
+            _write_configs(repository, part.target, theirs, base)
         taken.add(part.compute_capability)
         found.append(Placed(part.target, file, chosen_by))
     (repository / graph / CONFIG).write_text(print_config(base[graph]))
@@ -154,7 +154,7 @@ def _read_part(part: Part, repository: Path, base: Configs, graph: str) -> Confi
             return f"its {differing} is not the first target's"
     else:
         theirs = {name: _copy(config) for name, config in base.items()}
-        theirs[graph].cc_model_filenames.clear()
+        theirs[graph].cc_model_filenames.clear()  # so that it differs from the base's wherever that has a map
         _configure(theirs[graph], part.source)
     model = part.source.model if isinstance(part.source, Bundle) else Path(name_artifact(theirs[graph]))
     is_alike = theirs[graph].backend == base[graph].backend
@@ -231,11 +231,10 @@ def _strip(config: Any, is_graph: bool) -> Any:
     return plain
 
 
-def _write_configs(repository: Path, target: str, theirs: Configs, base: Configs, graph: str) -> None:
-    """configs/<target>.pbtxt of the model that runs the graph, as the base's has a map of files, and of each other that
-    differs. Without a name, which is the folder's: a push renames that."""
+def _write_configs(repository: Path, target: str, theirs: Configs, base: Configs) -> None:
+    """configs/<target>.pbtxt of each model that differs. Without a name, which is the folder's: a push renames that."""
     for name, config in theirs.items():
-        if name != graph and config == base[name]:
+        if config == base[name]:
             continue
         own = _copy(config)
         own.ClearField("name")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from packc.package.manifest import LimitRecord, Manifest, MeasurementRecord
+from packc.package.insight import LimitRecord
+from packc.package.manifest import Manifest, MeasurementRecord
 from packc.report.figures import show_bound, show_figure, show_share
 from packc.report.view import Row, Standing
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from packc.package.manifest import LayerRecord, Manifest, SensitivityRecord
+from packc.package.insight import LayerRecord, SensitivityRecord
+from packc.package.manifest import Manifest
 from packc.report.figures import show_figure
 from packc.report.svg import draw
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from packc.candidate import Rejection, group_rejections
+from packc.package.insight import LimitRecord
 from packc.package.manifest import (
     CandidateRecord,
-    LimitRecord,
     Manifest,
     MeasurementRecord,
     QualityRecord,
