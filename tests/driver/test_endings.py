@@ -12,9 +12,10 @@ import pytest
 
 from driver_world import Way, World, snapshot
 from packc.candidate import Rejection
-from packc.driver.endings import publish_jobs, publish_miss, publish_package, publish_plan
+from packc.driver.endings import publish_jobs, publish_miss, publish_package, publish_plan, refuse_to_lose_results
 from packc.driver.inputs import BuildInputs
 from packc.driver.verdict import record_findings
+from packc.errors import UsageError
 from packc.package.manifest_file import check_files, read_manifest
 from packc.package.publish import staging_dir
 from packc.plan import Plan
@@ -133,6 +134,20 @@ def test_there_are_no_jobs_when_no_candidate_is_good_enough(
     assert export_jobs(world, elsewhere) == (end, world.missed)
     assert not world.final.exists()
     assert read_manifest(world.missed).verdict.met is False
+
+
+@pytest.mark.parametrize("name", ["result.json", "answers.npz", "model/model.plan"])
+def test_results_of_a_device_are_not_replaced(world: World, elsewhere: BuildInputs, name: str) -> None:
+    export_jobs(world, elsewhere)
+    refuse_to_lose_results(world.final)
+    result = world.final / "job" / "base" / name
+    result.write_text("from the device")
+    with pytest.raises(UsageError, match=f"cpu/job: results of a device are here, such as job/base/{name}") as error:
+        refuse_to_lose_results(world.final)
+    assert error.value.hint == "`pack import` them, or move the folder away first"
+    world.final.rename(world.missed)
+    with pytest.raises(UsageError, match=r"cpu\.missed/job: results of a device are here"):
+        refuse_to_lose_results(world.final)
 
 
 def test_a_plan_or_jobs_stand_beside_the_good_package(world: World, elsewhere: BuildInputs) -> None:

@@ -6,16 +6,24 @@ import dataclasses
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from driver_world import Way, World
+from driver_world import StubRuntime, Way, World
 from engines import make_stamp, write_engine
+from packc.driver import endings, timing
 from packc.driver.endings import BuildOptions, TargetResult
-from packc.driver.imported import import_results
+from packc.driver.imported import check_device, import_results
 from packc.errors import PackError, UsageError
+from packc.ingest.fingerprint import hash_file
 from packc.package.manifest_file import check_files, read_manifest
+from packc.samples import save_samples
+from packc.select import Outcome
+from packc.target import Target
 from packc.target_profiles import find_target
 
 GENOA = find_target("cpu-amd-genoa", Path())
@@ -26,18 +34,38 @@ def build(world: World, *sections: str, jobs: Path | None = None) -> TargetResul
 
 
 def run_jobs(folder: Path) -> None:
-    """As README.md says, with few calls."""
+    """As README.md says."""
     for bundle in folder.iterdir():
-        job = json.loads((bundle / "job.json").read_text())
-        for effort in job["efforts"]:
-            effort |= {"warmup": 0, "min_calls": 3, "min_seconds": 0.0}
-        (bundle / "job.json").write_text(json.dumps(job))
         subprocess.run([sys.executable, "run.py", "--rounds", "2"], cwd=bundle, check=True, capture_output=True)
 
 
+def edit_result(bundle: Path, **changes: Any) -> None:
+    result = json.loads((bundle / "result.json").read_text())
+    (bundle / "result.json").write_text(json.dumps(result | changes))
+
+
+def forge_answers(bundle: Path, samples: Sequence[dict[str, Any]]) -> None:
+    """As a device that answers so would have it."""
+    save_samples(bundle / "answers.npz", samples)
+    edit_result(bundle, answers_sha256=hash_file(bundle / "answers.npz"))
+
+
+def find_failures(result: TargetResult) -> dict[str, str | None]:
+    return {candidate.id: candidate.failure for candidate in result.manifest.candidates}
+
+
+def take(world: World, jobs: Path, target: Target = GENOA) -> dict[str, Outcome]:
+    """What `import_results` makes of the candidates, by id."""
+    trial = world.make_trial()
+    rough = [dataclasses.replace(outcome, is_rough=True) for outcome in world.search(exhaustive=True).values()]
+    key = read_manifest(world.final).build_key
+    return {outcome.candidate.id: outcome for outcome in import_results(rough, jobs, trial, target, key)}
+
+
 @pytest.fixture
-def jobs(world: World) -> Path:
+def jobs(world: World, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Bundles of a slow and a fast candidate that were built for a CPU elsewhere, with options that a device runs."""
+    monkeypatch.setattr(endings, "timing_job", timing.timing_job)  # the world's, which makes few calls
     world.ways |= {"fast": Way(ms=0.2), "wrong": Way(error=0.5)}
     assert build(world).end == "built"
     assert sorted(path.name for path in (world.final / "job").iterdir()) == ["base", "fast"]
@@ -59,9 +87,8 @@ def test_the_best_of_what_was_measured_is_packaged(world: World, jobs: Path) -> 
 
 
 def test_the_answers_of_the_device_are_what_is_judged(world: World, jobs: Path) -> None:
-    options = json.loads((jobs / "fast" / "job.json").read_text())
-    options["options"]["error"] = 0.5  # as a device whose kernels are less exact
-    (jobs / "fast" / "job.json").write_text(json.dumps(options))
+    engine = jobs / "fast" / "engine.py"  # as on a device whose kernels are less exact
+    engine.write_text(engine.read_text().replace('options["error"]', "0.5"))
     run_jobs(jobs)
     assert build(world, jobs=jobs).manifest.verdict.chosen == "base"
     statuses = {candidate.id: candidate.status for candidate in read_manifest(world.final).candidates}
@@ -75,6 +102,50 @@ def test_bundles_that_failed_or_did_not_run_cost_themselves_alone(world: World, 
     failures = {candidate.id: candidate.failure for candidate in manifest.candidates}
     assert manifest.verdict.chosen == "base"
     assert failures["fast"] == "there is no result.json of its job bundle: it did not run on the device"
+
+
+def test_a_build_does_not_replace_results(world: World, jobs: Path) -> None:
+    run_jobs(jobs)
+    for sections in ((), ("[budget]\nlatency_ms = 3",)):
+        with pytest.raises(UsageError, match="results of a device are here"):
+            build(world, *sections)
+    assert (jobs / "base" / "result.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("samples", "failure"),
+    [
+        ([np.full((1, 4), np.nan)] * 12, "holds NaN or infinity"),
+        ([np.ones((1, 3))] * 12, "the candidate's shape is [1, 3], the source's [1, 4]"),
+        ([np.ones((1, 4))] * 11, "the candidate answered 11 samples of 12"),
+    ],
+)
+def test_bad_answers_cost_their_candidate_alone(world: World, jobs: Path, samples: list[Any], failure: str) -> None:
+    run_jobs(jobs)
+    forge_answers(jobs / "fast", [{"scores": sample} for sample in samples])
+    result = build(world, jobs=jobs)
+    assert result.manifest.verdict.chosen == "base"
+    assert failure in (find_failures(result)["fast"] or "")
+
+
+def test_a_missing_output_costs_its_candidate_alone(world: World, jobs: Path) -> None:
+    run_jobs(jobs)
+    forge_answers(jobs / "fast", [{"others": np.ones((1, 4))}] * 12)
+    assert find_failures(build(world, jobs=jobs))["fast"] == "the candidate gave no output 'scores' for sample 0"
+
+
+@pytest.mark.parametrize(
+    ("name", "failure"),
+    [("result.json", "malformed at the top"), ("answers.npz", "not what the run wrote"), ("job.json", "malformed at")],
+)
+def test_a_damaged_file_costs_its_candidate_alone(world: World, jobs: Path, name: str, failure: str) -> None:
+    run_jobs(jobs)
+    file = jobs / "fast" / name
+    file.write_bytes(file.read_bytes()[:-20])
+    result = build(world, jobs=jobs)
+    assert result.manifest.verdict.chosen == "base"
+    assert f"{file}" in (find_failures(result)["fast"] or "")
+    assert failure in (find_failures(result)["fast"] or "")
 
 
 def test_bundles_of_another_build_are_refused(world: World, jobs: Path) -> None:
@@ -105,27 +176,43 @@ def test_a_target_that_is_here_is_measured_by_a_build(world: World, jobs: Path) 
 
 def test_another_device_than_the_targets_is_refused(world: World, jobs: Path) -> None:
     run_jobs(jobs)
-    trial = world.make_trial()
-    outcomes = list(world.search(exhaustive=True).values())
-    rough = [dataclasses.replace(outcome, is_rough=True) for outcome in outcomes]
     h200 = dataclasses.replace(GENOA, name="NVIDIA H200 SXM", driver_names=("NVIDIA H200",))
     with pytest.raises(PackError, match="which is not NVIDIA H200 SXM"):
-        import_results(rough, jobs, trial, h200)
-    result = json.loads((jobs / "base" / "result.json").read_text()) | {"device": "another"}
-    (jobs / "base" / "result.json").write_text(json.dumps(result))
+        take(world, jobs, h200)
+    edit_result(jobs / "base", device="another")
     with pytest.raises(PackError, match=r"the bundles ran on different devices: .*another"):
-        import_results(rough, jobs, trial, GENOA)
+        take(world, jobs)
+
+
+@pytest.mark.parametrize("device", ["NVIDIA H200", "NVIDIA H200 MIG 3g.71gb", "Cortex-A78AE (6 CPUs)"])
+def test_a_jetson_is_neither_a_cpu_nor_a_card(device: str) -> None:
+    jetson = find_target("jetson-orin-nano-8gb", Path())
+    with pytest.raises(PackError, match=r"it ran on .*, which is not Jetson Orin Nano"):
+        check_device(device, jetson)
+    check_device("Orin", jetson)
+
+
+def test_a_gpu_without_known_names_is_no_cpu() -> None:
+    mine = dataclasses.replace(find_target("nvidia-l4", Path()), driver_names=())
+    check_device("NVIDIA L4", mine)
+    with pytest.raises(PackError, match="which is not NVIDIA L4"):
+        check_device("AMD EPYC 9654 (1 CPU)", mine)
+
+
+def test_an_engine_has_to_come_back(world: World, jobs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_jobs(jobs)
+    monkeypatch.setattr(StubRuntime, "model_filename", "model.plan")
+    with pytest.raises(PackError, match=r"the engine did not come back with the bundle: .*model\.plan is"):
+        take(world, jobs)
 
 
 def test_the_engine_that_the_device_made_is_what_is_packaged(world: World, jobs: Path) -> None:
     run_jobs(jobs)
-    trial = world.make_trial()
-    rough = [dataclasses.replace(outcome, is_rough=True) for outcome in world.search(exhaustive=True).values()]
     device = json.loads((jobs / "fast" / "result.json").read_text())["device"]
-    source = trial.ingested.source
+    source = world.ingest().source
     facts = make_stamp(source.inputs, source.outputs, device=device, build_s=0.0)
     plan = write_engine(jobs / "fast" / "model", facts)
-    taken = {outcome.candidate.id: outcome for outcome in import_results(rough, jobs, trial, GENOA)}
+    taken = take(world, jobs)
     assert taken["fast"].model == plan
     measured = taken["fast"].measurement
     assert measured is not None
@@ -137,10 +224,10 @@ def test_the_engine_that_the_device_made_is_what_is_packaged(world: World, jobs:
     assert None not in (base.load_s, base.peak_rss_mib)
     assert taken["base"].model != plan
     write_engine(plan.parent, make_stamp(source.inputs, source.outputs))
-    refused = {outcome.candidate.id: outcome for outcome in import_results(rough, jobs, trial, GENOA)}
+    refused = take(world, jobs)
     assert "is an engine of TensorRT 8.6.0 for NVIDIA H200" in (refused["fast"].failure or "")
     assert refused["fast"].measurement is None
     write_engine(plan.parent, make_stamp(source.inputs, source.outputs, device=device))
     older = dataclasses.replace(GENOA, compute_capability="8.0")
-    refused = {outcome.candidate.id: outcome for outcome in import_results(rough, jobs, trial, older)}
+    refused = take(world, jobs, older)
     assert (refused["fast"].failure or "").endswith("has 8.0")

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from packc.ingest.fingerprint import hash_file
 from packc.jobs import runner
 from packc.jobs.bundle import join_copies, read_result
 from packc.jobs.job import Effort, GpuState, JobResult
@@ -21,8 +22,9 @@ from stub_bundle import DOUBLING, LARGEST, TYPICAL, stub_bundle, stub_job
 
 def run_by_hand(bundle: Path, *arguments: str) -> JobResult:
     done = subprocess.run([sys.executable, "run.py", *arguments], cwd=bundle, capture_output=True, timeout=60)
-    assert done.returncode == 0, done.stderr.decode()
-    return read_result(bundle)
+    result = read_result(bundle)
+    assert done.returncode == (0 if result.status == "ok" else 1), done.stderr.decode()
+    return result
 
 
 def test_it_answers_times_and_describes(tmp_path: Path) -> None:
@@ -36,6 +38,8 @@ def test_it_answers_times_and_describes(tmp_path: Path) -> None:
     assert "CPU" in result.device
     assert {"python", "numpy", "stub"} == {name for name, _ in result.versions}
     assert result.answers is not None
+    assert result.answers_sha256 == hash_file(result.answers)
+    assert result.job_sha256 == hash_file(bundle / "job.json")
     questions, answers = load_samples(tmp_path / "samples.npz"), load_samples(result.answers)
     assert [set(answer) for answer in answers] == [{"y"}] * 3, "only the outputs that were asked for"
     for question, answer in zip(questions, answers, strict=True):
@@ -78,7 +82,10 @@ def test_an_engine_names_its_own_device(tmp_path: Path) -> None:
             "ValueError: bad graph",
         ),
         (DOUBLING.replace("float(file.read())", "{}['x']"), "KeyError: 'x'"),
-        ("import a_package_that_is_not_here", "ModuleNotFoundError: No module named 'a_package_that_is_not_here'"),
+        (
+            "import a_package_that_is_not_here",
+            "this Python has no a_package_that_is_not_here: run it with the one that has",
+        ),
         (DOUBLING.replace("return {", "raise MemoryError\n    return {"), "MemoryError"),
         (
             DOUBLING.replace('"y":', '"z":'),
@@ -90,6 +97,38 @@ def test_an_engine_names_its_own_device(tmp_path: Path) -> None:
 def test_a_failure_becomes_one_line(tmp_path: Path, engine: str, failure: str) -> None:
     result = run_by_hand(stub_bundle(tmp_path, engine, stub_job(answer=True)))
     assert (result.status, result.failure, result.answers) == ("failed", failure, None)
+
+
+def test_pack_reads_the_result_whatever_the_exit_status_says(tmp_path: Path) -> None:
+    bundle = stub_bundle(tmp_path, "import a_package_that_is_not_here")
+    done = subprocess.run([sys.executable, "run.py", "--child"], cwd=bundle, capture_output=True, timeout=60)
+    assert (done.returncode, read_result(bundle).status) == (0, "failed")
+
+
+def test_without_numpy_there_is_a_result_and_one_line(tmp_path: Path) -> None:
+    bundle = stub_bundle(tmp_path, job=stub_job(answer=True))
+    done = subprocess.run([sys.executable, "-S", "run.py"], cwd=bundle, capture_output=True, timeout=60)
+    assert read_result(bundle).failure == "this Python has no numpy: run it with the one that has"
+    assert done.returncode == 1
+    assert len(done.stderr.decode().splitlines()) == 1
+
+
+@pytest.mark.parametrize("rounds", ["0", "-1", "two"])
+def test_no_rounds_are_refused(tmp_path: Path, rounds: str) -> None:
+    bundle = stub_bundle(tmp_path)
+    done = subprocess.run([sys.executable, "run.py", "--rounds", rounds], cwd=bundle, capture_output=True, timeout=60)
+    assert done.returncode == 2
+    assert b"rounds" in done.stderr
+    assert not (bundle / "result.json").exists()
+
+
+def test_what_an_earlier_run_left_goes_first(tmp_path: Path) -> None:
+    engine = DOUBLING.replace("return {", "import os\n    os.abort()\n    return {", 1)
+    bundle = stub_bundle(tmp_path, engine, stub_job(answer=True))
+    for name in ("result.json", "answers.npz"):
+        (bundle / name).write_text("of an earlier run")
+    subprocess.run([sys.executable, "run.py"], cwd=bundle, capture_output=True, timeout=60)
+    assert not any((bundle / name).exists() for name in ("result.json", "answers.npz"))
 
 
 def test_what_came_before_a_failure_is_kept(tmp_path: Path) -> None:

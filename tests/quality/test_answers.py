@@ -53,6 +53,31 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path, candidate: list[dict
     assert str(error.value) == message
 
 
+@pytest.mark.parametrize("damage", ["text", "cut", "one array", "words"])
+def test_a_damaged_file_is_named(tmp_path: Path, damage: str) -> None:
+    ours = write(tmp_path / "ours.npz", {"y": [[1, 2]]})
+    theirs = tmp_path / "theirs.npz"
+    match damage:
+        case "text":
+            theirs.write_text("no archive")
+        case "cut":
+            theirs.write_bytes(ours.read_bytes()[:-40])
+        case "one array":
+            with theirs.open("wb") as file:
+                np.save(file, np.ones(3))
+        case "words":
+            np.savez(theirs, **{"0/y": np.array([["a", "b"]])})
+    with pytest.raises(PackError, match=r"theirs\.npz is (damaged|no archive)|of type <U1, which is no number"):
+        list(read_pairs(ours, theirs, "y"))
+
+
+def test_keys_of_another_layout_are_damage(tmp_path: Path) -> None:
+    ours, theirs = write(tmp_path / "ours.npz", {"y": [[1, 2]]}), tmp_path / "theirs.npz"
+    np.savez(theirs, y=np.ones((1, 2)))
+    with pytest.raises(PackError, match=r"theirs\.npz is damaged"):
+        list(read_pairs(ours, theirs, "y"))
+
+
 def test_a_broken_reference_is_not_blamed_on_the_candidate(tmp_path: Path) -> None:
     ours, theirs = write(tmp_path / "ours", {"y": [[np.inf]]}), write(tmp_path / "theirs", {"y": [[1]]})
     with pytest.raises(DataError, match="the source model's own answer holds NaN or infinity"):

@@ -20,10 +20,12 @@ from typing import Literal
 from packc.driver.evaluate import NOT_JUDGED, Trial
 from packc.driver.halving import check_candidates, list_outpaced
 from packc.driver.inputs import BuildInputs
+from packc.driver.returned import identify_graph
 from packc.driver.timing import ROUNDS
 from packc.driver.verdict import record_findings
 from packc.errors import UsageError
-from packc.jobs.bundle import write_bundle
+from packc.jobs.bundle import MODEL_FOLDER, write_bundle
+from packc.jobs.job import Job
 from packc.measure.jobs import timing_job
 from packc.package.artifact import artifact_files
 from packc.package.job_readme import write_job_readme
@@ -35,10 +37,13 @@ from packc.report.html import write_html
 from packc.runtimes import STAND_INS, find_runtime
 from packc.search import TimeLimit
 from packc.select import Outcome, Verdict, select
+from packc.target import Target
 
 log = logging.getLogger(__name__)
 
 JOB_FOLDER = "job"
+RESULT_FILES = ("result.json", "answers.npz", f"{MODEL_FOLDER}/*.plan")
+"""What a run leaves in a bundle; engines among it."""
 
 End = Literal["published", "unchanged", "budget_missed", "quality_missed", "failed", "built", "planned"]
 
@@ -111,16 +116,12 @@ def publish_jobs(inputs: BuildInputs, plan: Plan, trial: Trial, final: Path) -> 
         f"run the {len(kept)} job bundles in {JOB_FOLDER}/ there as README.md beside it says, then `pack import`",
     )
     manifest = record_findings(findings, "built", _unjudged(*reasons))
-    threads, percentile = inputs.target.session_threads, inputs.spec.budget.percentile
     place = _spare_package(final)
-    outputs = tuple(output.name for output in trial.ingested.source.outputs)
     with staging_dir(place) as staging:
         for outcome in kept:
             runtime = find_runtime(outcome.candidate.runtime)
             assert outcome.model is not None, "only a lowered candidate was judged"
-            options = runtime.job_options(outcome.candidate, threads)
-            job = timing_job(outcome.candidate, outcome.model, options, threads, trial.cases, ROUNDS, percentile)
-            job = replace(job, answer=True, outputs=outputs)  # what the device answers is what is judged in the end
+            job = make_device_job(outcome, trial, inputs.target, inputs.key)
             folder = staging / JOB_FOLDER / outcome.candidate.id
             files = artifact_files(outcome.model).values()
             samples = trial.ingested.inputs
@@ -128,6 +129,27 @@ def publish_jobs(inputs: BuildInputs, plan: Plan, trial: Trial, final: Path) -> 
         requirements = tuple(dict.fromkeys(find_runtime(o.candidate.runtime).requirement for o in kept))
         write_job_readme(staging / "README.md", inputs.spec, inputs.target.name, requirements, ROUNDS)
         return _take_place(staging, place, manifest, "built")
+
+
+def make_device_job(outcome: Outcome, trial: Trial, target: Target, build_key: str) -> Job:
+    """The job that a lowered candidate's bundle does on the device, which answers, too: that is what is judged."""
+    candidate, model, threads = outcome.candidate, outcome.model, target.session_threads
+    assert model is not None, "only a lowered candidate was judged"
+    options = find_runtime(candidate.runtime).job_options(candidate, threads)
+    job = timing_job(candidate, model, options, threads, trial.cases, ROUNDS, trial.spec.budget.percentile)
+    outputs = tuple(output.name for output in trial.ingested.source.outputs)
+    return replace(job, answer=True, outputs=outputs, build=build_key, graph=identify_graph(model))
+
+
+def refuse_to_lose_results(final: Path) -> None:
+    """Raises UsageError where bundles that a build would replace ran on a device: nobody can make that again here."""
+    for folder in (final, _missed_folder(final)):
+        for name in RESULT_FILES:
+            if found := sorted((folder / JOB_FOLDER).glob(f"*/{name}")):
+                raise UsageError(
+                    f"{folder / JOB_FOLDER}: results of a device are here, such as {found[0].relative_to(folder)}",
+                    hint="`pack import` them, or move the folder away first",
+                )
 
 
 def list_exported(outcomes: Sequence[Outcome], trial: Trial) -> list[Outcome]:

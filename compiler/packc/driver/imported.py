@@ -7,15 +7,17 @@ plan is the one that the workload alone suggests, and the package's state is `me
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from packc.driver.endings import list_exported
+from packc.driver.endings import list_exported, make_device_job
 from packc.driver.evaluate import Trial
 from packc.driver.inputs import BuildInputs
-from packc.errors import PackError, UsageError
-from packc.jobs.bundle import MODEL_FOLDER, read_result
+from packc.driver.returned import read_returned
+from packc.errors import DataError, PackError, UsageError
+from packc.jobs.bundle import MODEL_FOLDER
 from packc.jobs.job import JobResult
 from packc.measure.rounds import summarize_runs
 from packc.package.artifact import artifact_files
@@ -23,13 +25,17 @@ from packc.package.engine_stamp import find_stamp
 from packc.package.manifest_file import read_manifest
 from packc.promises import describe_score
 from packc.quality.metrics import score_answers
+from packc.runtimes import find_runtime
 from packc.select import Outcome
 from packc.target import Target
+from packc.target_profiles import shipped_profiles
 
 log = logging.getLogger(__name__)
 
 ENGINE_FILE = "model.plan"
 """What TensorRT's adapter leaves beside the graph in a bundle."""
+CPU = re.compile(r"\(\d+ CPUs?\)$")
+"""How a runner calls the processor where its engine names no device."""
 NOT_RUN = "there is no result.json of its job bundle: it did not run on the device"
 
 
@@ -50,15 +56,17 @@ def check_origin(inputs: BuildInputs, final: Path) -> None:
         )
 
 
-def import_results(outcomes: Sequence[Outcome], folder: Path, trial: Trial, target: Target) -> list[Outcome]:
+def import_results(
+    outcomes: Sequence[Outcome], folder: Path, trial: Trial, target: Target, build_key: str
+) -> list[Outcome]:
     """The outcomes of a check here, with what the bundles in `folder` brought from the device.
 
-    A candidate that failed there, or did not run, has that as its failure. Raises PackError where no bundle ran, or
-    they ran on different devices or another one than the `target`.
+    A candidate that failed there, or did not run, has that as its failure; so has one whose bundle is of another build,
+    ran on another device, or came back damaged. Raises PackError where nothing is left, or of different devices.
     """
     kept = {outcome.candidate.id for outcome in list_exported(outcomes, trial)}
     imported = [
-        _import_one(outcome, folder / outcome.candidate.id, trial, target)
+        _import_one(outcome, folder / outcome.candidate.id, trial, target, build_key)
         if outcome.candidate.id in kept
         else replace(outcome, measurement=None)
         for outcome in outcomes
@@ -71,12 +79,27 @@ def import_results(outcomes: Sequence[Outcome], folder: Path, trial: Trial, targ
         )
     if len(devices) > 1:
         raise PackError(f"{folder}: the bundles ran on different devices: {', '.join(devices)}", hint="run all on one")
-    if target.driver_names and devices[0] not in target.driver_names:
-        raise PackError(
-            f"{folder}: the bundles ran on {devices[0]}, which is not {target.name}",
-            hint="name the profile of that device in the spec, and build again",
-        )
     return imported
+
+
+def check_device(device: str, target: Target) -> None:
+    """Raises PackError where what a result says it ran on is not the `target`, as far as a name can tell.
+
+    The driver's names of Jetsons' GPUs are not known, so that a Jetson is refused what is sure to be something else: a
+    CPU, or the GPU of another profile. Engines tell more by their compute capability.
+    """
+    if target.driver_names:
+        is_other = device not in target.driver_names
+    elif target.kind == "jetson":
+        cards = tuple(name for other in shipped_profiles() for name in other.driver_names)
+        is_other = device.startswith(cards) or CPU.search(device) is not None
+    else:
+        is_other = target.kind == "cuda" and CPU.search(device) is not None
+    if is_other:
+        raise PackError(
+            f"it ran on {device}, which is not {target.name}: name the profile of that device in the spec, and build "
+            "again"
+        )
 
 
 def describe_device(outcomes: Sequence[Outcome]) -> dict[str, str]:
@@ -115,21 +138,32 @@ def _tell_failures(outcomes: Sequence[Outcome]) -> str:
     return "; ".join(told)
 
 
-def _import_one(outcome: Outcome, bundle: Path, trial: Trial, target: Target) -> Outcome:
+def _import_one(outcome: Outcome, bundle: Path, trial: Trial, target: Target, build_key: str) -> Outcome:
+    """The outcome with what its bundle brought; whatever is wrong with that is its failure, never the others'."""
+    try:
+        return _take_result(outcome, bundle, trial, target, build_key)
+    except DataError:
+        raise  # the user's samples are at fault, not the candidate
+    except PackError as error:
+        log.info("%s: failed: %s", outcome.candidate.id, error)
+        return replace(outcome, measurement=None, failure=str(error))
+
+
+def _take_result(outcome: Outcome, bundle: Path, trial: Trial, target: Target, build_key: str) -> Outcome:
     if not (bundle / "result.json").is_file():
-        return replace(outcome, measurement=None, failure=NOT_RUN)
-    result = read_result(bundle)
+        raise PackError(NOT_RUN)
+    assert outcome.model is not None, "only a lowered candidate has a bundle"
+    result = read_returned(bundle, make_device_job(outcome, trial, target, build_key), outcome.model)
     if result.status != "ok":
-        return replace(outcome, measurement=None, failure=f"on the device: {result.failure or result.status}")
+        raise PackError(f"on the device: {result.failure or result.status}")
+    check_device(result.device, target)
     outcome = replace(outcome, measurement=summarize_runs(bundle, [result]), is_rough=False)
     plan = bundle / MODEL_FOLDER / ENGINE_FILE
     if plan.is_file():
-        try:
-            outcome = _take_engine(outcome, plan, result, target)
-        except PackError as error:
-            return replace(outcome, measurement=None, failure=str(error))
-    if result.answers is None or not result.answers.is_file():
-        return outcome  # judged by the answers that it gave here, if any
+        outcome = _take_engine(outcome, plan, result, target)
+    elif find_runtime(outcome.candidate.runtime).model_filename == ENGINE_FILE:
+        raise PackError(f"the engine did not come back with the bundle: {plan} is missing")
+    assert result.answers is not None, "their absence was refused"
     ingested = trial.ingested
     source, names = ingested.source, ingested.source.info.labels
     score = score_answers(trial.metric, ingested.answers, result.answers, source.answer, trial.labels, names)

@@ -17,7 +17,14 @@ from packc.candidate import Candidate
 from packc.data.workload import make_latency_inputs, measure_ranges, workload_cases
 from packc.driver.best import publish_best
 from packc.driver.distill import distill_plan
-from packc.driver.endings import BuildOptions, End, TargetResult, publish_jobs, publish_plan
+from packc.driver.endings import (
+    BuildOptions,
+    End,
+    TargetResult,
+    publish_jobs,
+    publish_plan,
+    refuse_to_lose_results,
+)
 from packc.driver.evaluate import Trial
 from packc.driver.halving import check_candidates, log_duration, search_candidates
 from packc.driver.imported import check_origin, describe_device, import_results
@@ -57,6 +64,8 @@ def build_target(inputs: BuildInputs, final: Path, options: BuildOptions, cache:
         log.info("%s: nothing changed since the last build", spec.target)
         ends: dict[State, End] = {"planned": "planned", "built": "built"}
         return TargetResult(spec.target, ends.get(current.state, "unchanged"), final, current)
+    else:
+        refuse_to_lose_results(final)
     with staging_dir(final):
         pass  # says now, not after minutes of work, that nothing can be written there
     pipeline = choose_pipeline(spec.serve.pipeline, inputs.info)
@@ -81,7 +90,7 @@ def build_target(inputs: BuildInputs, final: Path, options: BuildOptions, cache:
     limit = TimeLimit(spec.optimize.max_minutes)
     if options.jobs is not None:
         search = check_candidates(plan.candidates, trial, limit)
-        search = replace(search, outcomes=import_results(search.outcomes, options.jobs, trial, target))
+        search = replace(search, outcomes=import_results(search.outcomes, options.jobs, trial, target, inputs.key))
     else:
         trial = replace(trial, roofline=roofline)
         search = search_candidates(plan.candidates, trial)

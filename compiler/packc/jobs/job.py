@@ -62,6 +62,10 @@ class Job:
     """Outputs to keep in answers.npz; empty for all."""
     answer: bool
     """Whether to run samples.npz and write answers.npz."""
+    build: str = ""
+    """Key of the build that the bundle belongs to; empty where it does not outlive its run."""
+    graph: str = ""
+    """sha256 over the names and contents of the model's files, of such a bundle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,3 +105,7 @@ class JobResult:
     """The most memory of a GPU that the session took, by its adapter; None where there is none, or nobody knows."""
     gpu_states: tuple[GpuState, ...] = ()
     """Of such a device, right after the calls of the first case: one a round; empty where nothing is told."""
+    answers_sha256: str | None = None
+    """Of answers.npz as the run wrote it."""
+    job_sha256: str | None = None
+    """Of job.json as the run read it."""

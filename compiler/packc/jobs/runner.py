@@ -2,7 +2,8 @@
 
 Copied into every bundle as run.py, so it imports nothing of packc: Python 3.10, numpy and the bundle's engine.py
 and gpu_state.py.
-Whatever goes wrong is written into result.json; the exit status is 0 whenever that file was written.
+Whatever goes wrong is written into result.json, numpy that is missing as well. The exit status is 1 where the job
+failed; for pack, which asks for `--child` and reads the file, it is 0 whenever that was written.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import ctypes
+import hashlib
 import importlib
 import itertools
 import json
@@ -25,9 +27,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 log = logging.getLogger("run")
 
 LEAST_CALLS = 3
@@ -38,12 +37,13 @@ COPIES = "copies.json"
 LOADED = "loaded"
 """File that a copy leaves once it has loaded."""
 
-Tensors = dict[str, npt.NDArray[Any]]
+Tensors = dict[str, Any]
+"""Name -> numpy's array. numpy itself is imported where it is used, as a Python without it has to say so."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Run this job bundle; writes result.json beside this file.")
-    parser.add_argument("--rounds", type=int, default=1, metavar="N", help="time every case N times")
+    parser.add_argument("--rounds", type=count_rounds, default=1, metavar="N", help="time every case N times")
     parser.add_argument("--child", action="store_true", help="end with the starting process, and before it")
     arguments = parser.parse_args()
     logging.basicConfig(format="%(message)s", level=logging.INFO)
@@ -51,10 +51,24 @@ def main() -> None:
         become_expendable()
     result = run(Path(__file__).resolve().parent, arguments.rounds)
     log.info("result.json: %s", result["failure"] or "ok")
+    if result["failure"] and not arguments.child:
+        sys.exit(1)
+
+
+def count_rounds(text: str) -> int:
+    """The number of rounds, 1 at least: without a time there is no result. Raises ArgumentTypeError."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of rounds: 1 or more")
+    return int(text)
 
 
 def run(bundle: Path, rounds: int) -> dict[str, Any]:
-    """Does the whole job; returns what it wrote to result.json (the fields of packc.jobs.job.JobResult)."""
+    """Does the whole job; returns what it wrote to result.json (the fields of packc.jobs.job.JobResult).
+
+    What an earlier run left goes first, so that none of it stands beside what this one leaves, even if it is killed.
+    """
+    for stale in ("result.json", "answers.npz"):
+        (bundle / stale).unlink(missing_ok=True)
     result: dict[str, Any] = {
         "status": "ok",
         "failure": None,
@@ -62,13 +76,22 @@ def run(bundle: Path, rounds: int) -> dict[str, Any]:
         "peak_rss_mib": 0.0,
         "times": [],
         "answers": None,
+        "answers_sha256": None,
+        "job_sha256": None,
         "device_memory_mib": None,
         "gpu_states": [],
         "device": cpu_name(),
-        "versions": [["python", platform.python_version()], ["numpy", np.__version__]],
+        "versions": [["python", platform.python_version()]],
     }
     try:
-        run_job(bundle, json.loads((bundle / "job.json").read_text("utf-8")), rounds, result)
+        job = (bundle / "job.json").read_bytes()
+        result["job_sha256"] = hashlib.sha256(job).hexdigest()
+        result["versions"].append(["numpy", importlib.import_module("numpy").__version__])
+        run_job(bundle, json.loads(job), rounds, result)
+    except ModuleNotFoundError as error:  # a matter of how it is run, not of the job: no traceback
+        result["status"] = "failed"
+        known = f"this Python has no {error.name}: run it with the one that has"
+        result["failure"] = known if error.name else one_line(error)
     except Exception as error:
         log.exception("the job failed")
         result["status"] = "failed"
@@ -91,7 +114,7 @@ def run_job(bundle: Path, job: dict[str, Any], rounds: int, result: dict[str, An
     if job["answer"]:
         answers = bundle / "answers.npz"
         write_whole(answers, lambda path: write_answers(engine, session, bundle / "samples.npz", job["outputs"], path))
-        result["answers"] = answers.name
+        result["answers"], result["answers_sha256"] = answers.name, hash_file(answers)
     if job["cases"]:
         inputs = list(itertools.islice(read_samples(bundle / "latency.npz"), len(job["cases"])))
         read_state = open_state_reader(engine, job)
@@ -136,6 +159,8 @@ def open_state_reader(engine: Any, job: dict[str, Any]) -> Callable[[], list[dic
 
 def write_answers(engine: Any, session: Any, samples: Path, outputs: list[str], path: Path) -> None:
     """Writes the answers to all samples one by one, so that memory holds a single one."""
+    import numpy as np
+
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for index, sample in enumerate(read_samples(samples)):
             answer = engine.run(session, sample)
@@ -169,6 +194,8 @@ def time_calls(call: Callable[[Any, Tensors], Tensors], session: Any, sample: Te
 
 def read_samples(path: Path) -> Iterator[Tensors]:
     """The samples of a file in the layout of packc.samples, in order, read one at a time."""
+    import numpy as np
+
     with np.load(path, allow_pickle=False) as archive:
         names: dict[int, list[str]] = {}
         for key in archive.files:
@@ -183,6 +210,15 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     part = path.with_name(f".{path.name}.part")
     write(part)
     part.replace(path)
+
+
+def hash_file(path: Path) -> str:
+    """Hex sha256 of the file's content, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(2**20):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def one_line(error: Exception) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +17,8 @@ from packc.errors import DataError, Diagnostic, PackError
 
 Values = npt.NDArray[np.float64]
 Pair = tuple[Values, Values]
+
+T = TypeVar("T")
 
 PARTNERS = {
     "start_logits": ("start_logits", "end_logits"),
@@ -33,11 +38,11 @@ def judged_outputs(output: str, available: tuple[str, ...]) -> tuple[str, ...]:
 def read_pairs(reference: Path, candidate: Path, output: str) -> Iterator[tuple[Pair, ...]]:
     """Of each sample, in order, the (reference, candidate) answers of every judged output.
 
-    Raises PackError when samples or outputs are missing, shapes differ, or the candidate's answer holds NaN or
-    infinity; DataError when the source model's own does.
+    Raises PackError when samples or outputs are missing, shapes differ, the candidate's answer holds NaN or infinity,
+    or its file is damaged; DataError when the source model's own does.
     """
-    with np.load(reference, allow_pickle=False) as ours, np.load(candidate, allow_pickle=False) as theirs:
-        expected, found = _outputs_of(ours), _outputs_of(theirs)
+    with np.load(reference, allow_pickle=False) as ours, _open_candidate(candidate) as theirs:
+        expected, found = _outputs_of(ours), _read(candidate, lambda: _outputs_of(theirs))
         if len(found) != len(expected):
             raise PackError(f"the candidate answered {len(found)} samples of {len(expected)}")
         for index, available in expected.items():
@@ -46,9 +51,26 @@ def read_pairs(reference: Path, candidate: Path, output: str) -> Iterator[tuple[
                 for name in names:
                     if name not in outputs:
                         raise PackError(f"{who} gave no output {name!r} for sample {index}")
+            answers = [_read(candidate, partial(theirs.__getitem__, f"{index}/{n}")) for n in names]
             yield tuple(
-                _check_pair(ours[f"{index}/{n}"], theirs[f"{index}/{n}"], f"{n!r}, sample {index}") for n in names
+                _check_pair(ours[f"{index}/{n}"], answer, f"{n!r}, sample {index}")
+                for n, answer in zip(names, answers, strict=True)
             )
+
+
+def _open_candidate(path: Path) -> NpzFile:
+    archive = _read(path, lambda: np.load(path, allow_pickle=False))
+    if not isinstance(archive, NpzFile):
+        raise PackError(f"{path} is no archive of answers")
+    return archive
+
+
+def _read(path: Path, read: Callable[[], T]) -> T:
+    """What `read` makes of the file at `path`, which may have been damaged on its way. Raises PackError for that."""
+    try:
+        return read()
+    except (OSError, EOFError, ValueError, BadZipFile, zlib.error) as error:
+        raise PackError(f"{path} is damaged: {str(error).partition(chr(10))[0] or type(error).__name__}") from error
 
 
 def _outputs_of(archive: NpzFile) -> dict[int, set[str]]:
@@ -64,6 +86,8 @@ def _check_pair(reference: npt.NDArray[Any], candidate: npt.NDArray[Any], where:
         raise PackError(
             f"output {where}: the candidate's shape is {list(candidate.shape)}, the source's {list(reference.shape)}"
         )
+    if candidate.dtype.kind not in "biuf":
+        raise PackError(f"output {where}: the candidate's answer is of type {candidate.dtype}, which is no number")
     if not np.isfinite(reference).all():
         message = f"output {where}: the source model's own answer holds NaN or infinity"
         raise DataError(Diagnostic(message, hint="look for NaN in that sample; if it has none, the model is broken"))

@@ -1,0 +1,91 @@
+"""Reads what a bundle brought back from its device, and refuses what is of another build or cannot be believed.
+
+The files went to another machine and came back by hand: any of them may be missing, old, edited or cut short. Whatever
+is wrong is one candidate's failure, a PackError that names the file.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from packc.errors import PackError
+from packc.ingest.fingerprint import fingerprint_files, hash_file
+from packc.jobs.bundle import MODEL_FOLDER, read_job, read_result
+from packc.jobs.job import Job, JobResult
+from packc.package.artifact import artifact_files
+
+OTHER_BUILD = "this bundle is of another build: of another target or model, or the spec, its data or a version changed"
+
+
+def identify_graph(model: Path, folder: Path | None = None) -> str:
+    """sha256 over the artifact whose main file is `model`, or over the copies of its files in `folder`.
+
+    Raises PackError where one of these is missing.
+    """
+    files = [file.relative_to(model.parent) for file in artifact_files(model).values()]
+    root = folder or model.parent
+    if missing := [str(file) for file in files if not (root / file).is_file()]:
+        raise PackError(f"its graph did not come back: {root / missing[0]} is missing")
+    return fingerprint_files([root / file for file in files], root)
+
+
+def read_returned(bundle: Path, expected: Job, model: Path) -> JobResult:
+    """The result of a bundle, which this build made for `expected` from the graph at `model`.
+
+    What a run that failed left is not looked into: its status says so. Of others, all times that the job asks for are
+    there, and so are the answers. Raises PackError.
+    """
+    _check_origin(bundle, expected, model)
+    result = read_result(bundle)
+    if result.status != "ok":
+        return result
+    path = bundle / "result.json"
+    if result.job_sha256 != hash_file(bundle / "job.json"):
+        raise PackError(f"{path} is not of the job.json beside it: run the bundle again")
+    _check_figures(path, result)
+    _check_times(path, expected, result)
+    _check_answers(path, result)
+    return result
+
+
+def _check_origin(bundle: Path, expected: Job, model: Path) -> None:
+    job = read_job(bundle)
+    if job.build != expected.build:
+        raise PackError(f"{bundle}: {OTHER_BUILD}")
+    if {job.graph, identify_graph(model, bundle / MODEL_FOLDER)} != {expected.graph}:
+        raise PackError(f"{bundle / MODEL_FOLDER}: its graph is not the one that this build made")
+    written, wanted = (TypeAdapter(Job).dump_python(each, mode="json") for each in (job, expected))
+    if changed := [field.name for field in fields(Job) if written[field.name] != wanted[field.name]]:
+        raise PackError(f"{bundle / 'job.json'} was changed after it was built: {', '.join(changed)}")
+
+
+def _check_figures(path: Path, result: JobResult) -> None:
+    for name in ("load_s", "peak_rss_mib", "device_memory_mib"):
+        figure = getattr(result, name)
+        if figure is not None and not (math.isfinite(figure) and figure >= 0):
+            raise PackError(f"{path}: {name} is {figure:g}")
+
+
+def _check_times(path: Path, job: Job, result: JobResult) -> None:
+    """Every round times every case of the job."""
+    names = [case.name for case in job.cases]
+    timed = [times.case for times in result.times]
+    rounds, rest = divmod(len(timed), len(names))
+    if not rounds or rest or timed != names * rounds:
+        raise PackError(f"{path}: it has times of {', '.join(timed) or 'no case'}, the job asks for {', '.join(names)}")
+    for times in result.times:
+        if not times.times_ms:
+            raise PackError(f"{path}: it has no times of the case {times.case}")
+        if wrong := [time_ms for time_ms in times.times_ms if not (math.isfinite(time_ms) and time_ms > 0)]:
+            raise PackError(f"{path}: a call of the case {times.case} took {wrong[0]:g} ms")
+
+
+def _check_answers(path: Path, result: JobResult) -> None:
+    if result.answers is None or not result.answers.is_file():
+        raise PackError(f"its answers did not come back: {path.with_name('answers.npz')} is missing")
+    if result.answers_sha256 != hash_file(result.answers):
+        raise PackError(f"{result.answers} is not what the run wrote, by its sha256 in {path.name}")

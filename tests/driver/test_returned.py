@@ -1,0 +1,129 @@
+"""What comes back of a bundle is believed only where it can be."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from packc.driver.returned import identify_graph, read_returned
+from packc.errors import PackError
+from packc.jobs.job import Job, JobResult
+from stub_bundle import LARGEST, TYPICAL, stub_bundle, stub_job
+
+
+@dataclass
+class Returned:
+    """A bundle that ran, and what it was made for."""
+
+    bundle: Path
+    job: Job
+    model: Path
+
+    def read(self) -> JobResult:
+        return read_returned(self.bundle, self.job, self.model)
+
+    def edit(self, name: str, **changes: Any) -> None:
+        file = self.bundle / name
+        file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+    def run(self) -> None:
+        command = [sys.executable, "run.py", "--rounds", "2"]
+        subprocess.run(command, cwd=self.bundle, check=True, capture_output=True)
+
+
+@pytest.fixture
+def returned(tmp_path: Path) -> Returned:
+    first = stub_bundle(tmp_path / "first")  # the artifact that the job is told of
+    model = tmp_path / "first" / "artifact" / "model.txt"
+    job = stub_job(cases=(TYPICAL, LARGEST), answer=True)
+    job = replace(job, build="this", graph=identify_graph(model))
+    assert job.graph == identify_graph(model, first / "model")
+    made = Returned(stub_bundle(tmp_path / "second", job=job), job, model)
+    made.run()
+    return made
+
+
+def refuse(returned: Returned, message: str) -> None:
+    with pytest.raises(PackError, match=message):
+        returned.read()
+
+
+def test_what_ran_as_it_was_built_is_taken(returned: Returned) -> None:
+    result = returned.read()
+    assert result.status == "ok"
+    assert [times.case for times in result.times] == ["typical", "max"] * 2
+    assert result.answers == returned.bundle / "answers.npz"
+
+
+def test_a_bundle_of_another_build_is_refused(returned: Returned) -> None:
+    returned.job = replace(returned.job, build="that")
+    refuse(returned, "this bundle is of another build")
+
+
+def test_a_bundle_with_another_graph_is_refused(returned: Returned) -> None:
+    (returned.bundle / "model" / "model.txt").write_text("3.0")
+    refuse(returned, "bundle/model: its graph is not the one that this build made")
+    (returned.bundle / "model" / "model.txt").unlink()
+    refuse(returned, r"its graph did not come back: .*model\.txt is missing")
+
+
+def test_a_bundle_that_says_another_graph_is_refused(returned: Returned) -> None:
+    returned.edit("job.json", graph="0" * 64)
+    refuse(returned, "its graph is not the one that this build made")
+
+
+def test_an_edited_job_is_refused(returned: Returned) -> None:
+    whole = (returned.bundle / "job.json").read_bytes()
+    returned.edit("job.json", threads=64)
+    refuse(returned, r"job\.json was changed after it was built: threads")
+    returned.run()
+    refuse(returned, r"job\.json was changed after it was built: threads")
+    (returned.bundle / "job.json").write_bytes(whole)
+    refuse(returned, r"result\.json is not of the job\.json beside it: run the bundle again")
+
+
+def test_answers_of_another_run_are_refused(returned: Returned) -> None:
+    (returned.bundle / "answers.npz").write_bytes((returned.bundle / "samples.npz").read_bytes())
+    refuse(returned, r"answers\.npz is not what the run wrote, by its sha256 in result\.json")
+    (returned.bundle / "answers.npz").unlink()
+    refuse(returned, r"its answers did not come back: .*answers\.npz is missing")
+
+
+def test_a_result_without_answers_is_refused(returned: Returned) -> None:
+    returned.edit("result.json", answers=None)
+    refuse(returned, "its answers did not come back")
+
+
+TIMES = [{"case": "typical", "times_ms": [1.0]}, {"case": "max", "times_ms": [2.0]}]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"times": []}, "it has times of no case, the job asks for typical, max"),
+        ({"times": TIMES[:1]}, "it has times of typical, the job asks for typical, max"),
+        ({"times": [*TIMES, TIMES[0]]}, "it has times of typical, max, typical, the job asks for typical, max"),
+        ({"times": [TIMES[0], {"case": "usual", "times_ms": [2.0]}]}, "it has times of typical, usual"),
+        ({"times": [TIMES[0], {"case": "max", "times_ms": []}]}, "it has no times of the case max"),
+        ({"times": [TIMES[0], {"case": "max", "times_ms": [1.0, -2.0]}]}, "a call of the case max took -2 ms"),
+        ({"times": [TIMES[0], {"case": "max", "times_ms": [0.0]}]}, "a call of the case max took 0 ms"),
+        ({"times": [TIMES[0], {"case": "max", "times_ms": [float("nan")]}]}, "a call of the case max took nan ms"),
+        ({"times": [TIMES[0], {"case": "max", "times_ms": [float("inf")]}]}, "a call of the case max took inf ms"),
+        ({"load_s": -1.0}, "load_s is -1"),
+        ({"peak_rss_mib": float("nan")}, "peak_rss_mib is nan"),
+    ],
+)
+def test_figures_that_no_run_gives_are_refused(returned: Returned, changes: dict[str, Any], message: str) -> None:
+    returned.edit("result.json", **changes)
+    refuse(returned, rf"second/bundle/result\.json: {message}")
+
+
+def test_a_failure_needs_no_figures(returned: Returned) -> None:
+    returned.edit("result.json", status="failed", failure="out of memory", times=[], answers=None, job_sha256=None)
+    assert returned.read().failure == "out of memory"
