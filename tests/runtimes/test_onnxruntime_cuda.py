@@ -11,6 +11,7 @@ from packc.package.model_config import add_instances, new_config, print_config
 from packc.passes import PASSES, find_pass
 from packc.runtimes import find_runtime, onnxruntime_cuda
 from packc.runtimes.onnxruntime_cuda import RECIPES, OnnxRuntimeCuda
+from packc.runtimes.onnxruntime_tensorrt import OnnxRuntimeTensorRt
 from packc.server.libraries import KNOWN
 from packc.spec.model import Task
 from packc.tensors import Precision
@@ -105,3 +106,15 @@ def test_the_server_gets_the_version_that_was_measured() -> None:
     runtime = OnnxRuntimeCuda()
     assert runtime.server_requirement == "onnxruntime-gpu[cuda,cudnn]==1.26.0"
     assert KNOWN.fullmatch(runtime.server_requirement)
+
+
+@pytest.mark.parametrize("runtime", [OnnxRuntimeCuda(), OnnxRuntimeTensorRt()])
+def test_the_version_of_a_device_elsewhere_goes_before_what_is_here(
+    runtime: OnnxRuntimeCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = runtime.as_measured({"python": "3.12.3", "onnxruntime-gpu": "1.31.1"})
+    assert (type(elsewhere), elsewhere.name) == (type(runtime), runtime.name)
+    assert elsewhere.server_requirement == "onnxruntime-gpu[cuda,cudnn]==1.31.1"
+    monkeypatch.setattr(OnnxRuntimeCuda, "versions", lambda self: {})
+    assert elsewhere.server_requirement == "onnxruntime-gpu[cuda,cudnn]==1.31.1"
+    assert runtime.server_requirement == runtime.requirement, "nothing was measured, nothing is here"

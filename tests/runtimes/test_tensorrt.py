@@ -180,6 +180,11 @@ def test_a_server_is_told_profiles_and_version() -> None:
     assert list(config.instance_group[0].profile) == []
 
 
+def test_the_version_of_a_device_elsewhere_goes_before_what_is_here() -> None:
+    elsewhere = TensorRt().as_measured({"tensorrt": "10.16.1.11"})
+    assert elsewhere.server_requirement == "tensorrt==10.16.1.11"
+
+
 def test_without_batches_a_graph_is_of_whole_shapes() -> None:
     config = new_config("m", 0)
     TensorRt().configure_triton(config, {"graph": True, "profiles": ("ids=1x1/1x32/8x128",)}, 1)

@@ -72,13 +72,14 @@ def _fill_package(packing: Packing, chosen: Outcome, plan: ServingPlan, staging:
     inputs, ingested = packing.inputs, packing.trial.ingested
     assert chosen.model is not None, "only a candidate with an artifact is chosen"
     assert chosen.answers is not None, "only a candidate whose answers were judged is chosen"
+    assert chosen.measurement is not None, "only a candidate that was measured is chosen"
     write_package(
         staging,
         spec=inputs.spec,
         source=ingested.source,
         model=chosen.model,
         candidate=chosen.candidate,
-        runtime=find_runtime(chosen.candidate.runtime),
+        runtime=find_runtime(chosen.candidate.runtime).as_measured(dict(chosen.measurement.versions)),
         serving=plan,
         warmup=list(islice(iter_samples(ingested.inputs), WARMUP_SAMPLES)),
         golden=make_golden(

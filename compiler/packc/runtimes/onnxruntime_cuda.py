@@ -109,11 +109,18 @@ class OnnxRuntimeCuda(Runtime):
     engine = Path(__file__).with_name("onnxruntime_cuda_engine.py")
     model_filename = "model.onnx"
 
+    def __init__(self, measured: str | None = None) -> None:
+        """`measured` is the version of onnxruntime-gpu that servers get; without, the one that is installed here."""
+        self.measured = measured
+
     @property
     def server_requirement(self) -> str:
         """With CUDA and cuDNN of pip's, as servers need not have those that it was built with."""
-        installed = self.versions().get("onnxruntime-gpu")
-        return f"onnxruntime-gpu[cuda,cudnn]=={installed}" if installed else self.requirement
+        wanted = self.measured or self.versions().get(self.library)
+        return f"{self.library}[cuda,cudnn]=={wanted}" if wanted else self.requirement
+
+    def as_measured(self, versions: Mapping[str, str]) -> Runtime:
+        return type(self)(versions.get(self.library))
 
     def candidates(
         self, info: SourceInfo, target: Target, precisions: tuple[Precision, ...]

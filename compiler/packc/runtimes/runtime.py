@@ -150,6 +150,11 @@ class Runtime(Protocol):
         """Sets backend and parameters of a ModelConfig (tritonclient's protobuf) for instances of `threads` threads,
         with the `options` that `job_options` gave."""
 
+    def as_measured(self, versions: Mapping[str, str]) -> Runtime:
+        """The runtime for packages of what was measured with these `versions` of packages, here or elsewhere: servers
+        get the one that was measured, where its packages are not tied to another."""
+        return self
+
     def calibrates(self, step: PassStep) -> bool:
         """Whether its compiler reads calibration samples for this `build` step."""
         return False

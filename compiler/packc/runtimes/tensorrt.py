@@ -70,6 +70,10 @@ class TensorRt(Runtime):
     engine = ENGINE
     model_filename = "model.plan"
 
+    def __init__(self, measured: str | None = None) -> None:
+        """`measured` is the version that servers get; without, that of the TensorRT which is here."""
+        self.measured = measured
+
     @property
     def engine_files(self) -> Mapping[str, Path]:
         return {**super().engine_files, **{file.name: file for file in ENGINE_FILES}}
@@ -82,7 +86,11 @@ class TensorRt(Runtime):
     @property
     def server_requirement(self) -> str | None:
         found = find_tensorrt().found
-        return f"tensorrt=={found.version}" if found else self.requirement
+        wanted = self.measured or (found.version if found else None)
+        return f"tensorrt=={wanted}" if wanted else self.requirement
+
+    def as_measured(self, versions: Mapping[str, str]) -> Runtime:
+        return TensorRt(versions.get("tensorrt"))
 
     def candidates(
         self, info: SourceInfo, target: Target, precisions: tuple[Precision, ...]
