@@ -7,12 +7,16 @@ each array keeps its batch axis, so sample 3 of a text model has `3/input_ids` o
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
+DAMAGE = (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""What reading a samples file raises that was cut short, edited, or never was one."""
 
 Array = npt.NDArray[np.generic]
 Sample = Mapping[str, Array]

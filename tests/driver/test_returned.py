@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from packc.driver.returned import identify_graph, read_returned
 from packc.errors import PackError
+from packc.ingest.fingerprint import hash_file
 from packc.jobs.job import Job, JobResult
+from packc.samples import save_samples
 from stub_bundle import LARGEST, TYPICAL, stub_bundle, stub_job
 
 
@@ -95,11 +99,36 @@ def test_answers_of_another_run_are_refused(returned: Returned) -> None:
     refuse(returned, r"its answers did not come back: .*answers\.npz is missing")
 
 
+def forge(returned: Returned, write: Callable[[Path], object]) -> None:
+    """Other answers, with their sha256 in the result."""
+    answers = returned.bundle / "answers.npz"
+    write(answers)
+    returned.edit("result.json", answers_sha256=hash_file(answers))
+
+
+def test_answers_that_cannot_be_read_are_refused(returned: Returned) -> None:
+    whole = (returned.bundle / "answers.npz").read_bytes()
+    forge(returned, lambda path: path.write_text("no archive"))
+    refuse(returned, r"answers\.npz is damaged")
+    forge(returned, lambda path: path.write_bytes(whole[:-30]))
+    refuse(returned, r"answers\.npz is damaged")
+    forge(returned, lambda path: np.savez(path, y=np.ones(3)))
+    refuse(returned, r"answers\.npz is damaged")
+    forge(returned, lambda path: np.savez(path, **{"0/y": np.ones(3), "2/y": np.ones(3)}))
+    refuse(returned, r"answers\.npz is damaged")
+
+
+def test_every_output_has_to_be_there(returned: Returned) -> None:
+    forge(returned, lambda path: save_samples(path, [{"y": np.ones(3)}, {"z": np.ones(3)}]))
+    refuse(returned, r"answers\.npz: sample 1 has no output y")
+
+
 def test_a_result_without_answers_is_refused(returned: Returned) -> None:
     returned.edit("result.json", answers=None)
     refuse(returned, "its answers did not come back")
 
 
+STATE = {"sm_mhz": 1980, "memory_mhz": None, "power_w": 310.0, "temperature_c": None, "limits": []}
 TIMES = [{"case": "typical", "times_ms": [1.0]}, {"case": "max", "times_ms": [2.0]}]
 
 
@@ -117,6 +146,7 @@ TIMES = [{"case": "typical", "times_ms": [1.0]}, {"case": "max", "times_ms": [2.
         ({"times": [TIMES[0], {"case": "max", "times_ms": [float("inf")]}]}, "a call of the case max took inf ms"),
         ({"load_s": -1.0}, "load_s is -1"),
         ({"peak_rss_mib": float("nan")}, "peak_rss_mib is nan"),
+        ({"gpu_states": [STATE | {"power_w": float("inf")}]}, "power_w is inf"),
     ],
 )
 def test_figures_that_no_run_gives_are_refused(returned: Returned, changes: dict[str, Any], message: str) -> None:

@@ -17,6 +17,7 @@ from packc.ingest.fingerprint import fingerprint_files, hash_file
 from packc.jobs.bundle import MODEL_FOLDER, read_job, read_result
 from packc.jobs.job import Job, JobResult
 from packc.package.artifact import artifact_files
+from packc.samples import DAMAGE, iter_samples
 
 OTHER_BUILD = "this bundle is of another build: of another target or model, or the spec, its data or a version changed"
 
@@ -48,7 +49,7 @@ def read_returned(bundle: Path, expected: Job, model: Path) -> JobResult:
         raise PackError(f"{path} is not of the job.json beside it: run the bundle again")
     _check_figures(path, result)
     _check_times(path, expected, result)
-    _check_answers(path, result)
+    _check_answers(path, expected, result)
     return result
 
 
@@ -68,6 +69,9 @@ def _check_figures(path: Path, result: JobResult) -> None:
         figure = getattr(result, name)
         if figure is not None and not (math.isfinite(figure) and figure >= 0):
             raise PackError(f"{path}: {name} is {figure:g}")
+    for state in result.gpu_states:
+        if state.power_w is not None and not math.isfinite(state.power_w):
+            raise PackError(f"{path}: power_w is {state.power_w:g}")
 
 
 def _check_times(path: Path, job: Job, result: JobResult) -> None:
@@ -84,8 +88,15 @@ def _check_times(path: Path, job: Job, result: JobResult) -> None:
             raise PackError(f"{path}: a call of the case {times.case} took {wrong[0]:g} ms")
 
 
-def _check_answers(path: Path, result: JobResult) -> None:
+def _check_answers(path: Path, job: Job, result: JobResult) -> None:
+    """All outputs that the job asks for can be read: packages hold them all, not only the one that is judged."""
     if result.answers is None or not result.answers.is_file():
         raise PackError(f"its answers did not come back: {path.with_name('answers.npz')} is missing")
     if result.answers_sha256 != hash_file(result.answers):
         raise PackError(f"{result.answers} is not what the run wrote, by its sha256 in {path.name}")
+    try:
+        for index, answer in enumerate(iter_samples(result.answers)):
+            if missing := [name for name in job.outputs if name not in answer]:
+                raise PackError(f"{result.answers}: sample {index} has no output {', '.join(missing)}")
+    except DAMAGE as error:
+        raise PackError(f"{result.answers} is damaged: {error}") from error

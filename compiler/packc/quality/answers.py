@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 from numpy.lib.npyio import NpzFile
 
 from packc.errors import DataError, Diagnostic, PackError
+from packc.samples import DAMAGE
 
 Values = npt.NDArray[np.float64]
 Pair = tuple[Values, Values]
@@ -69,8 +68,8 @@ def _read(path: Path, read: Callable[[], T]) -> T:
     """What `read` makes of the file at `path`, which may have been damaged on its way. Raises PackError for that."""
     try:
         return read()
-    except (OSError, EOFError, ValueError, BadZipFile, zlib.error) as error:
-        raise PackError(f"{path} is damaged: {str(error).partition(chr(10))[0] or type(error).__name__}") from error
+    except DAMAGE as error:
+        raise PackError(f"{path} is damaged: {error}") from error
 
 
 def _outputs_of(archive: NpzFile) -> dict[int, set[str]]:
