@@ -56,7 +56,7 @@ def read_returned(bundle: Path, expected: Job, model: Path) -> JobResult:
 def _check_origin(bundle: Path, expected: Job, model: Path) -> None:
     job = read_job(bundle)
     if job.build != expected.build:
-        raise PackError(f"{bundle}: {OTHER_BUILD}")
+        raise PackError(OTHER_BUILD)
     if {job.graph, identify_graph(model, bundle / MODEL_FOLDER)} != {expected.graph}:
         raise PackError(f"{bundle / MODEL_FOLDER}: its graph is not the one that this build made")
     written, wanted = (TypeAdapter(Job).dump_python(each, mode="json") for each in (job, expected))
