@@ -24,7 +24,7 @@ import numpy as np
 from packc.candidate import OptionValue, PassStep
 from packc.child import foreign_environment
 from packc.runtimes.compile import CompileRequest
-from packc.runtimes.tensorrt import BUILD, LOWERED, TensorRt
+from packc.runtimes.tensorrt import BUILD, LOWERED, SUMS, TensorRt
 from packc.runtimes.tensorrt_compile import PLAN, compile_model
 from packc.runtimes.tensorrt_python import TensorRtPython, find_tensorrt
 from packc.spec.model import TensorRtSection
@@ -155,7 +155,7 @@ def start_tensorrt(model: GpuModel, target: Target, folder: Path, skip: bool) ->
 def list_passes(there: TensorRtPython) -> tuple[PassStep, ...]:
     """What has to be done to an exported graph before TensorRT builds it in fp16: an opset that the weakly typed one
     reads, whose builder has a flag for fp16; casts, where the graph alone says it."""
-    return (PassStep("cast_fp16"),) if there.is_strongly_typed else LOWERED[-1:]
+    return (PassStep("cast_fp16"),) if there.is_strongly_typed else (*LOWERED, *SUMS)
 
 
 def list_ranges(model: GpuModel) -> tuple[InputRange, ...]:
