@@ -74,3 +74,10 @@ def test_memory_on_a_gpu_is_the_gpus() -> None:
     measurement = replace(MEASUREMENT, device_memory_mib=512.0)
     (promise,) = list_promises(measurement, BudgetSection(memory_mib=500.0))
     assert (promise.text, promise.is_kept) == ("GPU memory 512 MiB of 500 MiB", False)
+
+
+def test_memory_that_nobody_knows_keeps_no_bound() -> None:
+    measurement = replace(MEASUREMENT, device_memory_mib=None, peak_rss_mib=None)
+    (promise,) = list_promises(measurement, BudgetSection(memory_mib=500.0))
+    assert not promise.is_kept
+    assert promise.miss_text == "nobody knows what memory it takes of 500 MiB"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +22,7 @@ class BudgetPromise:
 
     key: PromiseKey
     measured: float
+    """Infinite where nobody knows a figure that has a largest bound: such a promise is not kept."""
     bound: float
     text: str
     """ "p99 9.8 ms of 15 ms"."""
@@ -36,7 +38,7 @@ class BudgetPromise:
             off, side = 1 - self.measured / self.bound, "below"
         else:
             off, side = self.measured / self.bound - 1, "over"
-        return f"{self.text}, {format_figure(100 * off)} % {side}"
+        return f"{self.text}, {format_figure(100 * off)} % {side}" if math.isfinite(off) else self.text
 
 
 def list_promises(measurement: Measurement, budget: BudgetSection) -> tuple[BudgetPromise, ...]:
@@ -48,14 +50,17 @@ def list_promises(measurement: Measurement, budget: BudgetSection) -> tuple[Budg
         text = f"{format_figure(measurement.size_mib)} MiB on disk of {format_figure(budget.size_mib)} MiB"
         promises.append(BudgetPromise("size_mib", measurement.size_mib, budget.size_mib, text))
     if budget.memory_mib:
-        if measurement.device_memory_mib is not None:
-            promises.append(make_memory_promise(1, measurement.device_memory_mib, budget.memory_mib))
-        else:
-            used_mib = measurement.peak_rss_mib
-            assert used_mib is not None, "what a device builds for itself runs on a GPU, whose memory is told"
-            text = f"peak memory {format_figure(used_mib)} MiB of {format_figure(budget.memory_mib)} MiB"
-            promises.append(BudgetPromise("memory_mib", used_mib, budget.memory_mib, text))
+        promises.append(_judge_memory(measurement, budget.memory_mib))
     return tuple(promises)
+
+
+def _judge_memory(measurement: Measurement, bound_mib: float) -> BudgetPromise:
+    if measurement.device_memory_mib is not None:
+        return make_memory_promise(1, measurement.device_memory_mib, bound_mib)
+    used_mib, bound = measurement.peak_rss_mib, f"of {format_figure(bound_mib)} MiB"
+    if used_mib is None:
+        return BudgetPromise("memory_mib", math.inf, bound_mib, f"nobody knows what memory it takes {bound}")
+    return BudgetPromise("memory_mib", used_mib, bound_mib, f"peak memory {format_figure(used_mib)} MiB {bound}")
 
 
 def make_memory_promise(instances: int, instance_mib: float, bound_mib: float) -> BudgetPromise:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
@@ -32,7 +33,7 @@ from packc.passes.sensitivity import Sensitivity
 from packc.plan import Rejection
 from packc.quality.gate import quality_bound
 from packc.roofline import Roofline
-from packc.select import Outcome, Verdict, classify, leave_to_server
+from packc.select import Miss, Outcome, Verdict, classify, leave_to_server
 from packc.serving import ServingPlan
 from packc.serving.search import Tried
 from packc.spec.model import MetricName, TargetSpec
@@ -88,7 +89,7 @@ def record_findings(
             verdict.met,
             verdict.chosen,
             (*verdict.reasons, *_tell_cut(findings)),
-            tuple(MissRecord(miss.candidate, miss.promise, miss.measured, miss.bound) for miss in verdict.misses),
+            tuple(_record_miss(miss) for miss in verdict.misses),
         ),
         promises=_record_promises(findings),
         candidates=tuple(_record_outcome(outcome, findings.local_spec, state) for outcome in findings.outcomes),
@@ -206,3 +207,8 @@ def _record_measurement(outcome: Outcome, status: str) -> MeasurementRecord | No
         device_memory_mib=measurement.device_memory_mib,
         gpu_states=tuple(GpuStateRecord(**asdict(s)) for s in measurement.gpu_states) if is_timed else (),
     )
+
+
+def _record_miss(miss: Miss) -> MissRecord:
+    known = miss.measured if math.isfinite(miss.measured) else None  # JSON has no infinity
+    return MissRecord(miss.candidate, miss.promise, known, miss.bound)

@@ -75,7 +75,8 @@ class CandidateRecord:
 class MissRecord:
     candidate: str
     promise: str
-    measured: float
+    measured: float | None
+    """None where nobody knows it, which keeps no bound."""
     bound: float
 
 
