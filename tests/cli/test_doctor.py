@@ -49,6 +49,18 @@ def test_install_takes_only_what_it_knows(capsys: pytest.CaptureFixture[str]) ->
     assert "server" in capsys.readouterr().err
 
 
+def test_a_python_without_tensorrt_is_told_where_it_was_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor, "find_host_gpu", lambda: None)
+    monkeypatch.delenv(VARIABLE, raising=False)
+    run(["doctor"])
+    assert "\ntensorrt " not in capsys.readouterr().out
+    monkeypatch.setenv(VARIABLE, "/nowhere/python")
+    run(["doctor"])
+    assert "\ntensorrt none: PACK_TENSORRT_PYTHON names /nowhere/python, which" in capsys.readouterr().out
+
+
 def test_the_python_that_has_tensorrt_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -25,12 +25,14 @@ def test_bundles_come_back_as_a_package(world: World, capsys: pytest.CaptureFixt
     spec = str(world.write_spec(targets=GENOA))
     assert run(["build", spec]) == 5
     built = capsys.readouterr().out
-    assert "job bundles in job/ there as README.md beside it says, then `pack import`" in " ".join(built.split())
+    assert "run the job bundle in job/ there as README.md beside it says, then `pack import`" in " ".join(built.split())
     folder = Path("build/tiny/big")
     assert "pack import spec.toml --target big" in (folder / "README.md").read_text()
+    assert run(["push", str(folder), "models"]) == run(["verify", str(folder)]) == 2
+    assert capsys.readouterr().err.count("hint: run its job bundles on the device") == 2
     bundle = folder / "job" / "base"
     subprocess.run([sys.executable, "run.py", "--rounds", "1"], cwd=bundle, check=True, capture_output=True)
-    assert run(["import", spec]) == 0
+    assert run(["import", spec, "--from", str(folder)]) == 0
     assert capsys.readouterr().out.endswith("\npackage: build/tiny/big\n")
     assert json.loads((folder / "manifest.json").read_text())["state"] == "measured"
 
@@ -50,4 +52,10 @@ def test_which_target_has_to_be_clear(world: World, capsys: pytest.CaptureFixtur
     assert run(["import", spec, "--target", "bog"]) == 2
     assert "the spec has no target 'bog'" in capsys.readouterr().err
     assert run(["import", spec, "--target", "big"]) == 2
-    assert "`pack build` makes the job bundles" in capsys.readouterr().err
+    assert "there are no job bundles in " in capsys.readouterr().err
+
+
+def test_this_machine_has_nothing_to_import(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["import", str(world.write_spec())]) == 2
+    err = capsys.readouterr().err
+    assert "is this machine, so nothing is to be imported\n\nhint: `pack build` measures it" in err

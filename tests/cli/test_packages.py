@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from manifests import make_planned_manifest
-from packc.cli.packages import find_package, find_repository
+from packc.cli.packages import find_package, find_repository, find_servable
 from packc.errors import UsageError
 from packc.package.manifest_file import write_manifest
 from served_packages import write_tensor_package
@@ -34,6 +35,20 @@ def test_a_repository_needs_no_package(tmp_path: Path) -> None:
     assert find_repository(repository) == repository
     with pytest.raises(UsageError, match="holds no package"):
         find_package(repository)
+
+
+def test_job_bundles_are_to_be_run_first(tmp_path: Path) -> None:
+    (tmp_path / "edge" / "job").mkdir(parents=True)
+    write_manifest(tmp_path / "edge", replace(make_planned_manifest(), state="built"))
+    with pytest.raises(UsageError, match="holds no model repository: its state is built") as caught:
+        find_servable(tmp_path / "edge")
+    assert caught.value.hint == (
+        f"run its job bundles on the device, as {tmp_path}/edge/README.md says, and `pack import` what they measured"
+    )
+    write_manifest(tmp_path / "edge", make_planned_manifest())
+    with pytest.raises(UsageError, match="its state is planned") as caught:
+        find_servable(tmp_path / "edge")
+    assert "pack report" in (caught.value.hint or "")
 
 
 def test_what_is_neither(tmp_path: Path) -> None:

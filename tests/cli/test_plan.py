@@ -139,7 +139,24 @@ def test_mistakes_are_2(spec: Path, capsys: pytest.CaptureFixture[str], old: str
 def test_what_takes_minutes_is_said(
     spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv(VARIABLE, str(write_tensorrt_python(tmp_path / "trtpy")))
+    monkeypatch.setenv(VARIABLE, str(write_tensorrt_python(tmp_path / "trtpy", "10.16.1.11", 10)))
     monkeypatch.setattr(plan, "plan_target", lambda profile, base: describe_gpu(H200))
     assert run(["plan", str(spec)]) == 0
     assert "\nnote: tensorrt builds an engine for each candidate, about a minute a profile" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("python", "said"),
+    [("trtpy", "TensorRT 8.6.0 in {folder}/trtpy builds nothing for a device elsewhere"), ("gone", "cannot be run")],
+)
+def test_what_became_of_the_named_tensorrt_is_said(
+    spec: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], python: str, said: str
+) -> None:
+    monkeypatch.setattr(target_profiles, "find_gpu", lambda: None)
+    write_tensorrt_python(spec.parent / "trtpy")
+    monkeypatch.setenv(VARIABLE, str(spec.parent / python))
+    spec.write_text(spec.read_text().replace("aws-inf2", "nvidia-l4"))
+    assert run(["plan", str(spec)]) == 0
+    cpu, edge = capsys.readouterr().out.split("\nedge: ")
+    assert said.format(folder=spec.parent) in edge
+    assert said.format(folder=spec.parent) not in cpu

@@ -82,7 +82,7 @@ def elsewhere(world: World) -> BuildInputs:
 
 
 def export_jobs(world: World, inputs: BuildInputs) -> tuple[str, Path]:
-    result = publish_jobs(inputs, Plan(tuple(world.candidates()), ()), world.make_trial(), world.final)
+    result = publish_jobs(inputs, Plan(tuple(world.candidates()), ()), world.make_trial(), world.final, "spec.toml")
     return result.end, result.folder
 
 
@@ -114,7 +114,7 @@ def test_jobs_of_a_device_elsewhere_really_run(world: World, elsewhere: BuildInp
 def test_jobs_say_how_this_machine_judged_int8(world: World, elsewhere: BuildInputs) -> None:
     """The bundles themselves run as the target does."""
     plan = Plan(tuple(world.candidates()), ())
-    result = publish_jobs(elsewhere, plan, world.make_trial(exact_int8=True), world.final)
+    result = publish_jobs(elsewhere, plan, world.make_trial(exact_int8=True), world.final, "spec.toml")
     assert "without the int8 saturation of this machine" in result.manifest.verdict.reasons[0]
     assert "exact_int8" not in json.loads((world.final / "job" / "base" / "job.json").read_text())["options"]
 

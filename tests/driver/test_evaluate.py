@@ -155,7 +155,8 @@ def test_a_pilot_has_its_own_labels(world: World) -> None:
     assert outcome.quality.value == 1.0
 
 
-def test_a_runtime_of_this_cpu_judges_for_a_gpu_elsewhere(world: World) -> None:
+def test_a_runtime_of_this_cpu_judges_for_a_gpu_elsewhere(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     world.ways["broken"] = Way(fault="raise")
     base, broken = (
         check_candidate(dataclasses.replace(c, runtime="onnxruntime-cuda"), world.make_trial(is_here=False))
@@ -165,3 +166,6 @@ def test_a_runtime_of_this_cpu_judges_for_a_gpu_elsewhere(world: World) -> None:
     assert base.quality is not None
     why = "not judged: the CPU of this machine cannot run it: RuntimeError: no kernel for Attention"
     assert (broken.quality, broken.failure) == (None, why)
+    said = "not judged here: no kernel of this CPU for it (RuntimeError: no kernel for Attention)"
+    assert any(message.endswith(said) for message in caplog.messages)
+    assert not any("failed" in message for message in caplog.messages)

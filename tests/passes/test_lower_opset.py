@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +8,12 @@ import onnx_ir as ir
 import pytest
 
 from graphs import apply_pass, count_nodes, make_context, parse_graph, random_weights, run_model
-from packc.passes.graph_pass import PassError
-from packc.passes.lower_opset import LowerOpset
+from packc.candidate import PassStep
+from packc.passes.graph_pass import PassError, PassReport
+from packc.passes.lower_opset import LowerOpset, refuse_graph
+from packc.passes.worker import run_step
+
+STEP = PassStep("lower_opset", {"opset": 17})
 
 AXES = np.array([1], np.int64)
 GRAPHS = {
@@ -70,9 +73,8 @@ def test_equal_parts_get_no_sizes_and_unequal_ones_do(tmp_path: Path) -> None:
 def test_what_17_cannot_say_is_refused_by_name(tmp_path: Path, body: str, reason: str) -> None:
     weights = {"one": np.array([1], np.int64), "two": np.array([2], np.int64), "sizes": np.array([4, 12], np.int64)}
     model = parse_graph(f"agraph (float[batch, 6] x, int64[batch, 1] at) => (float[p, q] y) {{ {body} }}", weights)
-    refused = LowerOpset().requires(model, make_context(tmp_path))
-    assert refused is not None
-    assert re.search(reason, refused)
+    with pytest.raises(PassError, match=f"^lower_opset cannot apply: .*{reason}"):
+        run_step(STEP, model, make_context(tmp_path, opset=17))
 
 
 def test_older_graphs_stay_and_newer_ones_are_refused(tmp_path: Path) -> None:
@@ -80,7 +82,20 @@ def test_older_graphs_stay_and_newer_ones_are_refused(tmp_path: Path) -> None:
     old, new = parse_graph(text, opset=16), parse_graph(text, opset=20)
     assert not apply_pass(LowerOpset(), old, make_context(tmp_path, opset=17)).modified
     assert old.opset_imports[""] == 16
-    assert LowerOpset().requires(new, make_context(tmp_path)) == "the graph has opset 20, and only 18 can be lowered"
+    with pytest.raises(PassError, match="the graph has opset 20, and only 18 can be lowered"):
+        run_step(STEP, new, make_context(tmp_path, opset=17))
+
+
+def test_a_shape_of_some_axes_is_never_left_with_a_warning(tmp_path: Path) -> None:
+    """TensorRT before 10 gives all sizes for it, without a word."""
+    new = parse_graph(GRAPHS["some sizes"][0], opset=20)
+    with pytest.raises(PassError, match=r"^lower_opset cannot apply: "):
+        run_step(STEP, new, make_context(tmp_path, opset=17))
+
+
+def test_nothing_to_do_is_no_warning(tmp_path: Path) -> None:
+    old = parse_graph(GRAPHS["unchanged"][0], opset=17)
+    assert run_step(STEP, old, make_context(tmp_path, opset=17)) == PassReport("lower_opset", modified=False)
 
 
 def test_there_is_no_other_opset(tmp_path: Path) -> None:
@@ -124,7 +139,7 @@ def test_axes_that_are_none_are_all_or_nothing(tmp_path: Path, is_nothing: int, 
         f"agraph (float[2, 3] x) => (float[p, q] y) {{ y = ReduceMax <noop_with_empty_axes = {is_nothing}> (x, ax) }}"
     )
     model = parse_graph(text, {"ax": np.array([], np.int64)})
-    assert (LowerOpset().requires(model, make_context(tmp_path, opset=17)) is None) == reduced
+    assert (refuse_graph(model) is None) == reduced
     if reduced:
         apply_pass(LowerOpset(), model, make_context(tmp_path, opset=17))
         x = random_weights(2, 3)

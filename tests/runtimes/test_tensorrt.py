@@ -10,8 +10,9 @@ from packc.candidate import Candidate, PassStep
 from packc.ingest.source import Geometry
 from packc.package.model_config import add_instances, new_config
 from packc.passes import PASSES, find_pass
+from packc.passes.lower_opset import FROM
 from packc.runtimes import STAND_INS, find_runtime, tensorrt
-from packc.runtimes.tensorrt import TACTICS, WEAK, TensorRt, write_profiles
+from packc.runtimes.tensorrt import LOWERABLE, TACTICS, WEAK, TensorRt, write_profiles
 from packc.runtimes.tensorrt_python import VARIABLE
 from packc.spec.model import TensorRtSection
 from packc.tensors import InputRange, Precision
@@ -59,6 +60,27 @@ def test_what_the_parser_does_not_read_is_lowered_and_bf16_refused(version: str)
         "tensorrt-bf16": "TensorRT 8.6.0 has no such networks: TensorRT 10 and later have",
         "tensorrt-fp8": "pack has no recipe for it with TensorRT",
     }
+
+
+@weak
+def test_newer_graphs_than_can_be_lowered_need_another_tensorrt(version: str) -> None:
+    offered, (refused,) = TensorRt().candidates(replace(BERT, opset=20), HERE, GPU)
+    assert offered == ()
+    assert (refused.what, refused.reason) == (
+        "tensorrt",
+        "TensorRT 8.6.0 cannot read its opset 20, and pack lowers 18 at most: export it with opset_version=18, or use "
+        "TensorRT 10 or later",
+    )
+    assert FROM == LOWERABLE
+    assert TensorRt().candidates(replace(BERT, opset=18), HERE, GPU)[0]
+
+
+def test_newer_graphs_go_to_the_newer_tensorrt_of_a_device_elsewhere(nowhere: None) -> None:
+    newer = replace(BERT, opset=20)
+    offered, refused = TensorRt().candidates(newer, ELSEWHERE, GPU)
+    assert not any(step.name == "lower_opset" for c in offered for step in c.passes)
+    assert "tensorrt before 10" in {rejection.what for rejection in refused}
+    assert (TensorRt().require(newer), TensorRt().require(BERT)) == ("tensorrt>=10", "tensorrt>=8.6")
 
 
 @weak

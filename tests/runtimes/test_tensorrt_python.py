@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from packc.runtimes import tensorrt_python
-from packc.runtimes.tensorrt_python import VARIABLE, find_tensorrt
+from packc.runtimes.tensorrt_python import VARIABLE, find_tensorrt, is_named
 from tensorrt_python import write_tensorrt_python
 
 
@@ -56,6 +56,17 @@ def test_a_python_that_answers_nonsense_is_told(tmp_path: Path, monkeypatch: pyt
     wrapper.chmod(0o755)
     name(monkeypatch, wrapper)
     assert "could not be asked for its TensorRT" in find_tensorrt().problem
+
+
+def test_a_program_that_is_no_python_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    silent = tmp_path / "true"
+    silent.write_text("#!/bin/sh\n")
+    silent.chmod(0o755)
+    name(monkeypatch, silent)
+    assert find_tensorrt().problem == (
+        f"{silent} ({VARIABLE}) answered nothing when it was asked for its TensorRT: is it a Python?"
+    )
+    assert is_named()
 
 
 def test_paths_of_this_python_do_not_reach_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

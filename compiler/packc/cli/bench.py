@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from packc.cli.console import print_json
-from packc.cli.packages import find_package, find_repository
+from packc.cli.packages import find_repository, find_servable
 from packc.cli.traffic import say_traffic
 from packc.errors import UsageError
 from packc.package.manifest_file import read_manifest
@@ -56,7 +56,7 @@ def bench(
 
     if concurrency and rate_per_s:
         raise UsageError("give --concurrency or --rate, not both")
-    package = find_package(folder) if folder else None
+    package = find_servable(folder) if folder else None
     if package is None and (url is None or model is None):
         raise UsageError("give a package, or --url and --model")
     workload = Workload(Traffic(), 1, 99.0)

@@ -76,7 +76,7 @@ def build(
 
     Ends with 3 when no candidate keeps the budget, 4 for the quality bound, 5 when the device is elsewhere.
     """
-    options = BuildOptions(allow_miss, verify=not no_verify, urls=urls)
+    options = BuildOptions(allow_miss, verify=not no_verify, urls=urls, spec_file=spec.name)
     model = read_spec(spec)
     if unknown := [name for name in targets if name not in model.targets]:
         raise UsageError(f"the spec has no target {unknown[0]!r}", hint=f"it has {', '.join(model.targets)}")

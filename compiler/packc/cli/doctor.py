@@ -9,7 +9,7 @@ import click
 from packc.cli.console import LOGGER, print_json, print_table
 from packc.doctor import Health, examine
 from packc.errors import MissingError
-from packc.runtimes.tensorrt_python import Lookup
+from packc.runtimes.tensorrt_python import Lookup, is_named
 
 
 @click.command()
@@ -47,7 +47,7 @@ def _print(health: Health) -> None:
             click.echo(f"         {note}")
     if found := health.tensorrt.found:
         click.echo(f"tensorrt {found.version} in {found.python or 'this Python'}")
-    elif health.gpu:
+    elif health.gpu or is_named():
         click.echo(f"tensorrt none: {health.tensorrt.problem}")
     click.echo(f"server   {health.server or health.server_problem or 'none'}\n")
     rows = [(lib.name, lib.version or "-", lib.wanted, f"packc[{lib.extra}]") for lib in health.libraries]

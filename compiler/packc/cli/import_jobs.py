@@ -12,13 +12,17 @@ from packc.driver.endings import JOB_FOLDER, BuildOptions
 from packc.driver.spec import build_spec
 from packc.errors import UsageError
 from packc.spec.read import read_spec
+from packc.target_profiles import find_target
 
 
 @click.command("import")
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.option("--target", "-t", help="The target whose bundles ran; may be left out where the spec has one target.")
 @click.option(
-    "--from", "folder", type=click.Path(path_type=Path), help="Folder of the bundles that ran  [default: the target's]"
+    "--from",
+    "folder",
+    type=click.Path(path_type=Path),
+    help="Folder of the bundles, or of job/  [default: the target's]",
 )
 @click.option(
     "--out", "-o", type=click.Path(path_type=Path), default=Path("build"), show_default=True, help="As `pack build`'s."
@@ -33,11 +37,24 @@ def import_jobs(spec: Path, target: str | None, folder: Path | None, out: Path, 
     """
     model = read_spec(spec)
     name = _choose_target(tuple(model.targets), target)
-    jobs = (folder or out / model.model.name / name / JOB_FOLDER).resolve()
-    if not jobs.is_dir():
-        raise UsageError(f"there is no folder {jobs}", hint="`pack build` makes the job bundles; README.md has the way")
+    device = find_target(model.targets[name].profile, spec.resolve().parent)
+    if device.is_here:
+        raise UsageError(
+            f"{name}: {device.name} is this machine, so nothing is to be imported", hint="`pack build` measures it"
+        )
+    jobs = _find_jobs((folder or out / model.model.name / name).resolve())
     options = BuildOptions(allow_miss, verify=False, jobs=jobs)
     return print_results(build_spec(model, spec.resolve(), out.resolve(), options, Cache(), (name,)), model, as_json)
+
+
+def _find_jobs(folder: Path) -> Path:
+    """The folder of bundles that `folder` is or holds."""
+    jobs = folder / JOB_FOLDER if (folder / JOB_FOLDER).is_dir() else folder
+    if not any(jobs.glob("*/job.json")):
+        raise UsageError(
+            f"there are no job bundles in {jobs}", hint="`pack build` makes them; README.md beside job/ has the way"
+        )
+    return jobs
 
 
 def _choose_target(names: tuple[str, ...], wanted: str | None) -> str:

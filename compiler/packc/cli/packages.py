@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from packc.driver.endings import JOB_FOLDER
 from packc.errors import MissingError, UsageError
 from packc.package.manifest import Manifest
 from packc.package.manifest_file import MANIFEST, read_manifest
@@ -36,13 +37,21 @@ def find_repository(path: Path) -> Path:
     """The model repository of a package, or `path` itself when it is one. Raises UsageError when it is neither."""
     if path.is_dir() and any(path.glob("*/config.pbtxt")):
         return path
+    return find_servable(path) / _REPOSITORY
+
+
+def find_servable(path: Path) -> Path:
+    """As `find_package`, of a package that holds models. Raises UsageError for job bundles and mere reports."""
     package = find_package(path)
-    if not (package / _REPOSITORY).is_dir():
-        raise UsageError(
-            f"{package} holds no model repository: its state is {read_manifest(package).state}",
-            hint=f"`pack report {package}` says why nothing was published there",
+    if (package / _REPOSITORY).is_dir():
+        return package
+    manifest = read_manifest(package)
+    hint = f"`pack report {package}` says why nothing was published there"
+    if manifest.state == "built" and (package / JOB_FOLDER).is_dir():
+        hint = (
+            f"run its job bundles on the device, as {package / 'README.md'} says, and `pack import` what they measured"
         )
-    return package / _REPOSITORY
+    raise UsageError(f"{package} holds no model repository: its state is {manifest.state}", hint=hint)
 
 
 def read_combined(package: Path, manifest: Manifest, target: str) -> Manifest:

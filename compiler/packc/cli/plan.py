@@ -21,6 +21,7 @@ from packc.ingest.source import SourceInfo
 from packc.package.pipelines.choice import choose_pipeline
 from packc.plan import Plan, explain_nothing, make_plan
 from packc.runtimes import find_runtime
+from packc.runtimes.tensorrt_python import find_tensorrt, is_named
 from packc.spec.model import Spec, TargetSpec
 from packc.spec.read import read_spec
 from packc.target import Target
@@ -81,10 +82,22 @@ def _print(model: Spec, info: SourceInfo, planned: Sequence[tuple[TargetSpec, Fo
         for name in dict.fromkeys(c.runtime for c in found.candidates if c.build is not None):
             if effort := find_runtime(name).effort:
                 click.echo(f"note: {name} {effort}")
+        if remark := _remark_tensorrt(profile):
+            click.echo(f"note: {remark}")
         for rejection in group_rejections(found.rejected):
             click.echo(f"not tried: {rejection.what}: {rejection.reason}")
     for name, group in model.combine.items():
         click.echo(f"\n{name}: one repository for {', '.join(group)}, once one of them was measured")
+
+
+def _remark_tensorrt(profile: Target) -> str | None:
+    """What became of the TensorRT that the user named, where its device is not here to use it."""
+    if profile.is_here or profile.kind not in find_runtime("tensorrt").kinds or not is_named():
+        return None
+    lookup = find_tensorrt()
+    if lookup.found is None:
+        return lookup.problem
+    return f"TensorRT {lookup.found.version} in {lookup.found.python} builds nothing for a device elsewhere"
 
 
 def _is_absent(profile: Target) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from packc.cli.console import print_json
-from packc.cli.packages import find_package
+from packc.cli.packages import find_servable
 
 
 @click.command()
@@ -27,7 +27,7 @@ def push(folder: Path, destination: str, as_json: bool) -> None:
     """
     from packc.push.push import push_package
 
-    result = push_package(find_package(folder), destination)
+    result = push_package(find_servable(folder), destination)
     if as_json:
         print_json({"schema": 1, **asdict(result)})
         return

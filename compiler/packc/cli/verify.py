@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from packc.cli.console import print_json
-from packc.cli.packages import find_package, read_combined
+from packc.cli.packages import find_servable, read_combined
 from packc.cli.traffic import say_traffic
 from packc.errors import BudgetMissed, PackError
 from packc.package.manifest import Manifest, ServedRecord
@@ -32,7 +32,7 @@ def verify(folder: Path, urls: tuple[str, ...], target: str | None, as_json: boo
     from packc.server.replay import chosen_precision
     from packc.server.verify import recall_workload, verify_package
 
-    package = find_package(folder)
+    package = find_servable(folder)
     whole = read_manifest(package)
     changed = tuple(check_files(package, whole))
     manifest = read_combined(package, whole, target) if target else whole

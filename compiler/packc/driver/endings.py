@@ -57,6 +57,8 @@ class BuildOptions:
     verify: bool = True
     urls: tuple[str, ...] = ()
     """Of a running server to verify with; empty to start one."""
+    spec_file: str = "spec.toml"
+    """The name of the spec, for what a user reads."""
     jobs: Path | None = None
     """Folder of job bundles that ran on the device elsewhere: their results are taken, instead of making bundles."""
 
@@ -97,8 +99,11 @@ def publish_plan(inputs: BuildInputs, plan: Plan, final: Path) -> TargetResult:
         return _take_place(staging, folder, manifest, "planned")
 
 
-def publish_jobs(inputs: BuildInputs, plan: Plan, trial: Trial, final: Path) -> TargetResult:
-    """Leaves a job bundle for each candidate whose answers hold, to be measured on the device itself."""
+def publish_jobs(inputs: BuildInputs, plan: Plan, trial: Trial, final: Path, spec_file: str) -> TargetResult:
+    """Leaves a job bundle for each candidate whose answers hold, to be measured on the device itself.
+
+    `spec_file` is what their README calls the spec.
+    """
     limit = TimeLimit(trial.spec.optimize.max_minutes)
     search = check_candidates(plan.candidates, trial, limit)
     outcomes = [replace(outcome, measurement=None) for outcome in search.outcomes]
@@ -111,9 +116,10 @@ def publish_jobs(inputs: BuildInputs, plan: Plan, trial: Trial, final: Path) -> 
     how = ", without the int8 saturation of this machine, which the target does not have" if trial.exact_int8 else ""
     if any(outcome.candidate.runtime in STAND_INS for outcome in kept):
         how = " by the kernels of this machine's CPU, which compute tf32 as fp32"
+    bundles = f"{len(kept)} job bundles" if len(kept) > 1 else "job bundle"
     reasons = (
         f"not measured: {inputs.target.name} is not this machine; quality was judged here{how}",
-        f"run the {len(kept)} job bundles in {JOB_FOLDER}/ there as README.md beside it says, then `pack import`",
+        f"run the {bundles} in {JOB_FOLDER}/ there as README.md beside it says, then `pack import`",
     )
     manifest = record_findings(findings, "built", _unjudged(*reasons))
     place = _spare_package(final)
@@ -126,8 +132,8 @@ def publish_jobs(inputs: BuildInputs, plan: Plan, trial: Trial, final: Path) -> 
             files = artifact_files(outcome.model).values()
             samples = trial.ingested.inputs
             write_bundle(folder, job, files, samples, trial.latency_inputs, runtime.engine_files, linked=False)
-        requirements = tuple(dict.fromkeys(find_runtime(o.candidate.runtime).requirement for o in kept))
-        write_job_readme(staging / "README.md", inputs.spec, inputs.target.name, requirements, ROUNDS)
+        requirements = tuple(dict.fromkeys(find_runtime(o.candidate.runtime).require(inputs.info) for o in kept))
+        write_job_readme(staging / "README.md", inputs.spec, inputs.target, requirements, ROUNDS, spec_file)
         return _take_place(staging, place, manifest, "built")
 
 

@@ -45,6 +45,8 @@ log = logging.getLogger(__name__)
 
 JOB_TIMEOUT_S = 600.0
 
+MOST_SHOWN = 120
+"""Characters of a runtime's reason in the line of a log; all of it stands in the manifest."""
 NOT_JUDGED = "not judged: the CPU of this machine cannot run it"
 """How the failure of a candidate begins that only its device can tell about."""
 
@@ -116,7 +118,11 @@ def check_candidate(candidate: Candidate, trial: Trial, pilot: Sequence[int] = (
     except DataError:
         raise  # the user's samples are at fault, not the candidate
     except PackError as error:
-        log.info("%s: failed: %s", candidate.id, error)
+        if str(error).startswith(NOT_JUDGED):
+            reason = " ".join(str(error).removeprefix(f"{NOT_JUDGED}: ").split())
+            log.info("%s: not judged here: no kernel of this CPU for it (%s)", candidate.id, reason[:MOST_SHOWN])
+        else:
+            log.info("%s: failed: %s", candidate.id, error)
         return replace(outcome, failure=str(error))
     is_kept = judge_score(score, trial.spec.quality).kept
     log.info("%s: %s%s", candidate.id, describe_score(score), "" if is_kept else ": below the bound")

@@ -86,7 +86,7 @@ def build_target(inputs: BuildInputs, final: Path, options: BuildOptions, cache:
         roofline = find_roofline(trial, target)
     plan = replace(plan, candidates=order_candidates(plan.candidates, roofline))
     if not target.is_here and options.jobs is None:
-        return publish_jobs(inputs, plan, trial, final)
+        return publish_jobs(inputs, plan, trial, final, options.spec_file)
     limit = TimeLimit(spec.optimize.max_minutes)
     if options.jobs is not None:
         search = check_candidates(plan.candidates, trial, limit)

@@ -66,6 +66,7 @@ def inspect_onnx(path: Path, model: ModelSection) -> SourceInfo:
         parameters=sum(math.prod(tensor.dims) for tensor in tensors),
         weights_mib=(path.stat().st_size + sum(file.stat().st_size for file in external)) / 2**20,
         trust_remote_code=False,
+        opset=next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), None),
     )
 
 

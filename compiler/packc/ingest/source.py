@@ -109,6 +109,8 @@ class SourceInfo:
     weights_mib: float
     trust_remote_code: bool
     part: Part = "whole"
+    opset: int | None = None
+    """Of an .onnx file; None where pack exports the graph itself, in the opset that its passes know."""
 
 
 @dataclass(frozen=True, slots=True)

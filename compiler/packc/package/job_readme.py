@@ -8,20 +8,25 @@ from pathlib import Path
 
 from packc.package.render import render_template
 from packc.spec.model import TargetSpec
+from packc.target import Target
 
-SPEC_FILE = "spec.toml"
 
-
-def write_job_readme(path: Path, spec: TargetSpec, device: str, requirements: Sequence[str], rounds: int) -> None:
-    """`device` is what people call it; `requirements` are those of the bundles' runtimes, as pip writes them."""
+def write_job_readme(
+    path: Path, spec: TargetSpec, device: Target, requirements: Sequence[str], rounds: int, spec_file: str
+) -> None:
+    """`requirements` are those of the bundles' runtimes, as pip writes them; a Jetson's TensorRT is its system's."""
+    is_jetson = device.kind == "jetson"
+    names_tensorrt = any(requirement.startswith("tensorrt") for requirement in requirements)
+    wanted = [r for r in requirements if not (is_jetson and r.startswith("tensorrt"))]
     text = render_template(
         "job_readme.md.j2",
         name=spec.model.name,
         target=spec.target,
-        device=device,
-        requirements=[shlex.quote(requirement) for requirement in requirements],
+        device=device.name,
+        is_jetson=is_jetson,
+        requirements=[shlex.quote(requirement) for requirement in wanted],
         rounds=rounds,
-        names_tensorrt=any(requirement.startswith("tensorrt") for requirement in requirements),
-        spec=SPEC_FILE,
+        names_tensorrt=names_tensorrt,
+        spec=shlex.quote(spec_file),
     )
     path.write_text(text, encoding="utf-8")

@@ -43,16 +43,15 @@ class LowerOpset:
     calibrates = False
 
     def requires(self, model: ir.Model, context: PassContext) -> str | None:
-        opset = model.opset_imports.get("", 0)
-        if opset > FROM:
-            return f"the graph has opset {opset}, and only {FROM} can be lowered"
-        if opset < FROM:
-            return None
-        return next((reason for node in model.graph.all_nodes() if (reason := _refuse_node(node))), None)
+        """Nothing. What 17 cannot say is an error of `apply`: skipped with a warning, as exact passes are, it would
+        leave a graph that older parsers misread without a word."""
+        return None
 
     def apply(self, model: ir.Model, context: PassContext) -> PassReport:
         if (opset := context.options.get("opset")) != TO:
             raise PassError(f"{self.name}: opset={opset}: there is only opset={TO}")
+        if reason := refuse_graph(model):
+            raise PassError(f"{self.name} cannot apply: {reason}")
         rewrites = _REWRITES if (opset := model.opset_imports.get("", 0)) > TO else {}
         nodes = [node for node in model.graph.all_nodes() if node.domain == "" and node.op_type in rewrites]
         for node in nodes:
@@ -81,6 +80,16 @@ class LowerOpset:
                 raise PassError(f"{self.name}: {node.name} has {told}")
             if not is_fitting:
                 raise PassError(f"{self.name}: {node.name} has {len(node.inputs)} inputs, too many for {node.op_type}")
+
+
+def refuse_graph(model: ir.Model) -> str | None:
+    """Why the graph has no form in opset 17; None where it has, or is older."""
+    opset = model.opset_imports.get("", 0)
+    if opset > FROM:
+        return f"the graph has opset {opset}, and only {FROM} can be lowered"
+    if opset < FROM:
+        return None
+    return next((reason for node in model.graph.all_nodes() if (reason := _refuse_node(node))), None)
 
 
 def _refuse_node(node: ir.Node) -> str | None:
@@ -132,7 +141,7 @@ def _lower_pad(node: ir.Node) -> None:
     if not _has(node, 3):
         return
     pads = widen_pads(node)
-    assert pads is not None, "requires has refused it"
+    assert pads is not None, "refuse_graph has refused it"
     node.replace_input_with(1, _make_constant(node, pads, "pads"))
     node.resize_inputs(3)
 

@@ -138,6 +138,10 @@ class Runtime(Protocol):
         """The candidate told which shapes it will be called with, for compilers that prepare for a range of them."""
         return candidate
 
+    def require(self, info: SourceInfo) -> str:
+        """What pip installs on a device elsewhere to run the bundles of this very model."""
+        return self.requirement
+
     def on_request(self, info: SourceInfo, target: Target) -> Mapping[str, str]:
         """Candidates that are tried only where the spec names the runtime -> why not otherwise."""
         return {}

@@ -16,7 +16,7 @@ from packc.candidate import Candidate, OptionValue, PassStep, Rejection
 from packc.gpu import find_gpu
 from packc.ingest.source import SourceInfo
 from packc.runtimes.runtime import GRAPH_PARAMETER, LENGTH_MULTIPLE, TEXT_TASKS, Runtime, is_transformer
-from packc.runtimes.tensorrt_python import ENGINE, ENGINE_FILES, TensorRtPython, find_tensorrt
+from packc.runtimes.tensorrt_python import ENGINE, ENGINE_FILES, NEWER_GRAPHS, TensorRtPython, find_tensorrt
 from packc.spec.model import TensorRtSection
 from packc.target import Target, TargetKind
 from packc.tensors import InputRange, Precision
@@ -28,6 +28,8 @@ CLEAN = (PassStep("clean_graph"),)
 FUSED = (PassStep("fuse_layer_norm"), PassStep("fuse_gelu"))
 PLAIN_MASK = (PassStep("plain_mask"),)
 LOWERED = (PassStep("lower_opset", {"opset": 17}),)
+LOWERABLE = 18
+"""The newest opset that `lower_opset` takes, which is that of pack's own exports."""
 SUMS = (PassStep("sum_in_fp32"),)
 """With both, what every parser since 8.6 reads. Attention stays in products and a softmax, which TensorRT fuses."""
 
@@ -101,16 +103,23 @@ class TensorRt(Runtime):
         if target.is_here and lookup.found is None:
             return (), (Rejection(self.name, lookup.problem),)
         there = lookup.found if target.is_here else None
+        older = _refuse_older(info)
+        if older and there and not there.reads_newer_graphs:
+            return (), (Rejection(self.name, f"TensorRT {there.version} {older.reason}"),)
         reasons = dict.fromkeys(NO_RECIPE, WHY_NOT)
         if there and not there.is_strongly_typed:
             lack = f"TensorRT {there.version} has no such networks: TensorRT 10 and later have"
             reasons |= dict.fromkeys(STRONG_ONLY, lack)
-        refused = (Rejection(f"{self.name}-{p}", reasons[p]) for p in precisions if p in reasons)
+        refused = [Rejection(f"{self.name}-{p}", reasons[p]) for p in precisions if p in reasons]
+        refused += [older] if older and there is None else []
         offered = [make_candidate(p, info, target, there) for p in CASTS if p in precisions and p not in reasons]
         if there and not there.is_strongly_typed and "fp16" in precisions:
             fp16 = make_candidate("fp16", info, target, there)
             offered.append(replace(fp16, id=WEAK, passes=prepare_graph(info, there, ())))
         return tuple(offered), tuple(refused)
+
+    def require(self, info: SourceInfo) -> str:
+        return f"tensorrt>={NEWER_GRAPHS}" if needs_newer(info) else self.requirement
 
     def fit_shapes(self, candidate: Candidate, ranges: Sequence[InputRange], settings: TensorRtSection) -> Candidate:
         """With optimization profiles for the `ranges`, and what the spec says of engines."""
@@ -181,7 +190,7 @@ def _list_texts(value: OptionValue) -> tuple[str, ...]:
 
 def prepare_graph(info: SourceInfo, there: TensorRtPython | None, casts: tuple[PassStep, ...]) -> tuple[PassStep, ...]:
     """The passes of a graph whose precision is made by `casts`: it ends as what the parser reads without mistakes."""
-    reads_newer = there is not None and there.reads_newer_graphs
+    reads_newer = needs_newer(info) or (there is not None and there.reads_newer_graphs)
     fused = FUSED if reads_newer and is_transformer(info) else ()
     mask = PLAIN_MASK if info.task in TEXT_TASKS else ()
     if reads_newer:
@@ -197,6 +206,21 @@ def make_candidate(precision: Precision, info: SourceInfo, target: Target, there
     if target.is_here:
         return Candidate(name, TensorRt.name, precision, passes, PassStep(BUILD, told), session=graph)
     return Candidate(name, TensorRt.name, precision, passes, session={**graph, **told})
+
+
+def needs_newer(info: SourceInfo) -> bool:
+    """Whether the graph is of an opset that cannot be lowered to what parsers before TensorRT 10 read."""
+    return info.opset is not None and info.opset > LOWERABLE
+
+
+def _refuse_older(info: SourceInfo) -> Rejection | None:
+    if not needs_newer(info):
+        return None
+    why = (
+        f"cannot read its opset {info.opset}, and pack lowers {LOWERABLE} at most: export it with "
+        f"opset_version={LOWERABLE}, or use TensorRT {NEWER_GRAPHS} or later"
+    )
+    return Rejection(f"tensorrt before {NEWER_GRAPHS}", why)
 
 
 def write_profiles(ranges: Sequence[InputRange], how: Literal["one", "per_case"]) -> tuple[str, ...]:

@@ -77,6 +77,11 @@ def find_tensorrt() -> Lookup:
     return _look(os.environ.get(VARIABLE, ""))
 
 
+def is_named() -> bool:
+    """Whether the user named an interpreter, and so wants to know what became of it."""
+    return bool(os.environ.get(VARIABLE))
+
+
 @cache
 def _look(named: str) -> Lookup:
     if not named and find_spec("tensorrt") is None:
@@ -95,8 +100,11 @@ def _look(named: str) -> Lookup:
             timeout=ASK_LIMIT_S,
             check=True,
         ).stdout
-        version, dialect = json.loads(told.strip().splitlines()[-1])
-    except (OSError, subprocess.TimeoutExpired, ValueError, IndexError) as error:
+        lines = told.strip().splitlines()
+        if not lines:
+            return Lookup(None, f"{_name(python)} answered nothing when it was asked for its TensorRT: is it a Python?")
+        version, dialect = json.loads(lines[-1])
+    except (OSError, subprocess.TimeoutExpired, ValueError) as error:
         return Lookup(None, f"{_name(python)} could not be asked for its TensorRT: {error}")
     except subprocess.CalledProcessError as error:
         lines = error.stderr.strip().splitlines()
