@@ -68,8 +68,8 @@ def test_newer_graphs_than_can_be_lowered_need_another_tensorrt(version: str) ->
     assert offered == ()
     assert (refused.what, refused.reason) == (
         "tensorrt",
-        "TensorRT 8.6.0 cannot read its opset 20, and pack lowers 18 at most: export it with opset_version=18, or use "
-        "TensorRT 10 or later",
+        "TensorRT 8.6.0 cannot read a graph of opset 20, and pack lowers 18 at most: export it with opset_version=18, "
+        "or use TensorRT 10 or later",
     )
     assert FROM == LOWERABLE
     assert TensorRt().candidates(replace(BERT, opset=18), HERE, GPU)[0]

@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 
 JOB_TIMEOUT_S = 600.0
 
-MOST_SHOWN = 120
+MOST_SHOWN = 200
 """Characters of a runtime's reason in the line of a log; all of it stands in the manifest."""
 NOT_JUDGED = "not judged: the CPU of this machine cannot run it"
 """How the failure of a candidate begins that only its device can tell about."""

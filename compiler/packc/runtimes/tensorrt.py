@@ -217,7 +217,7 @@ def _refuse_older(info: SourceInfo) -> Rejection | None:
     if not needs_newer(info):
         return None
     why = (
-        f"cannot read its opset {info.opset}, and pack lowers {LOWERABLE} at most: export it with "
+        f"cannot read a graph of opset {info.opset}, and pack lowers {LOWERABLE} at most: export it with "
         f"opset_version={LOWERABLE}, or use TensorRT {NEWER_GRAPHS} or later"
     )
     return Rejection(f"tensorrt before {NEWER_GRAPHS}", why)
