@@ -71,14 +71,15 @@ def import_results(
         else replace(outcome, measurement=None)
         for outcome in outcomes
     ]
-    devices = sorted({outcome.measurement.device for outcome in imported if outcome.measurement})
+    devices = {outcome.measurement.device: outcome.candidate.id for outcome in imported if outcome.measurement}
     if not devices:
         raise PackError(
             f"{folder}: no job bundle was measured: {_tell_failures([o for o in imported if o.candidate.id in kept])}",
             hint="run them on the device as README.md beside job/ says, and copy job/ back whole",
         )
     if len(devices) > 1:
-        raise PackError(f"{folder}: the bundles ran on different devices: {', '.join(devices)}", hint="run all on one")
+        told = ", ".join(f"{device} ({name})" for device, name in sorted(devices.items()))
+        raise PackError(f"{folder}: the bundles ran on different devices: {told}", hint="run all on one")
     return imported
 
 
