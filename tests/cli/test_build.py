@@ -219,11 +219,13 @@ def test_a_combined_package_is_told_after_its_targets(
     targets = '\n[targets.h200]\nprofile = "nvidia-h200-sxm"\n[targets.l4]\nprofile = "nvidia-l4"\n'
     assert build(world, sections=('[combine]\nfleet = ["h200", "l4"]',), targets=targets) == 0
     out = capsys.readouterr().out.split("\ntiny for several GPUs, fleet: measured\n")[1]
-    assert out.startswith(f"  h200: 9.0, {FP16} as model.onnx by default: verified, p99 4.00 ms, 500 samples/s\n")
+    own = "its own package: verified, p99 4.00 ms, 500 samples/s; this repository: "
+    assert out.startswith(f"  h200: 9.0, {FP16} as model.onnx by default; {own}")
     assert "  l4: 8.9, " in out
     assert out.endswith("\npackage: build/tiny/fleet\n")
     assert run(["inspect", "build/tiny/fleet"]) == 0
-    assert f"  l4: 8.9, {FP16} as model.l4.onnx by its compute capability: built; " in capsys.readouterr().out
+    l4 = f"  l4: 8.9, {FP16} as model.l4.onnx by its compute capability; its own package: built; "
+    assert l4 in capsys.readouterr().out
     assert run(["lint", "build/tiny/fleet"]) == 0
 
 
