@@ -100,7 +100,7 @@ def restrict(implementation: type, members: dict[str, str], extra: dict[str, Any
 
 class ILogger:
     def log(self, severity: Any, msg: str) -> None:
-        raise NotImplementedError
+        raise RuntimeError('Tried to call pure virtual function "ILogger::log"')  # as the bindings do
 
 
 class Builder:

@@ -52,6 +52,15 @@ profile = "host-gpu"
 pytestmark = [pytest.mark.e2e, pytest.mark.gpu]
 
 
+def check_doubling(triton: Server, repository: Path) -> None:
+    """The model in the repository is right, and a server that loaded it doubles what it gets."""
+    assert lint_repository(repository) == []
+    with start_server(triton, repository, ready_timeout_s=600) as server, connect(server.http_url) as client:
+        for value in range(1, 5):
+            x = np.full((2, WIDTH), value, np.float32)
+            np.testing.assert_array_equal(client.infer("tiny", {"x": x})["y"], 2 * x)
+
+
 @pytest.mark.parametrize("graph", [False, True])
 def test_the_server_computes_on_the_gpu(triton_server: Server, tmp_path: Path, graph: bool) -> None:
     runtime = OnnxRuntimeCuda()
@@ -65,14 +74,7 @@ def test_the_server_computes_on_the_gpu(triton_server: Server, tmp_path: Path, g
     runtime.configure_triton(config, {"graph": graph}, 1)
     onnx = make_scaling_graph(tmp_path / "model.onnx")
     write_models((TritonModel(config, {"1/model.onnx": onnx}),), tmp_path / "repository")
-    assert lint_repository(tmp_path / "repository") == []
-    with (
-        start_server(triton_server, tmp_path / "repository", ready_timeout_s=600) as server,
-        connect(server.http_url) as client,
-    ):
-        for value in range(1, 5):
-            x = np.full((2, WIDTH), value, np.float32)
-            np.testing.assert_array_equal(client.infer("tiny", {"x": x})["y"], 2 * x)
+    check_doubling(triton_server, tmp_path / "repository")
 
 
 def test_an_engine_of_this_gpu_is_served(triton_server: Server, tmp_path: Path) -> None:
@@ -92,14 +94,7 @@ def test_an_engine_of_this_gpu_is_served(triton_server: Server, tmp_path: Path) 
     runtime.configure_triton(config, {"graph": True, "profiles": profiles}, 1)
     files = {f"1/{name}": out / name for name in ("model.plan", "model.json")}
     write_models((TritonModel(config, files),), tmp_path / "repository")
-    assert lint_repository(tmp_path / "repository") == []
-    with (
-        start_server(triton_server, tmp_path / "repository", ready_timeout_s=600) as server,
-        connect(server.http_url) as client,
-    ):
-        for value in range(1, 5):
-            x = np.full((2, WIDTH), value, np.float32)
-            np.testing.assert_array_equal(client.infer("tiny", {"x": x})["y"], 2 * x)
+    check_doubling(triton_server, tmp_path / "repository")
 
 
 def test_a_repository_for_several_gpus_serves_the_artifact_of_this_one(triton_server: Server, tmp_path: Path) -> None:

@@ -98,14 +98,7 @@ class AotInductor(Runtime):
     def configure_triton(self, config: Any, options: Mapping[str, OptionValue], threads: int) -> None:
         """A Python model around the engine, since Triton's own pytorch backend takes such packages from 26.03 on
         without batches, and only under tensor names of its making (its README)."""
-        config.backend = "python"
-        for name, value in {
-            "model": self.model_filename,
-            "threads": str(threads),
-            "engine_options": json.dumps(dict(options)),
-            "requirement": self.requirement,
-        }.items():
-            config.parameters[name].string_value = value
+        configure_python_model(config, self.model_filename, self.requirement, options, threads)
 
     def compiler_versions(self) -> Mapping[str, str]:
         command = find_compiler()
@@ -167,3 +160,17 @@ def describe_compiler(command: tuple[str, ...]) -> str:
 def make_step(recipe: Recipe) -> PassStep:
     """The compiler's step, which is for the CPU that it runs on."""
     return PassStep(COMPILE, {"precision": recipe.precision})
+
+
+def configure_python_model(
+    config: Any, model: str, requirement: str, options: Mapping[str, OptionValue], threads: int
+) -> None:
+    """Of a ModelConfig: the Python model around an engine, which reads the file `model` with these `options`."""
+    config.backend = "python"
+    for name, value in {
+        "model": model,
+        "threads": str(threads),
+        "engine_options": json.dumps(dict(options)),
+        "requirement": requirement,
+    }.items():
+        config.parameters[name].string_value = value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +12,14 @@ from typing import Any, Literal
 from packc.candidate import Candidate, OptionValue, PassStep, Rejection
 from packc.gpu import find_gpu
 from packc.ingest.source import SourceInfo
-from packc.runtimes.aotinductor import COMPILE, NO_COMPILER, NO_SOURCE, describe_compiler, find_compiler
+from packc.runtimes.aotinductor import (
+    COMPILE,
+    NO_COMPILER,
+    NO_SOURCE,
+    configure_python_model,
+    describe_compiler,
+    find_compiler,
+)
 from packc.runtimes.cuda_toolkit import find_cuda_home
 from packc.runtimes.runtime import GRAPH_OPTION, LENGTH_MULTIPLE, Runtime, is_transformer
 from packc.spec.model import TensorRtSection
@@ -156,14 +162,7 @@ class AotInductorCuda(Runtime):
 
     def configure_triton(self, config: Any, options: Mapping[str, OptionValue], threads: int) -> None:
         """A Python model around the engine, as for CPUs (AotInductor); Triton's own backend records no CUDA graphs."""
-        config.backend = "python"
-        for name, value in {
-            "model": self.model_filename,
-            "threads": str(threads),
-            "engine_options": json.dumps(dict(options)),
-            "requirement": self.requirement,
-        }.items():
-            config.parameters[name].string_value = value
+        configure_python_model(config, self.model_filename, self.requirement, options, threads)
 
     def compiler_versions(self) -> Mapping[str, str]:
         """The GPU and its driver too: kernels are made for the one, and the other is a part of the compiler."""
