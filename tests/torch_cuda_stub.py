@@ -52,7 +52,7 @@ class StubTorch:
 
     def __init__(self, version: str = "2.11.0+cu130", cuda: str | None = "13.0", capability: tuple[int, int] = (9, 0)):
         self.__version__, self.version = version, SimpleNamespace(cuda=cuda)
-        self.loader, self.loaded, self.streams = StubLoader(), [], 0
+        self.loader, self.loaded, self.streams, self.counted = StubLoader(), [], 0, 0
         self.free_bytes = 10 * 2**30
         self.backends = SimpleNamespace(cudnn=SimpleNamespace(allow_tf32=None, benchmark=None))
         self.precision = ""
@@ -65,7 +65,7 @@ class StubTorch:
             get_device_capability=lambda device: capability,
             get_device_name=lambda device: "NVIDIA H200",
             mem_get_info=lambda device: (self.free_bytes, 20 * 2**30),
-            memory_stats=lambda device: {"num_ooms": self.loader.ooms},
+            memory_stats=self.count_memory,
             Stream=lambda device: SimpleNamespace(synchronize=lambda: None),
             stream=self.use_stream,
             graph_pool_handle=lambda: (0, 1),
@@ -80,6 +80,10 @@ class StubTorch:
         self.loaded = list(arguments)
         self.free_bytes -= 2**30
         return self.loader
+
+    def count_memory(self, device: int) -> dict[str, int]:
+        self.counted += 1
+        return {"num_ooms": self.loader.ooms}
 
     def set_num_threads(self, threads: int) -> None:
         """Not this process's."""

@@ -152,6 +152,25 @@ def test_a_lack_of_memory_is_one_line_however_it_is_told(stub: StubTorch, model:
         call(session, 1)
 
 
+@pytest.mark.parametrize("graph", [False, True])
+def test_a_warm_call_does_not_count_memory(stub: StubTorch, model: str, graph: bool) -> None:
+    session = engine.load(model, {"graph": graph}, 1)
+    call(session, 1)
+    counted = stub.counted
+    call(session, 1)
+    call(session, 1)
+    assert stub.counted == counted
+
+
+def test_memory_that_a_library_did_without_is_no_reason_later(stub: StubTorch, model: str) -> None:
+    session = engine.load(model, {}, 1)
+    stub.loader.refused = 1
+    call(session, 1)
+    stub.loader.failure, stub.loader.refused = RuntimeError("API call failed at model.h, line 99"), 0
+    with pytest.raises(RuntimeError, match=r"^API call failed"):
+        call(session, 1)
+
+
 def test_tf32_is_said_to_the_libraries(stub: StubTorch, model: str) -> None:
     engine.load(model, {"tf32": True}, 1)
     assert (stub.precision, stub.backends.cudnn.allow_tf32) == ("high", True)

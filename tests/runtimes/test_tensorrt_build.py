@@ -33,6 +33,19 @@ def test_the_facts_beside_a_plan(bench: Bench) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ('{"Layers": [{"Name": "conv\x01\n"}]}', {"Layers": [{"Name": "conv\x01\n"}]}),
+        ('{"Layers": [', {"Unread": '{"Layers": ['}),
+    ],
+)
+def test_what_the_inspector_says_is_kept_as_json(bench: Bench, said: str, kept: dict[str, Any]) -> None:
+    bench.world.inspected = said
+    bench.engine.build(bench.model, str(bench.plan), DYNAMIC)
+    assert json.loads((bench.folder / "model.layers.json").read_text()) == kept
+
+
 def test_the_network_is_strongly_typed_where_it_can_be(bench: Bench) -> None:
     bench.engine.build(bench.model, str(bench.plan), DYNAMIC)
     flag = bench.trt.NetworkDefinitionCreationFlag

@@ -75,3 +75,8 @@ def test_a_driver_that_does_not_say_its_version_is_unknown() -> None:
 def test_regions_that_are_compiled_as_a_whole_are_told() -> None:
     layers = [{"Name": "{ForeignNode[a...b]}", "LayerType": "Myelin"}, {"Name": "copy", "LayerType": "Reformat"}]
     assert describe_layers({"Layers": layers}, "fp16") == ("tensorrt: 2 layers, 1 of them compiled as a whole",)
+
+
+def test_a_report_of_the_inspector_that_cannot_be_read_is_told() -> None:
+    (remark,) = describe_layers({"Unread": "{"}, "fp16")
+    assert "nothing is known of the layers" in remark

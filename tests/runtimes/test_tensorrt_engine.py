@@ -186,6 +186,7 @@ def test_the_engine_imports_only_what_a_device_has(file: Path) -> None:
 def test_the_engine_keeps_to_what_python_3_8_has(file: Path) -> None:
     tree = ast.parse(file.read_text("utf-8"), feature_version=(3, 8))
     aliases = [ast.unparse(n) for n in tree.body if isinstance(n, ast.Assign) and isinstance(n.value, ast.Subscript)]
-    keywords = [ast.unparse(n) for n in ast.walk(tree) if isinstance(n, ast.keyword) and n.arg in ("strict", "slots")]
+    calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and ast.unparse(n.func) in ("zip", "dataclass")]
+    keywords = [k.arg for call in calls for k in call.keywords if k.arg in ("strict", "slots")]
     names = [ast.unparse(n) for n in ast.walk(tree) if isinstance(n, ast.Attribute) and n.attr.startswith("removep")]
     assert (aliases, keywords, names) == ([], [], [])

@@ -14,8 +14,7 @@ import json
 import os
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -77,6 +76,8 @@ class Session:
     stream: Any
     pool: Any
     """Memory that all recorded graphs share: only one runs at a time."""
+    refused: int
+    """How often the allocator had had no memory to give, at last sight: counting takes longer than a short call."""
     bound: dict[tuple[Any, ...], Bound] = field(default_factory=dict)
     graphs: int = 0
 
@@ -98,11 +99,15 @@ def load(model: str, options: Mapping[str, Any], threads: int) -> Session:
     torch.backends.cudnn.allow_tf32 = is_tf32
     torch.backends.cudnn.benchmark = True
     free_bytes, _ = torch.cuda.mem_get_info(DEVICE)
-    with told_in_one_line():
+    refused = count_refused()
+    try:
         # alone in its thread, as the model's own bookkeeping of several cannot be recorded
         loader = torch._C._aoti.AOTIModelPackageLoader(model, "model", True, 1, DEVICE)
         stream, pool = torch.cuda.Stream(DEVICE), torch.cuda.graph_pool_handle()
-    return Session(loader, facts, bool(options.get("graph", False)), free_bytes, stream, pool)
+    except RuntimeError as error:
+        tell_lack(error, count_refused() > refused)
+        raise
+    return Session(loader, facts, bool(options.get("graph", False)), free_bytes, stream, pool, count_refused())
 
 
 def run(session: Session, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,17 +117,24 @@ def run(session: Session, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """
     arrays = [np.ascontiguousarray(inputs[name]) for name in session.facts.inputs]
     key = tuple((array.shape, array.dtype.str) for array in arrays)
-    with told_in_one_line(), torch.inference_mode(), torch.cuda.stream(session.stream):
-        bound = session.bound.get(key)
-        is_new = bound is None
-        if bound is None:
-            forget_oldest(session)
-            bound = session.bound[key] = bind_inputs(arrays)
-        send_inputs(bound, arrays)
-        if session.is_graph and not is_new and bound.graph is None and session.graphs < MOST_GRAPHS:
-            record_graph(session, bound)
-        outputs = compute(session, bound)
-        answers = fetch_outputs(session, bound, outputs)
+    bound = session.bound.get(key)
+    is_new = bound is None
+    try:
+        with torch.inference_mode(), torch.cuda.stream(session.stream):
+            if bound is None:
+                forget_oldest(session)
+                bound = session.bound[key] = bind_inputs(arrays)
+            send_inputs(bound, arrays)
+            if session.is_graph and not is_new and bound.graph is None and session.graphs < MOST_GRAPHS:
+                record_graph(session, bound)
+            outputs = compute(session, bound)
+            answers = fetch_outputs(session, bound, outputs)
+    except RuntimeError as error:
+        before, session.refused = session.refused, count_refused()
+        tell_lack(error, session.refused > before)
+        raise
+    if is_new:  # when libraries try kernels, and go on with less memory where there is none
+        session.refused = count_refused()
     return dict(zip(session.facts.outputs, answers, strict=True))
 
 
@@ -267,20 +279,15 @@ def find_version() -> str:
     return str(torch.__version__).partition("+")[0]
 
 
-@contextmanager
-def told_in_one_line() -> Iterator[None]:
-    """Puts a lack of memory into one line. Programs hide why they failed, so the allocator's count tells."""
-    before = count_refused()
-    try:
-        yield
-    except RuntimeError as error:
-        if count_refused() == before and "out of memory" not in str(error):
-            raise
-        free, total = torch.cuda.mem_get_info(DEVICE)
-        raise RuntimeError(
-            f"out of memory: {torch.cuda.get_device_name(DEVICE)} has {total / 2**20:.0f} MiB, of which "
-            f"{free / 2**20:.0f} are free"
-        ) from error
+def tell_lack(error: RuntimeError, was_refused: bool) -> None:
+    """Raises RuntimeError, one line, where memory was lacking. Programs hide why they failed; the allocator tells."""
+    if not was_refused and "out of memory" not in str(error):
+        return
+    free, total = torch.cuda.mem_get_info(DEVICE)
+    raise RuntimeError(
+        f"out of memory: {torch.cuda.get_device_name(DEVICE)} has {total / 2**20:.0f} MiB, of which "
+        f"{free / 2**20:.0f} are free"
+    ) from error
 
 
 def count_refused() -> int:

@@ -123,16 +123,18 @@ def write_engine(
     layers = inspect_engine(engine, [name for name in names if is_input[name]])
     if plan.exists():
         plan.unlink()
-    write_whole(plan.with_suffix(".layers.json"), layers.encode())
+    write_whole(plan.with_suffix(".layers.json"), json.dumps(layers, indent=1).encode())
     write_whole(plan.with_suffix(".json"), json.dumps(facts, indent=1).encode())
     write_whole(plan, data)
     return facts
 
 
-def inspect_engine(engine: Any, inputs: Sequence[str]) -> str:
-    """What TensorRT's inspector says of the layers, as JSON, in the first profile's usual shapes.
+def inspect_engine(engine: Any, inputs: Sequence[str]) -> dict[str, Any]:
+    """What TensorRT's inspector says of the layers, in the first profile's usual shapes.
 
-    Without shapes, it tells no types of tensors where axes are open: that is all where memory takes no context.
+    Without shapes, it tells no types of tensors where axes are open: that is all where memory takes no context. Its
+    text may hold bare control characters, as 8.6 writes the names of convolutions; what is no JSON even so is kept as
+    it came, under "Unread".
     """
     inspector = engine.create_engine_inspector()
     context = engine.create_execution_context()
@@ -140,7 +142,12 @@ def inspect_engine(engine: Any, inputs: Sequence[str]) -> str:
         for name, (_, usual, _) in read_ranges(engine, inputs, 0).items():
             context.set_input_shape(name, usual)
         inspector.execution_context = context
-    return str(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
+    said = str(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
+    try:
+        layers: dict[str, Any] = json.loads(said, strict=False)
+    except ValueError:
+        return {"Unread": said}
+    return layers
 
 
 def refuse_precision(precision: str, device: Device) -> None:
