@@ -1,6 +1,6 @@
 """pack's CUDA candidates beside PyTorch and plain ONNX Runtime on one NVIDIA GPU, all timed in turns.
 
-    python benchmarks/gpu.py [MODEL ...] [--rounds N] [--out DIR] [--skip-compile] [--skip-tensorrt]
+    python benchmarks/gpu.py [MODEL ...] [--rounds N] [--out DIR] [--skip-compile] [--tensorrt all|peer|none]
 
 MODEL: bert-base, vit-base, resnet-50, with random weights. Two times a row: a call from host arrays to host arrays,
 which is what a server pays, and the work on the device alone, inputs and outputs in its memory. Each is the median of
@@ -51,7 +51,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--skip-compile", action="store_true", help="leave torch.compile out")
-    parser.add_argument("--skip-tensorrt", action="store_true", help="leave TensorRT out, where there is one")
+    rows = "rows of TensorRT, where there is one: pack's and the exported graph's, or the latter alone, or none"
+    parser.add_argument("--tensorrt", choices=["all", "peer", "none"], default="all", help=rows)
     arguments = parser.parse_args()
     target = find_host_gpu()
     if target is None or not torch.cuda.is_available():
@@ -63,7 +64,9 @@ def main() -> None:
         took = time.perf_counter() - started
         device = versions.pop("device")
         head = f"# {name} on one {device}, random weights\n\n{datetime.date.today().isoformat()}; {show(versions)}."
-        text = f"{head}\n\n`python benchmarks/gpu.py {name}` ({took:.0f} s):\n\n{body}\n"
+        options = f"--rounds {arguments.rounds} --tensorrt {arguments.tensorrt}"
+        options += " --skip-compile" if arguments.skip_compile else ""
+        text = f"{head}\n\n`python benchmarks/gpu.py {name} {options}` ({took:.0f} s):\n\n{body}\n"
         print(text, flush=True)
         arguments.out.mkdir(parents=True, exist_ok=True)
         card = re.sub(r"[^a-z0-9]+", "-", device.lower().removeprefix("nvidia ")).strip("-")
@@ -87,8 +90,8 @@ def compare(model: GpuModel, target: Target, arguments: argparse.Namespace) -> t
         export_module(model.refer(encoder), place / EXPORTED)
         encoder.eval()  # an export may leave a module in training mode
         log(f"{model.name}: exported in {time.perf_counter() - started:.0f} s")
+        tensorrt = start_tensorrt(model, target, place, arguments.tensorrt)  # of whose GPU compilers have no need
         ours.wait()
-        tensorrt = start_tensorrt(model, target, place, arguments.skip_tensorrt)
         cases = [ShapeCase(describe_shape(*shape), *shape) for shape in model.shapes]
         save_samples(place / "inputs.npz", (model.draw(*shape) for shape in model.shapes))
         works = count_work(place / EXPORTED, cases, place / "inputs.npz", Cache(place / "cache"))

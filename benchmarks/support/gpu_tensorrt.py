@@ -2,7 +2,7 @@
 
 Both run as CUDA graphs, in a child process of the Python that has TensorRT (PACK_TENSORRT_PYTHON). pack's is the one
 engine that a build makes, with a profile tuned for each shape; the peer has an engine for each shape, of that shape
-alone. Engines take a minute or more, so some are built side by side, before anything is timed.
+alone. Engines take a minute or more; they are built one by one, before anything is timed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -36,6 +36,8 @@ from support.gpu_rows import LEAST_CALLS, LEAST_S, WARMUP, Failure, Row, explain
 
 CHILD = Path(__file__).with_name("gpu_tensorrt_child.py")
 GRAPH: Mapping[str, OptionValue] = {"graph": True}
+Wanted = Literal["all", "peer", "none"]
+"""Both kinds of rows, or the exported graph's alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +114,11 @@ class TensorRtRows:
         return answer
 
 
-def start_tensorrt(model: GpuModel, target: Target, folder: Path, skip: bool) -> TensorRtRows:
-    """Begins to build engines of the graph EXPORTED in `folder`; none where there is no TensorRT, or it is skipped."""
+def start_tensorrt(model: GpuModel, target: Target, folder: Path, wanted: Wanted) -> TensorRtRows:
+    """Begins to build engines of the graph EXPORTED in `folder`; none where there is no TensorRT, or none is wanted."""
     lookup = find_tensorrt()
-    if skip or lookup.found is None:
-        log(f"{model.name}: TensorRT is left out{'' if skip else f': {lookup.problem}'}")
+    if wanted == "none" or lookup.found is None:
+        log(f"{model.name}: TensorRT is left out{'' if wanted == 'none' else f': {lookup.problem}'}")
         return TensorRtRows(None, (), None)
     there = lookup.found
     pool = ThreadPoolExecutor(1)  # builders choose kernels by timing them, each alone on the GPU
@@ -130,7 +132,7 @@ def start_tensorrt(model: GpuModel, target: Target, folder: Path, skip: bool) ->
     # the precision that TensorRT is known for; the others have their rows with ONNX Runtime
     offered, _ = runtime.candidates(model.describe(), target, ("fp16",))
     ways = []
-    for candidate in offered:
+    for candidate in offered if wanted == "all" else ():
         build = runtime.fit_shapes(candidate, list_ranges(model), TensorRtSection()).build
         assert build is not None, "the GPU is here"
         ways.append(start(Way(candidate.id, "fp16", candidate.passes, {}), build.options, numbers, candidate.id))
