@@ -32,7 +32,8 @@ from packc.server.load import Traffic
 from packc.server.probe import probe_package
 from packc.serving.plan import describe_plan, plan_serving
 from packc.serving.queue import LoadFigures
-from packc.spec.model import Goal, TargetSpec
+from packc.spec.model import TargetSpec
+from packc.spec.optimize import Goal
 from packc.spec.read import read_spec
 from packc.spec.resolve import resolve_targets
 

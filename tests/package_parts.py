@@ -19,13 +19,13 @@ from packc.spec.model import (
     BudgetSection,
     CalibrationSection,
     ModelSection,
-    OptimizeSection,
     QualitySection,
     ServeSection,
     TargetSpec,
     Task,
     WorkloadSection,
 )
+from packc.spec.optimize import OptimizeSection
 from packc.tensors import TensorSpec
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "red", "green", "blue", "cat", "dog", "café"]

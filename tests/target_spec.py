@@ -6,12 +6,12 @@ from packc.spec.model import (
     BudgetSection,
     CalibrationSection,
     ModelSection,
-    OptimizeSection,
     QualitySection,
     ServeSection,
     TargetSpec,
     WorkloadSection,
 )
+from packc.spec.optimize import OptimizeSection
 
 
 def target_spec(

@@ -4,7 +4,7 @@ import pytest
 
 from packc.goals import describe_figure, find_figure, find_spread, is_within_noise
 from packc.measure.measurement import Latency, Measurement
-from packc.spec.model import Goal
+from packc.spec.optimize import Goal
 from packc.tensors import ShapeCase
 
 

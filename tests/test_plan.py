@@ -11,7 +11,7 @@ from packc.ingest.source import Geometry, SourceInfo, TextPreprocessing
 from packc.plan import make_plan
 from packc.runtimes import aotinductor
 from packc.runtimes.onnxruntime import OnnxRuntime
-from packc.spec.model import DistillSection, OptimizeSection, RuntimeName
+from packc.spec.optimize import DistillSection, OptimizeSection, RuntimeName
 from packc.target import Target
 from packc.tensors import Precision
 from sources import device, source_info

@@ -25,7 +25,8 @@ from packc.search import (
     order_candidates,
 )
 from packc.select import Miss, Outcome
-from packc.spec.model import BudgetSection, OptimizeSection, QualitySection, TargetSpec
+from packc.spec.model import BudgetSection, QualitySection, TargetSpec
+from packc.spec.optimize import OptimizeSection
 from packc.tensors import Precision, ShapeCase
 from target_spec import target_spec
 

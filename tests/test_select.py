@@ -8,7 +8,8 @@ from packc.candidate import Candidate, PassStep
 from packc.measure.measurement import Latency, Measurement
 from packc.quality.score import QualityScore
 from packc.select import Miss, Outcome, classify, judge_memory, judge_served, select
-from packc.spec.model import BudgetSection, Goal, OptimizeSection, QualitySection, WorkloadSection
+from packc.spec.model import BudgetSection, QualitySection, WorkloadSection
+from packc.spec.optimize import Goal, OptimizeSection
 from packc.tensors import ShapeCase
 from target_spec import target_spec
 

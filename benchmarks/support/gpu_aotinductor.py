@@ -22,7 +22,7 @@ import packc
 from packc.candidate import Candidate
 from packc.runtimes.aotinductor_cuda import AotInductorCuda
 from packc.runtimes.aotinductor_package import MODEL_FILE
-from packc.spec.model import TensorRtSection
+from packc.spec.optimize import TensorRtSection
 from packc.target import Target
 from packc.tensors import Precision
 from support.gpu_models import Arrays, GpuModel

@@ -27,7 +27,7 @@ from packc.runtimes.compile import CompileRequest
 from packc.runtimes.tensorrt import BUILD, LOWERED, SUMS, TensorRt
 from packc.runtimes.tensorrt_compile import PLAN, compile_model
 from packc.runtimes.tensorrt_python import TensorRtPython, find_tensorrt
-from packc.spec.model import TensorRtSection
+from packc.spec.optimize import TensorRtSection
 from packc.target import Target
 from packc.tensors import InputRange
 from support.gpu_models import Arrays, GpuModel

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from packc.measure.measurement import Measurement
 from packc.promises import format_figure
-from packc.spec.model import Goal
+from packc.spec.optimize import Goal
 
 SUPERLATIVES: dict[Goal, str] = {
     "latency": "fastest",

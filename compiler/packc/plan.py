@@ -11,7 +11,7 @@ from packc.ingest.source import SourceInfo, TextPreprocessing
 from packc.runtimes import RUNTIMES
 from packc.runtimes.onnxruntime import prune_candidates
 from packc.runtimes.runtime import Runtime
-from packc.spec.model import OptimizeSection
+from packc.spec.optimize import OptimizeSection
 from packc.target import Target, TargetKind
 from packc.tensors import PRECISIONS, Precision
 

@@ -15,7 +15,8 @@ from packc.measure.statistics import needed_calls
 from packc.promises import BudgetPromise, describe_bound, describe_score, format_figure, list_promises
 from packc.quality.gate import judge_score, needed_samples
 from packc.quality.score import QualityScore
-from packc.spec.model import BudgetSection, Goal, QualitySection, WorkloadSection
+from packc.spec.model import BudgetSection, QualitySection, WorkloadSection
+from packc.spec.optimize import Goal
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,8 @@ from packc.quality.gate import quality_bound
 from packc.quality.score import QualityScore
 from packc.roofline import Floor, Roofline
 from packc.select import Outcome, classify, find_misses, goal_figure
-from packc.spec.model import ERROR_METRICS, Goal, MetricName, QualitySection, TargetSpec
+from packc.spec.model import ERROR_METRICS, MetricName, QualitySection, TargetSpec
+from packc.spec.optimize import Goal
 from packc.tensors import ShapeCase
 
 PILOT_SAMPLES = 50

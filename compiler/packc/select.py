@@ -36,7 +36,8 @@ from packc.reasons import (
     list_doubts,
     list_served_doubts,
 )
-from packc.spec.model import ERROR_METRICS, Goal, TargetSpec
+from packc.spec.model import ERROR_METRICS, TargetSpec
+from packc.spec.optimize import Goal
 
 Status = Literal["kept", "outpaced", "budget_missed", "quality_missed", "failed"]
 Missed = Literal["budget", "quality", "failed"] | None

@@ -15,7 +15,7 @@ from packc.ingest.distill import Distilled
 from packc.ingest.student import Training
 from packc.plan import Plan
 from packc.samples import RawSamples
-from packc.spec.model import DistillSection
+from packc.spec.optimize import DistillSection
 
 BASE = make_candidate("base", Way())
 STUDENT = dataclasses.replace(BASE, id="student1-base", source="student")

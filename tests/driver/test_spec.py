@@ -18,7 +18,7 @@ from packc.driver.spec import TargetFailure, _lock_data, build_spec
 from packc.driver.target import build_target
 from packc.errors import MissingError, SourceError, SpecError
 from packc.package.manifest_file import read_manifest
-from packc.spec.model import DistillSection, OptimizeSection
+from packc.spec.optimize import DistillSection, OptimizeSection
 from packc.spec.read import read_spec
 from target_spec import target_spec
 

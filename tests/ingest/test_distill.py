@@ -16,7 +16,7 @@ from packc.ingest.request import Request, write_training
 from packc.ingest.source import SourceInfo
 from packc.ingest.student import Training
 from packc.samples import RawSamples
-from packc.spec.model import DistillSection
+from packc.spec.optimize import DistillSection
 
 TEXTS = RawSamples("texts.jsonl", texts=tuple(make_sentences(40)))
 

@@ -11,7 +11,7 @@ from packc.candidate import PassStep
 from packc.ingest.source import Geometry
 from packc.runtimes import aotinductor_cuda
 from packc.runtimes.aotinductor_cuda import AotInductorCuda, TorchBuild, find_torch_build, read_torch_build
-from packc.spec.model import TensorRtSection
+from packc.spec.optimize import TensorRtSection
 from packc.tensors import InputRange
 from sources import device, source_info
 

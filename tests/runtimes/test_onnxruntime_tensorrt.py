@@ -15,7 +15,7 @@ from packc.plan import make_plan
 from packc.runtimes import onnxruntime_tensorrt
 from packc.runtimes.onnxruntime_cuda import INSTALL
 from packc.runtimes.onnxruntime_tensorrt import PROVIDER_FILE, OnnxRuntimeTensorRt, find_problem, write_shapes
-from packc.spec.model import OptimizeSection, TensorRtSection
+from packc.spec.optimize import OptimizeSection, TensorRtSection
 from packc.tensors import InputRange, Precision
 from sources import device, source_info
 

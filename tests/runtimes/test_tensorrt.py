@@ -14,7 +14,7 @@ from packc.passes.lower_opset import FROM
 from packc.runtimes import STAND_INS, find_runtime, tensorrt
 from packc.runtimes.tensorrt import LOWERABLE, TACTICS, WEAK, TensorRt, write_profiles
 from packc.runtimes.tensorrt_python import VARIABLE
-from packc.spec.model import TensorRtSection
+from packc.spec.optimize import TensorRtSection
 from packc.tensors import InputRange, Precision
 from sources import device, source_info
 from tensorrt_python import write_tensorrt_python

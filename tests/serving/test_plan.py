@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from packc.serving.plan import ServingPlan, describe_plan, limit_instances, plan_serving, set_graphs
-from packc.spec.model import BudgetSection, Goal, OptimizeSection, Range, WorkloadSection
+from packc.spec.model import BudgetSection, Range, WorkloadSection
+from packc.spec.optimize import Goal, OptimizeSection
 from serving_parts import device, source
 from target_spec import target_spec
 

@@ -19,7 +19,8 @@ from packc.serving.search import (
     predict_way,
     search_plans,
 )
-from packc.spec.model import BudgetSection, Goal, OptimizeSection, Range, WorkloadSection
+from packc.spec.model import BudgetSection, Range, WorkloadSection
+from packc.spec.optimize import Goal, OptimizeSection
 from serving_parts import device, source
 from target_spec import target_spec
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from packc.errors import Diagnostic, MissingError, SpecError, TargetError
 from packc.plan import explain_lacking
-from packc.spec.model import Spec, TargetSpec, TensorRtSection
+from packc.spec.model import Spec, TargetSpec
+from packc.spec.optimize import TensorRtSection
 from packc.spec.read import read_places
 from packc.spec.resolve import resolve_targets
 from packc.target import Target, TargetKind

@@ -15,7 +15,7 @@ from packc.ingest.source import SourceInfo, SourceModel
 from packc.ingest.student import StudentPlan, Training
 from packc.ingest.torch_module import search_path
 from packc.samples import RawSamples
-from packc.spec.model import DistillSection
+from packc.spec.optimize import DistillSection
 
 log = logging.getLogger(__name__)
 

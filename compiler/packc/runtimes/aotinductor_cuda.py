@@ -22,7 +22,7 @@ from packc.runtimes.aotinductor import (
 )
 from packc.runtimes.cuda_toolkit import find_cuda_home
 from packc.runtimes.runtime import GRAPH_OPTION, LENGTH_MULTIPLE, Runtime, is_transformer
-from packc.spec.model import TensorRtSection
+from packc.spec.optimize import TensorRtSection
 from packc.target import Target, TargetKind
 from packc.tensors import InputRange, Precision
 

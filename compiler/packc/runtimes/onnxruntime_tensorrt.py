@@ -18,7 +18,7 @@ from typing import Any
 from packc.candidate import Candidate, OptionValue, Rejection
 from packc.ingest.source import SourceInfo
 from packc.runtimes.onnxruntime_cuda import CLEAN, FP16, GRAPH, INSTALL, OnnxRuntimeCuda
-from packc.spec.model import TensorRtSection
+from packc.spec.optimize import TensorRtSection
 from packc.target import Target
 from packc.tensors import InputRange, Precision
 

@@ -8,7 +8,8 @@ from typing import Any, Literal, Protocol
 
 from packc.candidate import Candidate, OptionValue, PassStep, Rejection
 from packc.ingest.source import SourceInfo, TextPreprocessing
-from packc.spec.model import Task, TensorRtSection
+from packc.spec.model import Task
+from packc.spec.optimize import TensorRtSection
 from packc.target import Target, TargetKind
 from packc.tensors import InputRange, Precision
 

@@ -17,7 +17,7 @@ from packc.gpu import find_gpu
 from packc.ingest.source import SourceInfo
 from packc.runtimes.runtime import GRAPH_PARAMETER, LENGTH_MULTIPLE, TEXT_TASKS, Runtime, is_transformer
 from packc.runtimes.tensorrt_python import ENGINE, ENGINE_FILES, NEWER_GRAPHS, TensorRtPython, find_tensorrt
-from packc.spec.model import TensorRtSection
+from packc.spec.optimize import TensorRtSection
 from packc.target import Target, TargetKind
 from packc.tensors import InputRange, Precision
 

@@ -10,7 +10,8 @@ from packc.goals import SAME
 from packc.ingest.source import SourceModel
 from packc.serving.plan import Front, ServingPlan, has_mixed_shapes, limit_instances
 from packc.serving.queue import Batching, Cut, LoadFigures
-from packc.spec.model import BudgetSection, Goal, TargetSpec
+from packc.spec.model import BudgetSection, TargetSpec
+from packc.spec.optimize import Goal
 from packc.target import Target
 
 MOST_THREAD_COUNTS = 6

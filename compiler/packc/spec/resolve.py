@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from packc.spec.model import Section, Spec, TargetSpec
+from packc.spec.model import Spec, TargetSpec
+from packc.spec.section import Section
 
 OVERRIDABLE = ("workload", "budget", "quality", "calibration", "optimize", "serve")
 _ALTERNATIVES = ("min", "max_drop")
