@@ -2,8 +2,9 @@
 
     python benchmarks/serving_search.py [examples/minilm/spec.toml] [--clients 8] [--goal throughput] [--rounds 4]
 
-Both plans are packaged and loaded in a real server in turns, with the same requests. The ratio is of the best rounds:
-noise of the machine only ever makes a round slower.
+The device is that of the spec's first target and has to be here. Both plans are packaged and loaded in a real server in
+turns, with the same requests, which a GPU has seen before they count. The ratio is of the best rounds: noise of the
+machine only ever makes a round slower.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from packc.driver.inputs import gather_inputs
 from packc.driver.packing import Packing, pack_candidate
 from packc.driver.target import make_trial
 from packc.driver.ways import Service, WayFinder
-from packc.host import probe_host
 from packc.ingest.ingest import ingest_model
 from packc.ingest.inspect import inspect_source
 from packc.package.pipelines.choice import choose_pipeline
@@ -36,6 +36,7 @@ from packc.spec.model import TargetSpec
 from packc.spec.optimize import Goal
 from packc.spec.read import read_spec
 from packc.spec.resolve import resolve_targets
+from packc.target_profiles import find_target
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "minilm" / "spec.toml"
 
@@ -48,7 +49,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=4)
     arguments = parser.parse_args()
     spec = narrow(resolve_targets(read_spec(arguments.spec))[0], arguments.clients, arguments.goal)
-    packing, chosen = prepare(spec)
+    packing, chosen = prepare(spec, arguments.spec.parent)
     service = WayFinder(packing).choose(chosen, packing.findings.outcomes)
     print_tried(service, spec.budget.percentile)
     rule = Service(chosen, packing.rule, ())
@@ -72,10 +73,10 @@ def narrow(spec: TargetSpec, clients: int, goal: Goal) -> TargetSpec:
     return spec.model_copy(update={"workload": workload, "optimize": spec.optimize.model_copy(update={"goal": goal})})
 
 
-def prepare(spec: TargetSpec) -> tuple[Packing, Outcome]:
+def prepare(spec: TargetSpec, base: Path) -> tuple[Packing, Outcome]:
     """What a build knows before it packages, and the selection's choice."""
     cache, options = Cache(), BuildOptions()
-    inputs = gather_inputs(spec, probe_host(), inspect_source(spec.model), verify=True)
+    inputs = gather_inputs(spec, find_target(spec.profile, base), inspect_source(spec.model), verify=True)
     plan = make_plan(inputs.info, inputs.target, spec.optimize)
     ingested = ingest_model(inputs.info, inputs.evaluation, inputs.calibration, cache)
     trial = make_trial(inputs, ingested, cache, verify=True)
@@ -106,6 +107,7 @@ def measure(packing: Packing, way: Service) -> LoadFigures:
             spec.workload.batch.typical,
             evaluation=packing.evaluation,
             traffic_data=packing.inputs.traffic,
+            warm_instances=way.plan.instances if packing.inputs.target.kind != "cpu" else 0,
             cache=packing.trial.cache,
         ) as probe,
     ):

@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from gpu_packages import write_measured
+from packc.cli import bench
 from packc.cli.main import run
 from packc.samples import Sample
 from packc.server import load
@@ -45,6 +48,7 @@ def test_a_package_is_asked_its_golden_requests(
     assert "p50 50.00  p90 90.00  p95 95.00  p99 99.00  max 100.00 ms" in out
     assert "50 requests/s, 50 samples/s" in out
     assert "noisy" in out
+    assert (call["warm_instances"], "warm-up" in out) == (0, False), "a CPU is warm at once"
 
 
 def test_json_at_a_rate(tmp_path: Path, runs: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,6 +58,27 @@ def test_json_at_a_rate(tmp_path: Path, runs: list[dict[str, Any]], capsys: pyte
     assert runs[0]["payloads"][0]["text"].shape == (3, 1)
     document = json.loads(capsys.readouterr().out)
     assert (document["schema"], document["p99_ms"], document["samples_per_s"], document["noisy"]) == (1, 99, 150, True)
+
+
+def test_a_gpu_has_seen_the_requests_as_it_had_when_the_package_was_judged(
+    tmp_path: Path, runs: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    package = write_measured(tmp_path, "h200", 2.0, instances=2)
+    assert run(["bench", str(package), "--url", URL]) == 0
+    assert runs[0]["warm_instances"] == 2
+    assert "warm-up   each distinct request 6 times first" in capsys.readouterr().out
+    assert run(["bench", str(package), "--url", URL, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["warm_calls"] == 6
+
+
+def test_of_a_model_without_a_package_it_is_said_that_it_may_be_cold(
+    tmp_path: Path, runs: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = {"text": np.array([[b"a"]], dtype=object)}
+    monkeypatch.setattr(bench, "_choose_requests", lambda *_: [asked])
+    assert run(["bench", "--url", URL, "--model", "m"]) == 0
+    assert runs[0]["warm_instances"] == 0
+    assert "warm-up   a few requests only: a GPU that has not seen them" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -49,8 +49,12 @@ def bench(
 
     The traffic is the package's own workload where the options do not say otherwise. Without a package and --data,
     requests are made up from the model's inputs.
+
+    The server is warm, as for the package's own figures: some requests come first that do not count, and for a package
+    on a GPU each distinct one several times. Of a model at --url without DIR nobody knows what it computes on: it gets
+    the few alone, and is measured as it is.
     """
-    from packc.server.load import Traffic, run_load
+    from packc.server.load import WARM_CALLS, Traffic, run_load
     from packc.server.requests import batch_requests
     from packc.server.verify import Workload, recall_workload
 
@@ -68,15 +72,26 @@ def bench(
     if concurrency or rate_per_s:
         traffic = Traffic(concurrency or 1, rate_per_s or 0.0)
     samples = batch or workload.batch
+    warm_calls = WARM_CALLS * workload.warm_instances
     with _reach(package, url) as address:
         requests = batch_requests(_choose_requests(address, model, package, data), samples)
         result = run_load(
-            address, model, requests, traffic, batch=samples, min_requests=1, min_seconds=seconds, max_seconds=seconds
+            address,
+            model,
+            requests,
+            traffic,
+            batch=samples,
+            warm_instances=workload.warm_instances,
+            min_requests=1,
+            min_seconds=seconds,
+            max_seconds=seconds,
         )
     if as_json:
-        print_json({"schema": 1, "url": url, "model": model, **_describe(result)})
-    else:
-        _print(model, result)
+        print_json({"schema": 1, "url": url, "model": model, "warm_calls": warm_calls, **_describe(result)})
+        return
+    _print(model, result)
+    if remark := _say_warmth(warm_calls, knows_device=package is not None):
+        click.echo(f"  warm-up   {remark}")
 
 
 @contextlib.contextmanager
@@ -103,6 +118,15 @@ def _choose_requests(url: str, model: str, package: Path | None, data: Path | No
     with connect(url) as client:
         inputs, _ = client.describe_model(model)
     return read_requests(data, inputs) if data is not None else [generate_request(inputs)]
+
+
+def _say_warmth(warm_calls: int, *, knows_device: bool) -> str | None:
+    """What the server had seen before anything counted; None where that makes no difference, on a CPU."""
+    if warm_calls:
+        return f"each distinct request {warm_calls} times first, as a GPU is slow at what it has not seen"
+    if not knows_device:
+        return "a few requests only: a GPU that has not seen them is slower at first; give the package for a warm one"
+    return None
 
 
 def _describe(result: LoadResult) -> dict[str, object]:
