@@ -122,6 +122,36 @@ def test_a_runtime_that_was_asked_for_is_never_left_out_without_a_word(
     assert name not in {rejection.what for rejection in unasked.rejected}
 
 
+def test_precisions_that_a_named_runtime_lacks_are_rejected_by_name_once() -> None:
+    optimize = OptimizeSection(runtimes=("torch", "onnxruntime"), precisions=("fp32", "int8", "int4"))
+    plan = make_plan(BERT, device(), optimize)
+    assert {(c.runtime, c.precision) for c in plan.candidates} == {
+        ("torch", "fp32"),
+        ("onnxruntime", "fp32"),
+        ("onnxruntime", "int8"),
+        ("onnxruntime", "int4"),
+    }
+    missing = "pack has no recipe with that runtime in that precision for this model"
+    refused = [item for item in plan.rejected if item.what.startswith("torch")]
+    assert [item.what for item in refused] == ["torch-int8", "torch-int4"]
+    assert missing not in {item.reason for item in refused}, "the runtime itself says why"
+    gpu = replace(device("cuda", ("fp16", "bf16", "fp8")), is_here=False)
+    optimize = OptimizeSection(runtimes=("onnxruntime-cuda",), precisions=("fp16", "bf16", "fp8"))
+    vision = make_plan(source_info("image-classification", None), gpu, optimize)
+    assert {candidate.precision for candidate in vision.candidates} == {"fp16"}
+    assert {item.what: item.reason for item in vision.rejected} == {
+        "onnxruntime-cuda-fp8": "pack has no recipe for it with ONNX Runtime's CUDA provider",
+        "onnxruntime-cuda-bf16": missing,
+    }
+
+
+def test_what_was_not_asked_for_by_both_names_needs_no_reason() -> None:
+    vision, gpu = source_info("image-classification", None), replace(device("cuda", ("fp16", "bf16")), is_here=False)
+    named = (OptimizeSection(runtimes=("onnxruntime-cuda",)), OptimizeSection(precisions=("fp16", "bf16")))
+    for optimize in (OptimizeSection(), *named):
+        assert not any("bf16" in item.what for item in make_plan(vision, gpu, optimize).rejected)
+
+
 def test_a_target_without_a_runtime_has_no_candidates_but_a_reason() -> None:
     plan = make_plan(BERT, device("neuron", native=("bf16",)), OptimizeSection())
     assert plan.candidates == ()

@@ -26,6 +26,7 @@ WITHOUT_RECIPE: tuple[Precision, ...] = ("int4",)
 
 NO_RECIPE = "pack has no recipe for it"
 FOR_SIZE = 'is smaller and not faster: [optimize] goal = "size" tries it, or precisions that name it'
+NOT_TOGETHER = "pack has no recipe with that runtime in that precision for this model"
 NO_GEOMETRY = "only transformers whose heads and widths the checkpoint's config states are pruned"
 
 
@@ -43,7 +44,8 @@ def make_plan(
     """Every candidate of every runtime that fits, in the precisions that the spec asks for (default: the target's).
 
     Where size is the goal, a CPU's weights may have 4 bits without being asked for. `[optimize] runtimes` narrows the
-    `runtimes`, and brings those candidates too that they do not offer unasked.
+    `runtimes`, and brings those candidates too that they do not offer unasked. Where it names both, each runtime and
+    precision that do not go together is rejected by name.
 
     Raises TargetError when the spec asks for a precision that the target lacks.
     """
@@ -59,6 +61,8 @@ def make_plan(
         offered, refused = runtime.candidates(info, target, precisions)
         if asked and not offered and not refused:
             refused = (Rejection(runtime.name, _explain_silence(runtime, target, precisions)),)
+        elif asked:
+            refused += _reject_missing(runtime.name, optimize.precisions or (), offered, refused)
         held_back = {} if asked else runtime.on_request(info, target)
         tried = [candidate for candidate in offered if candidate.id not in held_back]
         candidates += tried
@@ -164,6 +168,19 @@ def _reject_lacking(target: Target, optimize: OptimizeSection, chosen: Sequence[
     rejected = [Rejection(", ".join(lacking), f"{target.name} has no hardware for it")] if lacking else []
     rejected += [Rejection(precision, NO_RECIPE) for precision in unused if precision not in target.native]
     return [*rejected, *(Rejection(precision, FOR_SIZE) for precision in stored if precision not in chosen)]
+
+
+def _reject_missing(
+    runtime: str, precisions: Sequence[Precision], offered: Sequence[Candidate], refused: Sequence[Rejection]
+) -> tuple[Rejection, ...]:
+    """One for each of the `precisions` in which a runtime neither offers anything nor says why not."""
+    known = {candidate.precision for candidate in offered}
+    return tuple(
+        Rejection(f"{runtime}-{precision}", NOT_TOGETHER)
+        for precision in precisions
+        if precision not in known
+        and not any(item.what == runtime or item.what.startswith(f"{runtime}-{precision}") for item in refused)
+    )
 
 
 def _explain_silence(runtime: Runtime, target: Target, precisions: Sequence[Precision]) -> str:
