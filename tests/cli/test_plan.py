@@ -142,7 +142,7 @@ def test_what_takes_minutes_is_said(
     monkeypatch.setenv(VARIABLE, str(write_tensorrt_python(tmp_path / "trtpy", "10.16.1.11", 10)))
     monkeypatch.setattr(plan, "plan_target", lambda profile, base: describe_gpu(H200))
     assert run(["plan", str(spec)]) == 0
-    assert "\nnote: tensorrt builds an engine for each candidate, about a minute a profile" in capsys.readouterr().out
+    assert "\nnote: tensorrt builds an engine for each candidate, a minute or more" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

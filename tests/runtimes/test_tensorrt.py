@@ -148,8 +148,18 @@ def test_one_profile_takes_all_shapes() -> None:
 
 def test_each_case_has_a_profile_that_takes_all_shapes() -> None:
     assert write_profiles([IDS], "per_case") == ("ids=1x1/1x32/8x128", "ids=1x1/4x64/8x128")
+
+
+def test_cases_that_differ_in_the_batch_alone_have_their_shapes_for_themselves() -> None:
+    pixels = InputRange("pixels", (1, 3, 8, 8), ((1, 3, 8, 8), (4, 3, 8, 8)), (16, 3, 8, 8))
+    assert write_profiles([pixels], "per_case") == (
+        "pixels=1x3x8x8/1x3x8x8/1x3x8x8",
+        "pixels=4x3x8x8/4x3x8x8/4x3x8x8",
+        "pixels=1x3x8x8/4x3x8x8/16x3x8x8",
+    )
+    assert write_profiles([pixels], "one") == ("pixels=1x3x8x8/1x3x8x8/16x3x8x8",)
     same = replace(IDS, cases=((1, 32), (1, 32)))
-    assert write_profiles([same], "per_case") == ("ids=1x1/1x32/8x128",)
+    assert write_profiles([same], "per_case") == ("ids=1x32/1x32/1x32", "ids=1x1/1x32/8x128")
 
 
 def test_nothing_open_needs_no_profile() -> None:

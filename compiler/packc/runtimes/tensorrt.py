@@ -50,8 +50,8 @@ WEAK = "tensorrt-fp16-weak"
 STRONG_ONLY: tuple[Precision, ...] = ("bf16",)
 """Of these precisions, those of strongly typed networks."""
 
-EFFORT = "builds an engine for each candidate, about a minute a profile: one for each case of the workload"
-"""BERT-base on an H200 in TensorRT 8.6: 64 and 83 s for one profile."""
+EFFORT = "builds an engine for each candidate, a minute or more for each of its two or three profiles"
+"""BERT-base on an H200 in TensorRT 8.6: 61 to 83 s for one profile."""
 
 NO_RECIPE: tuple[Precision, ...] = ("fp8", "int4")
 WHY_NOT = "pack has no recipe for it with TensorRT"
@@ -226,15 +226,25 @@ def _refuse_older(info: SourceInfo) -> Rejection | None:
 def write_profiles(ranges: Sequence[InputRange], how: Literal["one", "per_case"]) -> tuple[str, ...]:
     """Optimization profiles as the adapter reads them: "ids=1x1/1x32/8x128 mask=1x1/1x32/8x128", least, usual, most.
 
-    Each takes all shapes, and is tuned for one case of the workload; of "one" it is the typical case. Where no axis is
-    open there is nothing to choose, and no profile.
+    Of "one", it takes all shapes and is tuned for the typical case. Of "per_case", each case of the workload has one
+    that takes all and is tuned for it; where cases differ in the batch alone, so that requests do hit them, each has
+    its shape for itself, and all others share one that is tuned for the largest. Where no axis is open there is nothing
+    to choose, and no profile.
     """
     if all(r.least == r.most for r in ranges):
         return ()
-    count = 1 if how == "one" else len(ranges[0].cases)
-    profiles = (" ".join(_write_range(r, r.cases[case]) for r in ranges) for case in range(count))
-    return tuple(dict.fromkeys(profiles))
+    cases = range(len(ranges[0].cases))
+    if how == "one":
+        return (_write_profile(ranges, 0),)
+    if any(shape[1:] != r.cases[0][1:] for r in ranges for shape in r.cases):
+        return tuple(dict.fromkeys(_write_profile(ranges, case) for case in cases))
+    # first those of one shape: where two are as near, the first is taken, here and in Triton's backend
+    fixed = [tuple(InputRange(r.name, r.cases[case], r.cases, r.cases[case]) for r in ranges) for case in cases]
+    alone = [_write_profile(of_case, case) for case, of_case in zip(cases, fixed, strict=True)]
+    return tuple(dict.fromkeys([*alone, _write_profile(ranges, cases[-1])]))
 
 
-def _write_range(r: InputRange, usual: tuple[int, ...]) -> str:
-    return f"{r.name}={'/'.join('x'.join(map(str, shape)) for shape in (r.least, usual, r.most))}"
+def _write_profile(ranges: Sequence[InputRange], case: int) -> str:
+    """From the least to the most of each range, tuned for that case."""
+    steps = ((r.name, (r.least, r.cases[case], r.most)) for r in ranges)
+    return " ".join(f"{name}={'/'.join('x'.join(map(str, shape)) for shape in shapes)}" for name, shapes in steps)

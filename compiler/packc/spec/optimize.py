@@ -43,8 +43,9 @@ class TensorRtSection(Section):
 
     profiles: Literal["one", "per_case"] = Field(
         default="per_case",
-        description="An optimization profile tuned for each case of the workload, the typical and the largest, or "
-        "'one' for the typical case. Each takes all shapes, and about a minute to build.",
+        description="Optimization profiles tuned for the cases of the workload, the typical and the largest, or 'one', "
+        "for the typical case. Each takes a minute or more to build. Where cases differ in the batch alone, each has a "
+        "profile of its very shape, and a further one takes the rest.",
     )
     level: int | None = Field(
         default=None, ge=0, le=5, description="Builder optimization level, where this TensorRT has it; its own default."
