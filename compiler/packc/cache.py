@@ -67,17 +67,26 @@ class Cache:
         self.cap_gib = _default_cap_gib()
 
     def get_or_make(
-        self, kind: str, key: str, make: Callable[[Path], None], is_lasting: Callable[[Path], bool] = lambda _: True
+        self,
+        kind: str,
+        key: str,
+        make: Callable[[Path], None],
+        is_lasting: Callable[[Path], bool] = lambda _: True,
+        *,
+        reused: str = "",
     ) -> Path:
         """Folder of the entry; when it is missing, `make(folder)` fills a fresh one, which is then published.
 
-        One that `is_lasting` refuses is the caller's alone: it has a name that nobody asks for again.
+        One that is there is told of in the words of `reused`, "minilm: exported before"; without a word where nobody
+        was told of the work either when it was done. One that `is_lasting` refuses is the caller's alone: it has a name
+        that nobody asks for again.
         Raises whatever `make` raises; nothing of a failed attempt stays.
         """
         entry = self.root / kind / key
         with self._lock(kind, key):
             if entry.is_dir():
-                log.info("cache hit: %s %s", kind, key[:8])
+                if reused:
+                    log.info("%s", reused)
                 os.utime(entry)
                 return entry
             staging = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=entry.parent))

@@ -12,7 +12,9 @@ from packc.serving.choices import Split
 from packc.tensors import ShapeCase
 
 
-def test_a_curve_is_measured_once_and_kept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_curve_is_measured_once_and_kept(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(curves, "is_disturbed", lambda _: False)
     world.ways["base"] = Way(ms=3.0)
     outcome, trial = world.search()["base"], world.make_trial()
@@ -22,7 +24,9 @@ def test_a_curve_is_measured_once_and_kept(world: World, monkeypatch: pytest.Mon
     assert [(point.batch, len(point.times_ms)) for point in curve.points] == [(1, 6), (4, 6)]
     assert all(point.p50_ms >= 3.0 for point in curve.points)
     monkeypatch.setattr(curves, "measure_curve", None)
-    assert find_curve(outcome, Split(2, 1), (1, 4), (0,), trial) == curve
+    with caplog.at_level("INFO"):
+        assert find_curve(outcome, Split(2, 1), (1, 4), (0,), trial) == curve
+    assert caplog.messages == ["base: curve on 2 x 1 threads measured before"]
 
 
 def test_a_disturbed_curve_is_used_but_not_kept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,9 +51,12 @@ def test_faulty_samples_are_not_a_candidates_failure(world: World, monkeypatch: 
         world.search()
 
 
-def test_finished_work_is_used_again(world: World) -> None:
+def test_finished_work_is_used_again_and_said(world: World, caplog: pytest.LogCaptureFixture) -> None:
     first = world.search()
-    assert world.search() == first
+    with caplog.at_level("INFO"):
+        assert world.search() == first
+    said = [message for message in caplog.messages if message.endswith(" before")]
+    assert said == ["base: answers checked before", "base: timed before"]
     assert (world.checks, world.timings) == (["base"], [["base"]])
 
 

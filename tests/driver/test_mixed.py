@@ -178,7 +178,7 @@ def test_a_compiled_candidate_is_measured_on_a_smoothed_graph(world: World, monk
         model = Path("model.onnx")
 
     monkeypatch.setattr(mixed, "lower_graph", lambda source, steps, *_: seen.append(steps) or Graph())
-    monkeypatch.setattr(mixed, "measure_sensitivity", lambda *args: seen.append(args[3]) or Sensitivity((), 1))
+    monkeypatch.setattr(mixed, "measure_sensitivity", lambda *args, **_: seen.append(args[3]) or Sensitivity((), 1))
     clean = PassStep("clean_graph")
     step = PassStep("openvino", {"quantize": "full", "overflow_fix": True})
     base = Candidate("openvino-int8", "openvino", "int8", (clean,), step)

@@ -22,7 +22,7 @@ TEXTS = RawSamples("texts.jsonl", texts=tuple(make_sentences(40)))
 
 
 def test_a_student_is_an_exported_source_of_its_own(
-    bert_info: SourceInfo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bert_info: SourceInfo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     runs: list[Request] = []
     real = distill.run_worker
@@ -34,7 +34,9 @@ def test_a_student_is_an_exported_source_of_its_own(
     monkeypatch.setattr(distill, "run_worker", run)
     section, cache = DistillSection(layers=1, steps=5), Cache(tmp_path)
     student = distill_student(bert_info, section, TEXTS, cache)
-    assert distill_student(bert_info, section, TEXTS, cache) == student
+    with caplog.at_level("INFO"):
+        assert distill_student(bert_info, section, TEXTS, cache) == student
+    assert caplog.messages[0] == f"student of 1 of {bert_info.geometry.layers} layers: trained before"
     assert len(runs) == 1
     assert student.source.info.geometry is not None
     assert bert_info.geometry is not None

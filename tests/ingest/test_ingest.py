@@ -40,10 +40,14 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
     return made
 
 
-def test_only_what_the_cache_lacks_is_done(tensors_info: SourceInfo, runs: list[Request], tmp_path: Path) -> None:
+def test_only_what_the_cache_lacks_is_done(
+    tensors_info: SourceInfo, runs: list[Request], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     cache = Cache(tmp_path)
     first = ingest_model(tensors_info, GENERATED, GENERATED, cache)
-    again = ingest_model(tensors_info, GENERATED, GENERATED, cache)
+    with caplog.at_level("INFO"):
+        again = ingest_model(tensors_info, GENERATED, GENERATED, cache)
+    assert caplog.messages == [f"{tensors_info.location}: exported and run before"]
     assert first == again
     assert [request.make_export for request in runs] == [True]
     other = tmp_path / "eval.npz"

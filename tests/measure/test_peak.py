@@ -17,7 +17,9 @@ ANSWER = {
 }
 
 
-def test_peaks_are_measured_once_a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_peaks_are_measured_once_a_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     calls = []
 
     def run(module: str, request: bytes, what: str, environment: dict[str, str]) -> bytes:
@@ -26,8 +28,10 @@ def test_peaks_are_measured_once_a_machine(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(peak, "ask_child", run)
     cache = Cache(tmp_path)
-    for _ in range(2):
-        peaks = measure_peaks(("fp32", "int8"), 2, "here", cache)
+    with caplog.at_level("INFO"):
+        for _ in range(2):
+            peaks = measure_peaks(("fp32", "int8"), 2, "here", cache)
+    assert caplog.messages == ["the best rates of this machine: measured before"]
     assert peaks.gemm == (GemmRate("fp32", 200.0, "numpy"),)
     assert peaks.reads == (ReadRate(4.0, 90.0),)
     assert calls == [("packc.measure.peak_child", {"precisions": ["fp32", "int8"], "threads": 2}, "2")]

@@ -69,12 +69,15 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[CompileRequest]:
 
 
 def test_an_artifact_is_made_once_and_kept(
-    tmp_path: Path, graph: Path, calibration: Path, runs: list[CompileRequest]
+    tmp_path: Path, graph: Path, calibration: Path, runs: list[CompileRequest], caplog: pytest.LogCaptureFixture
 ) -> None:
     cache = Cache(tmp_path / "cache")
-    first = compile_artifact(Shouter(), STEP, graph, INFO, calibration, cache)
-    again = compile_artifact(Shouter(), STEP, graph, INFO, calibration, cache)
-    assert (first, len(runs)) == (again, 1)
+    with caplog.at_level("INFO"):
+        first, again = (
+            compile_artifact(Shouter(), STEP, graph, INFO, calibration, cache, reused="x: compiled before")
+            for _ in range(2)
+        )
+    assert (first, len(runs), caplog.messages) == (again, 1, ["x: compiled before"])
     assert (first.model.read_text(), first.remarks) == ("TEXT", ("loud",))
     assert (runs[0].compiler, runs[0].step) == ("shouter", STEP)
 

@@ -57,7 +57,9 @@ def find_curve(outcome: Outcome, split: Split, batches: Sequence[int], lengths: 
 
     key = cache_key(copies=split.instances, job=identify_job(job, model, trial))
     try:
-        folder = trial.cache.get_or_make("curve", key, make)
+        name = outcome.candidate.id
+        reused = f"{name}: curve on {split.instances} x {split.threads} threads measured before"
+        folder = trial.cache.get_or_make("curve", key, make, reused=reused)
     except NotKept as passing:
         disturbed: ServiceCurve = passing.result
         return disturbed

@@ -109,12 +109,12 @@ def check_candidate(candidate: Candidate, trial: Trial, pilot: Sequence[int] = (
         model, remarks = _build_artifact(candidate, lowered.model, trial)
         outcome = replace(outcome, model=model, warnings=(*warnings, *remarks))
         if pilot:
-            score, folder = _examine(candidate, model, _cut_exam(exam, pilot, trial.cache), trial)
+            score, folder = _examine(candidate, model, _cut_exam(exam, pilot, trial.cache), trial, "some answers")
             if is_hopeless(score, trial.spec.quality):
                 remark = f"refused on {len(pilot)} of {count_saved(exam.inputs)} samples, as it is far below the bound"
                 log.info("%s: %s: %s", candidate.id, describe_score(score), remark)
                 return _with_check(replace(outcome, warnings=(*outcome.warnings, remark)), score, folder)
-        score, folder = _examine(candidate, model, exam, trial)
+        score, folder = _examine(candidate, model, exam, trial, "answers")
     except DataError:
         raise  # the user's samples are at fault, not the candidate
     except PackError as error:
@@ -136,7 +136,15 @@ def _build_artifact(candidate: Candidate, graph: Path, trial: Trial) -> tuple[Pa
     ingested = trial.ingested
     info = ingested.find_source(candidate).info
     runtime = find_runtime(candidate.runtime)
-    compiled = compile_artifact(runtime, candidate.build, graph, info, ingested.calibration, trial.cache)
+    compiled = compile_artifact(
+        runtime,
+        candidate.build,
+        graph,
+        info,
+        ingested.calibration,
+        trial.cache,
+        reused=f"{candidate.id}: compiled before",
+    )
     return compiled.model, compiled.remarks
 
 
@@ -158,14 +166,18 @@ def _cut_exam(exam: Exam, indices: Sequence[int], cache: Cache) -> Exam:
     return Exam(folder / exam.inputs.name, folder / exam.answers.name, labels)
 
 
-def _examine(candidate: Candidate, model: Path, exam: Exam, trial: Trial) -> tuple[QualityScore, Path]:
-    """The score of the candidate's answers, and the folder of its check. Raises PackError with its failure."""
-    folder, source = _run_check(candidate, model, exam.inputs, trial), trial.ingested.source
+def _examine(candidate: Candidate, model: Path, exam: Exam, trial: Trial, what: str) -> tuple[QualityScore, Path]:
+    """The score of the candidate's answers, and the folder of its check. Raises PackError with its failure.
+
+    `what` is checked, for the log.
+    """
+    source = trial.ingested.source
+    folder = _run_check(candidate, model, exam.inputs, trial, reused=f"{candidate.id}: {what} checked before")
     answers, names = folder / "answers.npz", source.info.labels
     return score_answers(trial.metric, exam.answers, answers, source.answer, exam.labels, names), folder
 
 
-def _run_check(candidate: Candidate, model: Path, samples: Path, trial: Trial) -> Path:
+def _run_check(candidate: Candidate, model: Path, samples: Path, trial: Trial, *, reused: str) -> Path:
     """A folder with answers.npz and a rough measurement.json. Raises PackError with the candidate's failure."""
     stand_in = None if trial.is_here else STAND_INS.get(candidate.runtime)
     if stand_in:
@@ -191,7 +203,7 @@ def _run_check(candidate: Candidate, model: Path, samples: Path, trial: Trial) -
             (bundle / "answers.npz").rename(folder / "answers.npz")
 
     key = cache_key(job=identify_job(job, model, trial), samples=hash_file(samples))
-    return trial.cache.get_or_make("check", key, make)
+    return trial.cache.get_or_make("check", key, make, reused=reused)
 
 
 def identify_job(job: Job, model: Path, trial: Trial) -> dict[str, object]:

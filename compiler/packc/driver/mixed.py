@@ -147,6 +147,7 @@ def measure_base(base: Outcome, trial: Trial) -> Sensitivity | None:
             trial.threads,
             trial.device,
             trial.cache,
+            reused=f"{candidate.id}: sensitivity of its layers measured before",
         )
     except PackError as error:
         log.info("%s: no mixed precision: %s", candidate.id, error)

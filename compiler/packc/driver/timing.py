@@ -74,7 +74,8 @@ def _run(
 
     key = cache_key(rounds=rounds, jobs={name: identify_job(job, models[name], trial) for name, job in jobs.items()})
     try:
-        folder = trial.cache.get_or_make("timing", key, make)
+        who = next(iter(jobs)) if len(jobs) == 1 else f"{len(jobs)} candidates"
+        folder = trial.cache.get_or_make("timing", key, make, reused=f"{who}: timed before")
     except NotKept as passing:
         results: dict[str, Measurement | JobResult] = passing.result
         return results

@@ -56,7 +56,8 @@ def distill_student(info: SourceInfo, section: DistillSection, texts: RawSamples
     def make(staging: Path) -> None:
         run_worker(Request(info, staging, True, None, texts, texts, tuple(search_path()), plan))
 
-    entry = cache.get_or_make(CACHE_KIND, key, make, lambda folder: not read_training(folder).is_cut)
+    reused = f"student of {section.layers} of {of_layers} layers: trained before"
+    entry = cache.get_or_make(CACHE_KIND, key, make, lambda folder: not read_training(folder).is_cut, reused=reused)
     training = replace(read_training(entry), data=texts.origin)
     log.info("%s", describe_training(training))
     return Distilled(read_source(entry, small), training)

@@ -100,7 +100,9 @@ def ingest_model(info: SourceInfo, evaluation: RawSamples, calibration: RawSampl
         if not (folder / ANSWERS_FILE).exists():  # another build had made the export meanwhile
             make_answers(folder)
 
-    answers = cache.get_or_make("answers", answers_key, make_answers)
+    answers = cache.get_or_make(
+        "answers", answers_key, make_answers, reused=f"{info.location}: exported and run before"
+    )
     export = cache.find("export", export_key) or cache.get_or_make(
         "export", export_key, lambda staging: run(staging, None, make_export=True)
     )

@@ -87,7 +87,7 @@ def measure_peaks(precisions: Sequence[Precision], threads: int, device: str, ca
         code=hash_file(Path(peak_child.__file__)),
     )
     try:
-        folder = cache.get_or_make("peak", key, make)
+        folder = cache.get_or_make("peak", key, make, reused="the best rates of this machine: measured before")
     except NotKept as passing:
         log.info(
             "the best rates of this machine vary, as when other work runs on it: the next build measures them again"

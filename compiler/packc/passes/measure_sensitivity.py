@@ -43,12 +43,14 @@ def measure_sensitivity(
     threads: int,
     device: str,
     cache: Cache,
+    *,
+    reused: str = "",
 ) -> Sensitivity:
     """The sensitivity of every linear layer of `model`, on this `device`: int8 kernels differ between CPUs.
 
     Looks at calibration samples only: what is chosen by its result is judged on samples that had no part in it, unless
     the spec names no calibration data and the evaluation samples serve as both, which the verdict then says.
-    Raises LoweringError when it cannot be measured.
+    What was measured before is told of in the words of `reused`. Raises LoweringError when it cannot be measured.
     """
     beside = [file for file in model.parent.rglob("*") if file.is_file()]
     key = cache_key(
@@ -69,5 +71,5 @@ def measure_sensitivity(
             if failure := run_child("packc.passes.sensitivity_worker", file, what, TIME_LIMIT_S):
                 raise LoweringError(failure)
 
-    folder = cache.get_or_make(CACHE_KIND, key, make)
+    folder = cache.get_or_make(CACHE_KIND, key, make, reused=reused)
     return TypeAdapter(Sensitivity).validate_json((folder / RESULT_FILE).read_bytes())

@@ -65,10 +65,13 @@ def compile_artifact(
     calibration: Path,
     cache: Cache,
     time_limit_s: float = TIME_LIMIT_S,
+    *,
+    reused: str = "",
 ) -> Compiled:
     """The artifact that `runtime`'s compiler makes of the graph at `model`, or of its source `info`, as `step` says.
 
-    What a compiler makes and remarks may be for this CPU, so that each kind of CPU has artifacts of its own.
+    What a compiler makes and remarks may be for this CPU, so that each kind of CPU has artifacts of its own. One that
+    was made before is told of in the words of `reused`.
     Raises CompileError when the compiler fails or crashes, or `time_limit_s` passes.
     """
     assert runtime.compiler is not None, "only runtimes with a compiler offer candidates with a build step"
@@ -101,6 +104,6 @@ def compile_artifact(
         versions={"packc": __version__, **runtime.versions(), **runtime.compiler_versions()},
         code=fingerprint_files(own.glob("*.py"), own),
     )
-    entry = cache.get_or_make(CACHE_KIND, key, make)
+    entry = cache.get_or_make(CACHE_KIND, key, make, reused=reused)
     remarks = TypeAdapter(tuple[str, ...]).validate_json((entry / REMARKS_FILE).read_bytes())
     return Compiled(entry / runtime.model_filename, remarks)
