@@ -17,7 +17,11 @@ def test_pushes_into_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "not replayed: a folder answers nothing" in out
     assert run(["push", str(package), str(tmp_path / "models"), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert (document["schema"], document["version"], document["models"]) == (1, 2, ["tiny"])
+    assert (document["schema"], document["version"], document["models"]) == (1, 1, [])
+    assert run(["push", str(package), str(tmp_path / "models")]) == 0
+    out = capsys.readouterr().out
+    assert f"tiny is version 1 at {tmp_path / 'models'}, as it was before" in out
+    assert "sent      nothing: these very files are there" in out
 
 
 def test_a_failed_push_exits_with_6(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -74,6 +74,8 @@ def test_pushes_and_replaces(running: RunningServer, client: Client, tmp_path: P
     assert first.models[-1] == "letters", "members come before the ensemble"
     assert _ask_text(client) == 4
 
+    again = push_package(write_text_package(tmp_path / "again"), url)
+    assert (again.version, again.models, again.golden_requests) == (1, (), 3)
     second = push_package(write_text_package(tmp_path / "two", scale=3.0, promised=3.0), url)
     assert second.version == 2
     assert len(second.models) == 2, "the tokenizer did not change, so it is not sent again"
@@ -118,6 +120,7 @@ def test_a_tensor_model_is_replaced(running: RunningServer, client: Client, tmp_
     with pytest.raises(PushError, match="still serves"):
         push_package(write_tensor_package(tmp_path / "wrong", scale=7.0), running.grpc_url)
     assert client.infer("tiny", {"x": X})["y"][0, 0] == 2
+    assert push_package(write_tensor_package(tmp_path / "same"), running.grpc_url).models == ()
     result = push_package(write_tensor_package(tmp_path / "two", scale=3.0, promised=3.0), running.grpc_url)
     assert result.version == 2
     assert client.infer("tiny", {"x": X})["y"][0, 0] == 3

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -47,11 +48,25 @@ def test_a_repository_is_made_and_updated(tmp_path: Path) -> None:
     assert not (repository / "letters" / "1").exists()
 
 
-def test_the_same_package_again_is_a_new_version(tmp_path: Path) -> None:
-    package = write_tensor_package(tmp_path / "package")
-    assert push(package, tmp_path / "models") == (1, ("tiny",))
-    assert push(package, tmp_path / "models") == (2, ("tiny",))
-    assert (tmp_path / "models" / "tiny" / "2" / "model.onnx").is_file()
+@pytest.mark.parametrize("write", [write_tensor_package, write_text_package])
+def test_the_same_package_again_changes_nothing(tmp_path: Path, write: Callable[[Path], Path]) -> None:
+    repository = tmp_path / "models"
+    assert push(write(tmp_path / "one"), repository)[0] == 1
+    times = {path: path.stat().st_mtime_ns for path in repository.rglob("*")}
+    assert push(write(tmp_path / "two"), repository) == (1, ())
+    assert {path: path.stat().st_mtime_ns for path in repository.rglob("*")} == times, "a server in poll mode rests"
+
+
+def test_whatever_differs_makes_a_new_version(tmp_path: Path) -> None:
+    package, repository = write_text_package(tmp_path / "package"), tmp_path / "models"
+    push(package, repository)
+    (repository / "letters" / "config.pbtxt").write_text('name: "letters"\n')
+    assert push(package, repository)[0] == 2
+    (repository / "letters" / "2" / "more.txt").touch()
+    assert push(package, repository)[0] == 3
+    member = next(path for path in repository.iterdir() if path.name.startswith("letters-"))
+    shutil.rmtree(member)
+    assert push(package, repository) == (4, (member.name, "letters"))
 
 
 def test_other_models_are_not_touched(tmp_path: Path) -> None:
@@ -84,7 +99,8 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_file_system_that_cannot_exchange_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folder, "exchange_folders", lambda one, other: False)
     push(write_tensor_package(tmp_path / "one"), tmp_path / "models")
-    assert push(write_tensor_package(tmp_path / "two"), tmp_path / "models")[0] == 2
+    other = write_tensor_package(tmp_path / "two", scale=3.0, promised=3.0)
+    assert push(other, tmp_path / "models")[0] == 2
     assert names(tmp_path / "models") == {"tiny"}, "the old one is gone once the new one is there"
     assert [path.name for path in (tmp_path / "models" / "tiny").iterdir() if path.is_dir()] == ["2"]
 
@@ -98,14 +114,14 @@ def test_a_push_killed_between_two_renames_loses_nothing(tmp_path: Path, monkeyp
     def fail(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    package = write_tensor_package(tmp_path / "two")
+    package = write_tensor_package(tmp_path / "two", scale=3.0, promised=3.0)
     with monkeypatch.context() as patch:
         patch.setattr(folder, "_write_model", fail)
         with pytest.raises(OSError, match="No space left"):
             push(package, repository)
     assert hash_files(repository / "tiny") == before, "it is brought back before anything else"
     shutil.copytree(repository / "tiny", repository / ".tiny.previous")
-    assert push(write_tensor_package(tmp_path / "three"), repository)[0] == 2
+    assert push(package, repository)[0] == 2
     assert names(repository) == {"tiny"}
 
 

@@ -118,6 +118,28 @@ def test_members_first_then_a_rehearsal_then_the_switch(triton: Triton, tmp_path
     ]
 
 
+def test_what_serves_already_is_asked_and_not_sent_again(triton: Triton, tmp_path: Path) -> None:
+    package = write_text_package(tmp_path / "package")
+    first = push(package)
+    triton.calls.clear()
+    assert push(package) == Pushed(first.version, (), 3)
+    assert triton.calls == []
+    entry = triton.models["letters"][1]
+    entry.parameters.clear()
+    assert push(package) == Pushed(first.version + 1, ("letters",), 3), "who knows what an older pack pushed"
+
+
+def test_what_serves_and_is_not_whole_is_sent_again(triton: Triton, tmp_path: Path) -> None:
+    package = write_text_package(tmp_path / "package")
+    gone = push(package).models[0]
+    del triton.models[gone]
+    assert push(package) == Pushed(2, (gone, "letters"), 3)
+    triton.wrong_once_serving = True
+    with pytest.raises(PushError, match="golden requests"):
+        push(package)
+    assert "load letters" in triton.calls
+
+
 def test_a_refused_member_undoes_the_others(triton: Triton, tmp_path: Path) -> None:
     add_old(triton)
     before = dict(triton.models)

@@ -10,7 +10,7 @@ from packc.errors import PushError, UsageError
 from packc.package.lint import lint_repository
 from packc.package.manifest_file import hash_files, read_manifest, write_manifest
 from packc.push.folder import RepositoryFolder
-from packc.push.release import pushed_members, read_release
+from packc.push.release import pushed_members, read_release, release_of
 from served_packages import write_tensor_package, write_text_package
 
 
@@ -38,6 +38,18 @@ def test_a_single_model_keeps_its_name(tmp_path: Path) -> None:
     assert list(release.entry.files_at(7)) == ["7/model.onnx"]
     assert release.entry.renamed("other").name == "other"
     assert release.name == "tiny"
+
+
+def test_a_release_is_known_by_all_of_its_content(tmp_path: Path) -> None:
+    one, same, other = (
+        release_of(read_release(write_text_package(tmp_path / name, scale=scale, promised=scale)).entry.config)
+        for name, scale in (("one", 2.0), ("same", 2.0), ("other", 3.0))
+    )
+    assert one == same != other
+    config = read_release(write_tensor_package(tmp_path / "tensors")).entry.config
+    assert len({one, other, release_of(config)} - {""}) == 3
+    config.parameters.clear()
+    assert release_of(config) == ""
 
 
 def test_members_that_pack_did_not_push_are_left_alone(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ file system cannot exchange two folders is the old model `.<name>.previous` for 
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import shutil
@@ -14,9 +15,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from packc.errors import PushError
+from packc.ingest.fingerprint import hash_file
+from packc.package.manifest_file import hash_files
 from packc.package.model_config import print_config
 from packc.package.publish import exchange_folders, locked_folder
 from packc.package.schema import config_schema
@@ -34,7 +38,8 @@ class RepositoryFolder:
         return not urlsplit(destination).scheme
 
     def push(self, release: Release, destination: str) -> Pushed:
-        """Adds or replaces the release's models; other models in the folder are not touched.
+        """Adds or replaces the release's models; other models in the folder are not touched, and none where the very
+        files are there.
 
         A server in poll mode takes the change up by itself; others when they are told to, or start again.
         """
@@ -43,6 +48,8 @@ class RepositoryFolder:
         with locked_folder(repository):
             _recover(repository / release.name)
             with _make_staging(repository) as staging:
+                if (same := _find_same(repository, release)) is not None:
+                    return Pushed(same, (), golden_requests=0)
                 version = _next_version(repository / release.name)
                 new = [member for member in release.members if not (repository / member.name).exists()]
                 for member in new:
@@ -108,7 +115,7 @@ def _write_model(model: ReleaseModel, folder: Path, version: int) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)
         _sync(target)
-    for name, config in {"config.pbtxt": model.config, **model.configs}.items():
+    for name, config in _list_configs(model).items():
         file = folder / name
         file.parent.mkdir(exist_ok=True)
         file.write_text(print_config(config))
@@ -148,6 +155,25 @@ def _next_version(model: Path) -> int:
     with suppress(FileNotFoundError):
         return max((int(path.name) for path in model.iterdir() if path.name.isdecimal()), default=0) + 1
     return 1
+
+
+def _find_same(repository: Path, release: Release) -> int | None:
+    """The version of the release where the repository has all of its files and no others; None where anything differs.
+
+    Members have their content in their name.
+    """
+    entry, version = release.entry, _next_version(repository / release.name) - 1
+    if not version or not all((repository / member.name).is_dir() for member in release.members):
+        return None
+    wanted = {path: hash_file(file) for path, file in entry.files_at(version).items()}
+    texts = {path: print_config(config) for path, config in _list_configs(entry).items()}
+    wanted |= {path: hashlib.sha256(text.encode()).hexdigest() for path, text in texts.items()}
+    return version if hash_files(repository / release.name) == wanted else None
+
+
+def _list_configs(model: ReleaseModel) -> dict[str, Any]:
+    """Path in the model's folder -> configuration."""
+    return {"config.pbtxt": model.config, **model.configs}
 
 
 def _obsolete_members(model: Path, release: Release) -> set[str]:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from packc.errors import PackError, PushError
 from packc.package.engine_stamp import find_stamp
 from packc.package.schema import config_schema
-from packc.push.release import Pushed, Release, ReleaseModel, pushed_members
+from packc.push.release import Pushed, Release, ReleaseModel, pushed_members, release_of
 from packc.server.client import Client, RequestFailed, connect
 from packc.server.log import clean_reason
 from packc.server.replay import replay_golden
@@ -40,7 +40,10 @@ class LiveServer:
         return urlsplit(destination).scheme in ("http", "https", "grpc", "grpcs")
 
     def push(self, release: Release, destination: str) -> Pushed:
-        """Loads the release and replays its golden requests before and after it becomes what clients get."""
+        """Loads the release and replays its golden requests before and after it becomes what clients get.
+
+        Where it is that already, by what its configuration says, and answers as it should, nothing is loaded.
+        """
         models = (*release.members, release.entry)
         _check_sizes(models)
         if names := sorted({Path(path).stem for model in models for path in model.configs}):
@@ -64,6 +67,8 @@ class _Push:
 
     def run(self) -> Pushed:
         release, client = self.release, self.client
+        if self._serves_release() and (replayed := self._try_replay()):
+            return Pushed(self.version - 1, (), replayed)
         with self._undo_members() as added:
             for member in release.members:
                 if not client.is_ready(member.name):
@@ -77,6 +82,17 @@ class _Push:
                 client.unload(name)
         log.info("%s: '%s' is version %d and answers as it should", client.url, release.name, self.version)
         return Pushed(self.version, (*added, release.name), replayed)
+
+    def _serves_release(self) -> bool:
+        """Whether what serves says that it is this release, and its members are there."""
+        same = self.serving is not None and release_of(self.serving) == release_of(self.release.entry.config)
+        return same and all(self.client.is_ready(member.name) for member in self.release.members)
+
+    def _try_replay(self) -> int:
+        """Golden requests that what serves answers as it should; 0 where it does not, and has to be sent again."""
+        with suppress(PackError):
+            return self._replay(self.release.name)
+        return 0
 
     @contextmanager
     def _undo_members(self) -> Iterator[list[str]]:

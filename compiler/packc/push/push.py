@@ -43,7 +43,8 @@ class PushResult:
     version: int
     """Version of `model` that serves now."""
     models: tuple[str, ...]
-    """Models that were sent, in order; what was there already is not among them."""
+    """Models that were sent, in order; what was there already is not among them, so that there are none where the
+    destination served this very package before."""
     golden_requests: int
     """Golden requests that the destination answered; 0 for a folder, which answers none."""
     seconds: float

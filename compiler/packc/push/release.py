@@ -2,7 +2,8 @@
 
 Members get the hash of their content as a suffix of their name, `minilm-model-3fa9c1d2`. So a push never touches what
 serves: new members stand beside the old ones until the one model that clients call is switched to them, and what did
-not change is not sent again.
+not change is not sent again. The model that clients call carries the hash of all of it as a parameter, by which a
+server tells which release it serves.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ _CONFIG = "config.pbtxt"
 _DIGEST_LENGTH = 8
 _MEMBER = re.compile(rf"-[0-9a-f]{{{_DIGEST_LENGTH}}}$")
 _PACKAGE_VERSION = "1"
+_PARAMETER = "pack_release"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ class Pushed:
 
     version: int
     models: tuple[str, ...]
-    """Models that were sent, in order."""
+    """Models that were sent, in order; none where it served this very release already."""
     golden_requests: int
     """Golden requests that it answered."""
 
@@ -119,12 +121,18 @@ def read_release(package: Path) -> Release:
     for config in (entry.config, *entry.configs.values()):
         for step in config.ensemble_scheduling.step:
             step.model_name = new_names[step.model_name]
+    entry.config.parameters[_PARAMETER].string_value = _digest([*new_names.values(), entry.digest])
     return Release(
         members=tuple(member.renamed(new_names[name]) for name, member in models.items()),
         entry=entry,
         golden=load_golden(package / "golden"),
         precision=chosen_precision(manifest),
     )
+
+
+def release_of(config: Any) -> str:
+    """Which release a model that clients call is of, by its configuration; "" where pack did not push it."""
+    return str(config.parameters[_PARAMETER].string_value) if _PARAMETER in config.parameters else ""
 
 
 def pushed_members(config: Any) -> set[str]:
@@ -159,6 +167,10 @@ def _check_python(model: ReleaseModel) -> None:
     """A Python model without model.py makes a server's load hang for ever."""
     if model.config.backend == "python" and f"{_PACKAGE_VERSION}/model.py" not in model.files:
         raise PushError(f"model '{model.name}' is a Python model without {_PACKAGE_VERSION}/model.py")
+
+
+def _digest(parts: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def _at_version(path: str, version: int) -> str:
