@@ -11,12 +11,14 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from packc import __version__
 from packc.cache import Cache, cache_key
+from packc.driver.combined_files import add_files
 from packc.driver.endings import JOB_FOLDER, BuildOptions, TargetResult, publish_package
+from packc.driver.members import REPOSITORY, Member, read_members
 from packc.errors import MissingError, PackError, UsageError
 from packc.ingest.fingerprint import hash_file
 from packc.jobs.bundle import read_job
@@ -26,7 +28,6 @@ from packc.package.lint import lint_repository
 from packc.package.manifest import CandidateRecord, CombinedRecord, Manifest
 from packc.package.manifest_file import MANIFEST, check_files, read_manifest
 from packc.package.publish import staging_dir
-from packc.package.sbom import add_files
 from packc.runtimes import find_runtime
 from packc.server.replay import chosen_precision
 from packc.server.verify import recall_workload, verify_package
@@ -35,26 +36,10 @@ from packc.target import Target
 
 log = logging.getLogger(__name__)
 
-REPOSITORY = "model_repository"
-TARGETS = "targets"
 _LEFT_BEHIND = shutil.ignore_patterns("report.html", "__pycache__")
 NOTHING_MEASURED = "has not run on that GPU yet"
 NOT_JUDGED = "and its answers were not judged"
 OTHER_MODEL = "its build is of another model: build it again"
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """One target of a combined package, as its own build left it."""
-
-    target: str
-    profile: Target
-    folder: Path
-    manifest: Manifest
-
-    @property
-    def has_package(self) -> bool:
-        return (self.folder / REPOSITORY).is_dir() and self.manifest.verdict.chosen is not None
 
 
 def combine_targets(
@@ -64,7 +49,7 @@ def combine_targets(
 
     All are NVIDIA GPUs, as `find_profiles` has seen to. Raises MissingError where none of them has a package yet.
     """
-    members, missing = _read_members(targets, folder)
+    members, missing = read_members(targets, folder)
     base = next((member for member in members if member.has_package), None)
     if base is None:
         raise MissingError(
@@ -86,11 +71,11 @@ def combine_targets(
         check_repository(staging / REPOSITORY)
         chosen = {part.target: candidate for part, candidate in parts}
         records = _record(base, others, [*found, *unfit], chosen, missing)
-        _add_files(staging, base, others, records)
+        bringing = add_files(staging, name, base, others, records)
         manifest = _verify(replace(base.manifest, target=name, build_key=key), base, staging, options, cache)
         records = (replace(records[0], is_loaded=manifest.state == "verified"), *records[1:])
         readme = staging / "README.md"
-        readme.write_text(f"{readme.read_text()}\n{describe_targets(records, base.target)}")
+        readme.write_text(f"{readme.read_text()}\n{describe_targets(records, base.target, bringing)}")
         return publish_package(staging, final, replace(manifest, combined=records))
 
 
@@ -107,17 +92,6 @@ def _make_key(
         verify=_can_verify(base, options),
         version=__version__,
     )
-
-
-def _read_members(targets: Sequence[tuple[str, Target]], folder: Path) -> tuple[list[Member], list[tuple[str, Target]]]:
-    """The targets that a build has been at, and those that none has."""
-    members, missing = [], []
-    for target, profile in targets:
-        try:
-            members.append(Member(target, profile, folder / target, read_manifest(folder / target)))
-        except UsageError:
-            missing.append((target, profile))
-    return members, missing
 
 
 def _find_current(final: Path, key: str) -> Manifest | None:
@@ -227,20 +201,6 @@ def _record_one(member: Member, candidate: CandidateRecord | None, place: Placed
         throughput_per_s=served.throughput_per_s if served else None,
         remark=remark,
     )
-
-
-def _add_files(staging: Path, base: Member, others: Sequence[Member], records: Sequence[CombinedRecord]) -> None:
-    """What belongs beside the repository: each target's own record, and its artifact in the SBOM."""
-    served = {record.target for record in records if record.file}
-    for member in (base, *others):
-        folder = staging / TARGETS / member.target
-        folder.mkdir(parents=True)
-        shutil.copyfile(member.folder / MANIFEST, folder / MANIFEST)
-        if member is not base and member.has_package and member.target in served:
-            shutil.copytree(member.folder / "golden", folder / "golden")
-    version = find_artifact(staging / REPOSITORY).parent
-    used = sorted({record.file for record in records[1:] if record.file} - {records[0].file})
-    add_files(staging / "sbom.cdx.json", {name: version / name for name in used})
 
 
 def check_repository(repository: Path) -> None:

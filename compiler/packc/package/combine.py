@@ -20,6 +20,7 @@ from packc.candidate import OptionValue
 from packc.errors import PackError
 from packc.ingest.fingerprint import hash_file
 from packc.package.artifact import artifact_files
+from packc.package.combined_needs import settle_requirement
 from packc.package.lint.repository import CONFIG, CONFIGS, MODEL_FILES, read_repository
 from packc.package.model_config import VERSION, print_config
 from packc.package.pipelines.tensors import TritonRuntime
@@ -78,11 +79,11 @@ Configs = dict[str, Any]
 def combine_repository(repository: Path, compute_capability: str, parts: Sequence[Part]) -> list[Placed | LeftOut]:
     """Adds `parts` to the `repository` of the base, which is of GPUs of that `compute_capability`; changes it in place.
 
-    A part that is served by other models, or another backend, is left out. Raises PackError where the repository has no
-    model that runs an artifact.
+    A part that is served by other models or another backend, or needs another library, is left out. Raises PackError
+    where the repository has no model that runs an artifact.
     """
-    base = _read_configs(repository)
-    graph = _find_graph(base)
+    base = read_configs(repository)
+    graph = find_graph(base)
     usual = name_artifact(base[graph])
     taken = {compute_capability}
     found: list[Placed | LeftOut] = []
@@ -125,19 +126,21 @@ def name_artifact(config: Any, file: str | None = None) -> str:
 
 def find_artifact(repository: Path) -> Path:
     """The artifact that a server of the repository runs by default. Raises PackError where no model runs one."""
-    configs = _read_configs(repository)
-    graph = _find_graph(configs)
+    configs = read_configs(repository)
+    graph = find_graph(configs)
     return repository / graph / str(VERSION) / name_artifact(configs[graph])
 
 
-def _read_configs(repository: Path) -> Configs:
+def read_configs(repository: Path) -> Configs:
+    """Those of all its models. Raises PackError where one cannot be read."""
     models, problems = read_repository(repository)
     if problems:
         raise PackError(f"{repository} cannot be read: {problems[0].message}")
     return {name: model.config for name, model in models.items()}
 
 
-def _find_graph(configs: Configs) -> str:
+def find_graph(configs: Configs) -> str:
+    """Name of the model that runs the artifact. Raises PackError where it is not one."""
     found = [name for name, config in configs.items() if name_artifact(config)]
     if len(found) != 1:
         raise PackError(f"one model should run the compiled graph, and {len(found)} do: {', '.join(found)}")
@@ -147,7 +150,7 @@ def _find_graph(configs: Configs) -> str:
 def _read_part(part: Part, repository: Path, base: Configs, graph: str) -> Configs | str:
     """The part's configurations, by the names of the base's models; or why they do not fit."""
     if isinstance(part.source, Path):
-        theirs = _read_configs(part.source)
+        theirs = read_configs(part.source)
         if set(theirs) != set(base):
             return f"it is served by other models ({', '.join(theirs)}) than the first target ({', '.join(base)})"
         if differing := _find_differing(repository, part.source, base, graph):
@@ -156,13 +159,13 @@ def _read_part(part: Part, repository: Path, base: Configs, graph: str) -> Confi
         theirs = {name: _copy(config) for name, config in base.items()}
         theirs[graph].cc_model_filenames.clear()  # so that it differs from the base's wherever that has a map
         _configure(theirs[graph], part.source)
-    model = part.source.model if isinstance(part.source, Bundle) else Path(name_artifact(theirs[graph]))
+    model = part.source.model if isinstance(part.source, Bundle) else find_artifact(part.source)
     is_alike = theirs[graph].backend == base[graph].backend
     if not is_alike or model.suffix != Path(name_artifact(base[graph])).suffix:
         if is_alike and isinstance(part.source, Bundle) and model.suffix == ".onnx":
             return BUILT_THERE
         return f"its artifact is not for the backend of the first target, {base[graph].backend}"
-    return theirs
+    return settle_requirement(theirs[graph], model, base[graph]) or theirs
 
 
 def _find_differing(repository: Path, other: Path, models: Iterable[str], graph: str) -> str | None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
 from packc.package.pipelines.choice import ChosenPipeline
 from packc.package.render import render_template
-from packc.spec.model import TargetSpec
 
 TRITON_IMAGE = "nvcr.io/nvidia/tritonserver:25.12-py3"
 """A release in NVIDIA's compatibility matrix (Triton user guide, introduction/compatibility)."""
 
+BRINGS_CODE_FLAG = "--backend-config=tensorrt,version-compatible=true"
 CACHE_BYTES = 64 * 2**20
 
 PYTHON_PACKAGES: dict[ChosenPipeline, tuple[str, ...]] = {"text": ("tokenizers",), "image": ("pillow",), "none": ()}
@@ -40,31 +41,34 @@ def strip_label(requirement: str) -> str:
 
 def write_docker(
     folder: Path,
-    spec: TargetSpec,
+    name: str,
+    target: str,
     packages: tuple[str, ...],
     requirement: str | None = None,
     device: Literal["cpu", "gpu"] = "cpu",
     *,
+    cache: bool = False,
     brings_code: bool = False,
+    versions: Mapping[str, str] = {},
 ) -> None:
-    """Writes Dockerfile and compose.yaml; `packages` are pinned to the versions that made the golden answers.
+    """Writes Dockerfile and compose.yaml for the model `name`; `packages` are pinned to the versions that made the
+    golden answers: those in `versions`, else what is here.
 
     `requirement` is the runtime's own, installed with all that it depends on: a build of torch or a version of
     onnxruntime-gpu.
-    A `device` that is a GPU is given to the container. `brings_code` is for `server_command`.
+    A `device` that is a GPU is given to the container. `cache` and `brings_code` are for `server_command`.
     """
-    name = spec.model.name
     is_torch = requirement is not None and requirement.startswith("torch==")
     dockerfile = render_template(
         "Dockerfile.j2",
         name=name,
-        target=spec.target,
+        target=target,
         image=TRITON_IMAGE,
-        requirements=[_pin(package) for package in packages],
+        requirements=[_pin(package, versions.get(package)) for package in packages],
         torch=strip_label(requirement) if requirement and is_torch else None,
         library=None if is_torch else requirement,
         torch_flags=f"--index-url {find_torch_index(requirement or '')}",
-        command=server_command("/models", cache=spec.serve.cache, brings_code=brings_code),
+        command=server_command("/models", cache=cache, brings_code=brings_code),
     )
     (folder / "Dockerfile").write_text(dockerfile)
     (folder / "compose.yaml").write_text(render_template("compose.yaml.j2", name=name, gpu=device == "gpu"))
@@ -82,12 +86,12 @@ def server_command(repository: str, *, cache: bool, brings_code: bool = False) -
         "--strict-readiness=true",
     ]
     if brings_code:
-        command.append("--backend-config=tensorrt,version-compatible=true")
+        command.append(BRINGS_CODE_FLAG)
     return [*command, f"--cache-config=local,size={CACHE_BYTES}"] if cache else command
 
 
-def _pin(package: str) -> str:
+def _pin(package: str, version: str | None) -> str:
     try:
-        return f"{package}=={metadata.version(package)}"
+        return f"{package}=={version or metadata.version(package)}"
     except metadata.PackageNotFoundError:
         return package

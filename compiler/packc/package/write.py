@@ -76,7 +76,16 @@ def write_package(
     library = runtime.library if serving.front == "in_process" and requirement is None else None
     packages = list_python_packages(golden.pipeline, library)
     brings_code = stamp is not None and stamp.is_version_compatible
-    write_docker(folder, spec, packages, requirement, runtime.device, brings_code=brings_code)
+    write_docker(
+        folder,
+        spec.model.name,
+        spec.target,
+        packages,
+        requirement,
+        runtime.device,
+        cache=spec.serve.cache,
+        brings_code=brings_code,
+    )
     opset = read_onnx_header(model).opset if model.suffix == ".onnx" else None
     needed = (*packages, *filter(None, [requirement]))
     write_readme(folder / "README.md", spec, golden, models, opset, needed, candidate.passes, stamp)
