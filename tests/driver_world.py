@@ -156,6 +156,10 @@ class World:
     def missed(self) -> Path:
         return self.final.with_name("cpu.missed")
 
+    @property
+    def jobs(self) -> Path:
+        return self.final.with_name("cpu.jobs")
+
     def write_spec(self, *sections: str, targets: str = HOST) -> Path:
         path = self.folder / "spec.toml"
         path.write_text(SPEC + "\n".join(sections) + targets)

@@ -44,6 +44,8 @@ Missed = Literal["budget", "quality", "failed"] | None
 STATUSES: tuple[Status, ...] = get_args(Status)
 
 NEAREST = 3
+NOT_JUDGED = "not judged: the CPU of this machine cannot run it"
+"""How the failure of a candidate begins that only its device can tell about."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,20 +21,50 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     return install_world(monkeypatch, tmp_path)
 
 
+def run_bundle(bundle: Path) -> None:
+    subprocess.run([sys.executable, "run.py", "--rounds", "1"], cwd=bundle, check=True, capture_output=True)
+
+
 def test_bundles_come_back_as_a_package(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     spec = str(world.write_spec(targets=GENOA))
     assert run(["build", spec]) == 5
     built = capsys.readouterr().out
     assert "run the job bundle in job/ there as README.md beside it says, then `pack import`" in " ".join(built.split())
     folder = Path("build/tiny/big")
-    assert "pack import spec.toml --target big" in (folder / "README.md").read_text()
+    assert f"pack import {spec} --target big" in (folder / "README.md").read_text()
     assert run(["push", str(folder), "models"]) == run(["verify", str(folder)]) == 2
     assert capsys.readouterr().err.count("hint: run its job bundles on the device") == 2
-    bundle = folder / "job" / "base"
-    subprocess.run([sys.executable, "run.py", "--rounds", "1"], cwd=bundle, check=True, capture_output=True)
+    run_bundle(folder / "job" / "base")
     assert run(["import", spec, "--from", str(folder)]) == 0
     assert capsys.readouterr().out.endswith("\npackage: build/tiny/big\n")
     assert json.loads((folder / "manifest.json").read_text())["state"] == "measured"
+
+
+def test_new_bundles_leave_the_package_in_its_place(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """`pack import` finds them by itself, and says where they still are when nobody keeps the budget."""
+    first = world.write_spec(targets=GENOA)
+    assert run(["build", str(first), "--out", "out"]) == 5
+    package = Path("out/tiny/big")
+    assert f"pack import {first} --out out --target big" in (package / "README.md").read_text()
+    run_bundle(package / "job" / "base")
+    assert run(["import", str(first), "--out", "out"]) == 0
+    second = str(world.write_spec("[budget]\nlatency_ms = 0.001", targets=GENOA))
+    capsys.readouterr()
+    assert run(["build", second, "--out", "out"]) == 5
+    told = "job bundles: out/tiny/big.jobs\nthe package of an earlier build stays: out/tiny/big\n"
+    assert capsys.readouterr().out.endswith(told)
+    run_bundle(package.with_name("big.jobs") / "job" / "base")
+    assert run(["import", second, "--out", "out"]) == 3
+    out, err = capsys.readouterr()
+    assert out.endswith(
+        "nothing was published; report: out/tiny/big.missed\n"
+        "the package of an earlier build stays: out/tiny/big\nthe job bundles stay: out/tiny/big.jobs\n"
+    )
+    assert err.endswith(
+        "hint: publish the nearest with --allow-miss; for another bound or workload, build new bundles and run those\n"
+    )
+    assert run(["import", second, "--out", "out", "--allow-miss"]) == 0
+    assert [path.name for path in package.parent.iterdir() if path.is_dir()] == ["big"]
 
 
 def test_bundles_that_never_ran_are_a_failure(world: World, capsys: pytest.CaptureFixture[str]) -> None:

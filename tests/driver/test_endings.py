@@ -12,10 +12,19 @@ import pytest
 
 from driver_world import Way, World, snapshot
 from packc.candidate import Rejection
-from packc.driver.endings import publish_jobs, publish_miss, publish_package, publish_plan, refuse_to_lose_results
+from packc.driver.endings import (
+    find_jobs,
+    publish_jobs,
+    publish_miss,
+    publish_package,
+    publish_plan,
+    refuse_to_lose_results,
+)
+from packc.driver.imported import recall_training
 from packc.driver.inputs import BuildInputs
 from packc.driver.verdict import record_findings
 from packc.errors import UsageError
+from packc.ingest.student import Training
 from packc.package.manifest_file import check_files, read_manifest
 from packc.package.publish import staging_dir
 from packc.plan import Plan
@@ -82,7 +91,7 @@ def elsewhere(world: World) -> BuildInputs:
 
 
 def export_jobs(world: World, inputs: BuildInputs) -> tuple[str, Path]:
-    result = publish_jobs(inputs, Plan(tuple(world.candidates()), ()), world.make_trial(), world.final, "spec.toml")
+    result = publish_jobs(inputs, Plan(tuple(world.candidates()), ()), world.make_trial(), world.final, ("spec.toml",))
     return result.end, result.folder
 
 
@@ -114,9 +123,15 @@ def test_jobs_of_a_device_elsewhere_really_run(world: World, elsewhere: BuildInp
 def test_jobs_say_how_this_machine_judged_int8(world: World, elsewhere: BuildInputs) -> None:
     """The bundles themselves run as the target does."""
     plan = Plan(tuple(world.candidates()), ())
-    result = publish_jobs(elsewhere, plan, world.make_trial(exact_int8=True), world.final, "spec.toml")
+    result = publish_jobs(elsewhere, plan, world.make_trial(exact_int8=True), world.final, ("spec.toml",))
     assert "without the int8 saturation of this machine" in result.manifest.verdict.reasons[0]
     assert "exact_int8" not in json.loads((world.final / "job" / "base" / "job.json").read_text())["options"]
+
+
+def test_jobs_tell_how_their_student_was_trained(world: World, elsewhere: BuildInputs) -> None:
+    training, plan = Training(1, 2, 5, 1, 1.0, 0.5, 1.0, "texts.jsonl", 5), Plan(tuple(world.candidates()), ())
+    result = publish_jobs(elsewhere, plan, world.make_trial(), world.final, ("spec.toml",), training)
+    assert recall_training(result.manifest) == training
 
 
 def test_job_bundles_share_no_file_with_the_cache(world: World, elsewhere: BuildInputs) -> None:
@@ -145,8 +160,10 @@ def test_results_of_a_device_are_not_replaced(world: World, elsewhere: BuildInpu
     with pytest.raises(UsageError, match=f"cpu/job: results of a device are here, such as job/base/{name}") as error:
         refuse_to_lose_results(world.final)
     assert error.value.hint == "`pack import` them, or move the folder away first"
-    world.final.rename(world.missed)
-    with pytest.raises(UsageError, match=r"cpu\.missed/job: results of a device are here"):
+    world.final.rename(world.folder / "aside")
+    publish_good(world, elsewhere)
+    (world.folder / "aside").rename(world.jobs)
+    with pytest.raises(UsageError, match=r"cpu\.jobs/job: results of a device are here"):
         refuse_to_lose_results(world.final)
 
 
@@ -155,6 +172,30 @@ def test_a_plan_or_jobs_stand_beside_the_good_package(world: World, elsewhere: B
     before = snapshot(world.final)
     assert publish_plan(elsewhere, Plan((), ()), world.final).folder == world.missed
     assert read_manifest(world.missed).state == "planned"
-    assert export_jobs(world, elsewhere) == ("built", world.missed)
-    assert (world.missed / "job" / "base").is_dir()
+    assert find_jobs(world.final) == world.final
+    assert export_jobs(world, elsewhere) == ("built", world.jobs)
+    assert find_jobs(world.final) == world.jobs
+    assert (world.jobs / "job" / "base").is_dir()
+    assert not world.missed.exists()
     assert snapshot(world.final) == before
+    publish_miss(MISS, record_findings(elsewhere.make_findings((), ()), "measured", MISS), world.final)
+    assert (world.jobs / "job" / "base").is_dir(), "its results may be what missed"
+    publish_good(world, elsewhere, "better")
+    assert sorted(path.name for path in world.final.parent.iterdir()) == ["cpu"]
+
+
+def write_result(bundle: Path, status: str) -> None:
+    bundle.mkdir(exist_ok=True)
+    result = {"status": status, "failure": None, "load_s": 0.0, "peak_rss_mib": 0.0, "times": [], "answers": None}
+    (bundle / "result.json").write_text(json.dumps({**result, "device": "GPU", "versions": []}))
+
+
+def test_runs_that_failed_are_no_loss(world: World, elsewhere: BuildInputs) -> None:
+    export_jobs(world, elsewhere)
+    jobs = world.final / "job"
+    write_result(jobs / "base", "failed")
+    (jobs / "base" / "model" / "model.plan").write_text("built before it failed")
+    refuse_to_lose_results(world.final)
+    write_result(jobs / "good", "ok")
+    with pytest.raises(UsageError, match=r"results of a device are here, such as job/good/result\.json"):
+        refuse_to_lose_results(world.final)

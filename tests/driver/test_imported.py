@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -13,15 +14,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from driver_world import StubRuntime, Way, World
+from driver_world import StubRuntime, Way, World, snapshot
 from engines import make_stamp, write_engine
-from packc.driver import endings, timing
+from packc.driver import endings, target, timing
 from packc.driver.endings import BuildOptions, TargetResult
 from packc.driver.imported import check_device, import_results
 from packc.errors import PackError, UsageError
 from packc.ingest.fingerprint import hash_file
 from packc.package.manifest_file import check_files, read_manifest
-from packc.samples import save_samples
+from packc.samples import load_samples, save_samples
 from packc.select import Outcome
 from packc.target import Target
 from packc.target_profiles import find_target
@@ -54,12 +55,10 @@ def find_failures(result: TargetResult) -> dict[str, str | None]:
     return {candidate.id: candidate.failure for candidate in result.manifest.candidates}
 
 
-def take(world: World, jobs: Path, target: Target = GENOA) -> dict[str, Outcome]:
+def take(world: World, jobs: Path, device: Target = GENOA) -> dict[str, Outcome]:
     """What `import_results` makes of the candidates, by id."""
-    trial = world.make_trial()
-    rough = [dataclasses.replace(outcome, is_rough=True) for outcome in world.search(exhaustive=True).values()]
-    key = read_manifest(world.final).build_key
-    return {outcome.candidate.id: outcome for outcome in import_results(rough, jobs, trial, target, key)}
+    trial, built = world.make_trial(), read_manifest(world.final)
+    return {o.candidate.id: o for o in import_results(world.candidates(), jobs, trial, device, built)}
 
 
 @pytest.fixture
@@ -87,21 +86,79 @@ def test_the_best_of_what_was_measured_is_packaged(world: World, jobs: Path) -> 
 
 
 def test_the_answers_of_the_device_are_what_is_judged(world: World, jobs: Path) -> None:
-    engine = jobs / "fast" / "engine.py"  # as on a device whose kernels are less exact
-    engine.write_text(engine.read_text().replace('options["error"]', "0.5"))
     run_jobs(jobs)
+    answers = load_samples(jobs / "fast" / "answers.npz")
+    forge_answers(jobs / "fast", [{"scores": answer["scores"] + 0.5} for answer in answers])
     assert build(world, jobs=jobs).manifest.verdict.chosen == "base"
     statuses = {candidate.id: candidate.status for candidate in read_manifest(world.final).candidates}
     assert statuses["fast"] == "quality_missed"
 
 
-def test_bundles_that_failed_or_did_not_run_cost_themselves_alone(world: World, jobs: Path) -> None:
+def test_bundles_that_did_not_run_cost_themselves_alone(
+    world: World, jobs: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     run_jobs(jobs)
     (jobs / "fast" / "result.json").unlink()
+    caplog.set_level("INFO")
     manifest = build(world, jobs=jobs).manifest
     failures = {candidate.id: candidate.failure for candidate in manifest.candidates}
     assert manifest.verdict.chosen == "base"
     assert failures["fast"] == "there is no result.json of its job bundle: it did not run on the device"
+    told = [message for message in caplog.messages if "did not run" in message]
+    assert told == ["1 of 2 job bundles did not run on the device: fast"]
+
+
+def test_bundles_that_failed_cost_themselves_alone(world: World, jobs: Path) -> None:
+    run_jobs(jobs)
+    edit_result(jobs / "fast", status="failed", failure="out of memory")
+    result = build(world, jobs=jobs)
+    assert result.manifest.verdict.chosen == "base"
+    assert find_failures(result)["fast"] == "on the device: out of memory"
+
+
+def test_nothing_is_trained_or_checked_again(world: World, jobs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_jobs(jobs)
+    monkeypatch.delattr(target, "distill_plan")
+    checks = list(world.checks)
+    shutil.rmtree(world.cache.root)
+    result = build(world, jobs=jobs)
+    assert world.checks == checks
+    wrong = next(candidate for candidate in result.manifest.candidates if candidate.id == "wrong")
+    assert wrong.measurements is not None
+    assert wrong.measurements.quality is not None, "as the build found it"
+
+
+def test_the_graph_that_ran_is_packaged_whatever_an_export_gives_now(world: World, jobs: Path) -> None:
+    run_jobs(jobs)
+    graph = (jobs / "fast" / "model" / "model.onnx").read_bytes()
+    exported = world.ingest().source.graph
+    exported.write_bytes(exported.read_bytes() + b"\x42\x00")  # the same graph with an empty domain
+    shutil.rmtree(world.cache.root)
+    build(world, jobs=jobs)
+    packaged = next(world.final.glob("model_repository/*/1/model.onnx"))
+    assert packaged.read_bytes() == graph != exported.read_bytes()
+
+
+def test_bundles_beside_a_good_package_are_found_and_replace_it(world: World, jobs: Path) -> None:
+    run_jobs(jobs)
+    assert build(world, jobs=jobs).folder == world.final
+    budget = "[budget]\nlatency_ms = 0.001"
+    result = build(world, budget)
+    assert (result.end, result.folder) == ("built", world.jobs)
+    assert read_manifest(world.final).state == "measured"
+    again = build(world, budget)
+    assert (again.end, again.folder) == ("built", world.jobs)
+    run_jobs(world.jobs / "job")
+    with pytest.raises(UsageError, match=r"cpu\.jobs/job: results of a device are here"):
+        build(world, budget)
+    before = snapshot(world.jobs)
+    missed = build(world, budget, jobs=world.jobs / "job")
+    assert (missed.end, missed.folder) == ("budget_missed", world.missed)
+    assert snapshot(world.jobs) == before, "nobody can make that again here"
+    options = BuildOptions(allow_miss=True, verify=False, jobs=world.jobs / "job")
+    published = world.build(budget, target=GENOA, options=options)
+    assert (published.end, published.folder) == ("published", world.final)
+    assert sorted(path.name for path in world.final.parent.iterdir()) == ["cpu"]
 
 
 def test_a_build_does_not_replace_results(world: World, jobs: Path) -> None:

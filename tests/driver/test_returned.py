@@ -13,24 +13,25 @@ from typing import Any
 import numpy as np
 import pytest
 
-from packc.driver.returned import identify_graph, read_returned
+from packc.driver.returned import identify_graph, read_returned, read_unchanged_job
 from packc.errors import PackError
 from packc.ingest.fingerprint import hash_file
-from packc.jobs.job import Job, JobResult
+from packc.jobs.job import JobResult
+from packc.package.manifest_file import hash_files
 from packc.samples import save_samples
 from stub_bundle import LARGEST, TYPICAL, stub_bundle, stub_job
 
 
 @dataclass
 class Returned:
-    """A bundle that ran, and what it was made for."""
+    """A bundle that ran, and what its build wrote down of it."""
 
     bundle: Path
-    job: Job
-    model: Path
+    files: dict[str, str]
+    build: str = "this"
 
     def read(self) -> JobResult:
-        return read_returned(self.bundle, self.job, self.model)
+        return read_returned(self.bundle, read_unchanged_job(self.bundle, self.files, self.build))
 
     def edit(self, name: str, **changes: Any) -> None:
         file = self.bundle / name
@@ -43,12 +44,9 @@ class Returned:
 
 @pytest.fixture
 def returned(tmp_path: Path) -> Returned:
-    first = stub_bundle(tmp_path / "first")  # the artifact that the job is told of
-    model = tmp_path / "first" / "artifact" / "model.txt"
-    job = stub_job(cases=(TYPICAL, LARGEST), answer=True)
-    job = replace(job, build="this", graph=identify_graph(model))
-    assert job.graph == identify_graph(model, first / "model")
-    made = Returned(stub_bundle(tmp_path / "second", job=job), job, model)
+    job = replace(stub_job(cases=(TYPICAL, LARGEST), answer=True), build="this")
+    bundle = stub_bundle(tmp_path / "second", job=job)
+    made = Returned(bundle, hash_files(bundle))
     made.run()
     return made
 
@@ -66,28 +64,47 @@ def test_what_ran_as_it_was_built_is_taken(returned: Returned) -> None:
 
 
 def test_a_bundle_of_another_build_is_refused(returned: Returned) -> None:
-    returned.job = replace(returned.job, build="that")
+    returned.build = "that"
     refuse(returned, "this bundle is of another build")
+
+
+def test_a_graph_is_told_by_names_and_contents(tmp_path: Path) -> None:
+    graphs = [tmp_path / "one" / "model.txt", tmp_path / "two" / "model.txt", tmp_path / "two" / "graph.txt"]
+    for graph in graphs:
+        graph.parent.mkdir(exist_ok=True)
+        graph.write_text("2.0")
+    one, same, renamed = map(identify_graph, graphs)
+    assert one == same != renamed
+    graphs[0].write_text("3.0")
+    assert identify_graph(graphs[0]) != one
 
 
 def test_a_bundle_with_another_graph_is_refused(returned: Returned) -> None:
     (returned.bundle / "model" / "model.txt").write_text("3.0")
-    refuse(returned, "bundle/model: its graph is not the one that this build made")
+    refuse(returned, r"bundle/model/model\.txt is not the file that this build made")
     (returned.bundle / "model" / "model.txt").unlink()
-    refuse(returned, r"its graph did not come back: .*model\.txt is missing")
+    refuse(returned, r"bundle/model/model\.txt did not come back")
 
 
-def test_a_bundle_that_says_another_graph_is_refused(returned: Returned) -> None:
+@pytest.mark.parametrize("name", ["engine.py", "run.py", "samples.npz", "latency.npz"])
+def test_what_it_ran_with_has_to_be_as_it_was_built(returned: Returned, name: str) -> None:
+    with (returned.bundle / name).open("a") as file:
+        file.write("\n")
+    refuse(returned, f"{name} is not the file that this build made")
+
+
+def test_a_bundle_of_another_making_is_refused(returned: Returned) -> None:
+    """As when the build was made again, from a model whose export is never twice the same: the key is the same."""
     returned.edit("job.json", graph="0" * 64)
-    refuse(returned, "its graph is not the one that this build made")
+    returned.run()
+    refuse(returned, r"job\.json is not the file that this build made")
 
 
 def test_an_edited_job_is_refused(returned: Returned) -> None:
     whole = (returned.bundle / "job.json").read_bytes()
     returned.edit("job.json", threads=64)
-    refuse(returned, r"job\.json was changed after it was built: threads")
     returned.run()
-    refuse(returned, r"job\.json was changed after it was built: threads")
+    refuse(returned, r"job\.json is not the file that this build made")
     (returned.bundle / "job.json").write_bytes(whole)
     refuse(returned, r"result\.json is not of the job\.json beside it: run the bundle again")
 

@@ -27,6 +27,7 @@ from packc.report.view import (
     find_broken,
     find_chosen,
     list_left_out,
+    list_missing,
     make_caveats,
     make_rows,
     worst_end,
@@ -73,6 +74,14 @@ def test_every_missing_figure_has_its_reason() -> None:
     assert {row.why_missing for row in make_rows(make_planned_manifest())} == {
         "not measured: the package is only planned"
     }
+
+
+def test_what_only_the_device_can_judge_has_a_short_reason() -> None:
+    """Several candidates then have one together; a runtime's message is in the manifest."""
+    why = "not judged: the CPU of this machine cannot run it"
+    planned = make_planned_manifest()
+    records = tuple(replace(r, status="built", failure=f"{why}: no kernel for {r.id}") for r in planned.candidates)
+    assert list_missing(make_rows(replace(planned, candidates=records))) == (("all", why),)
 
 
 def test_outcome_in_one_line() -> None:

@@ -9,7 +9,7 @@ import click
 
 from packc.cache import Cache
 from packc.cli.console import print_json, print_note
-from packc.driver.endings import BuildOptions, End, TargetResult
+from packc.driver.endings import JOB_FOLDER, BuildOptions, End, TargetResult, find_jobs
 from packc.driver.spec import TargetFailure, build_spec
 from packc.errors import BudgetMissed, MissingError, PackError, QualityMissed, UsageError
 from packc.package.manifest import Manifest
@@ -19,6 +19,9 @@ from packc.report.terminal import print_report
 from packc.report.view import is_timing_noisy
 from packc.spec.model import Spec
 from packc.spec.read import read_spec
+
+OUT = Path("build")
+"""Folder for packages where none is named."""
 
 _EXIT_CODES: dict[End, int] = {
     "published": 0,
@@ -52,7 +55,7 @@ _SEVERITY = (0, MissingError.exit_code, BudgetMissed.exit_code, QualityMissed.ex
     "--out",
     "-o",
     type=click.Path(path_type=Path),
-    default=Path("build"),
+    default=OUT,
     show_default=True,
     help="Folder for packages.",
 )
@@ -76,7 +79,8 @@ def build(
 
     Ends with 3 when no candidate keeps the budget, 4 for the quality bound, 5 when the device is elsewhere.
     """
-    options = BuildOptions(allow_miss, verify=not no_verify, urls=urls, spec_file=spec.name)
+    arguments = (str(spec),) if out == OUT else (str(spec), "--out", str(out))
+    options = BuildOptions(allow_miss, verify=not no_verify, urls=urls, import_arguments=arguments)
     model = read_spec(spec)
     if unknown := [name for name in targets if name not in model.targets]:
         raise UsageError(f"the spec has no target {unknown[0]!r}", hint=f"it has {', '.join(model.targets)}")
@@ -94,7 +98,7 @@ def print_results(results: Sequence[TargetResult | TargetFailure], model: Spec, 
         elif not as_json:
             _print(result.manifest)
             click.echo(f"\n{_CONTENTS[result.end]}: {_shorten(result.folder)}")
-            _explain_miss(result)
+            _explain_rest(result)
     return max((_find_exit_code(result) for result in results), key=_SEVERITY.index)
 
 
@@ -108,15 +112,21 @@ def _print(manifest: Manifest) -> None:
         click.echo(f"  {target}: {text}")
 
 
-def _explain_miss(result: TargetResult) -> None:
-    """After a missed promise: what still lies there, and what a user can do."""
+def _explain_rest(result: TargetResult) -> None:
+    """What else lies there, and after a missed promise what a user can do."""
+    place = result.folder.with_name(result.target)
+    jobs = find_jobs(place)
+    has_jobs = jobs != result.folder and (jobs / JOB_FOLDER).is_dir()
+    if place != result.folder and place != jobs and place.is_dir():
+        click.echo(f"the package of an earlier build stays: {_shorten(place)}")
+    if has_jobs:
+        click.echo(f"the job bundles stay: {_shorten(jobs)}")
     if result.end not in ("budget_missed", "quality_missed"):
         return
-    package = result.folder.with_name(result.target)
-    if package.is_dir():
-        click.echo(f"the package of an earlier build stays: {_shorten(package)}")
     hint = "change the bound or the workload in the spec, or publish the nearest with --allow-miss"
-    if result.end == "budget_missed" and is_timing_noisy(result.manifest):
+    if has_jobs:
+        hint = "publish the nearest with --allow-miss; for another bound or workload, build new bundles and run those"
+    elif result.end == "budget_missed" and is_timing_noisy(result.manifest):
         hint = f"timing was noisy, so build again on a quiet machine first; if the budget is missed there too, {hint}"
     print_note(f"\nhint: {hint}")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from packc.cache import Cache
-from packc.cli.build import print_results
-from packc.driver.endings import JOB_FOLDER, BuildOptions
+from packc.cli.build import OUT, print_results
+from packc.driver.endings import JOB_FOLDER, BuildOptions, find_jobs
 from packc.driver.spec import build_spec
 from packc.errors import UsageError
 from packc.spec.read import read_spec
@@ -22,11 +22,9 @@ from packc.target_profiles import find_target
     "--from",
     "folder",
     type=click.Path(path_type=Path),
-    help="Folder of the bundles, or of job/  [default: the target's]",
+    help="Folder of the bundles, or of job/  [default: where `pack build` left them]",
 )
-@click.option(
-    "--out", "-o", type=click.Path(path_type=Path), default=Path("build"), show_default=True, help="As `pack build`'s."
-)
+@click.option("--out", "-o", type=click.Path(path_type=Path), default=OUT, show_default=True, help="As `pack build`'s.")
 @click.option("--allow-miss", is_flag=True, help="Publish the nearest candidate when a promise is missed.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of the report.")
 def import_jobs(spec: Path, target: str | None, folder: Path | None, out: Path, allow_miss: bool, as_json: bool) -> int:
@@ -42,12 +40,12 @@ def import_jobs(spec: Path, target: str | None, folder: Path | None, out: Path, 
         raise UsageError(
             f"{name}: {device.name} is this machine, so nothing is to be imported", hint="`pack build` measures it"
         )
-    jobs = _find_jobs((folder or out / model.model.name / name).resolve())
+    jobs = _find_bundles((folder or find_jobs(out / model.model.name / name)).resolve())
     options = BuildOptions(allow_miss, verify=False, jobs=jobs)
     return print_results(build_spec(model, spec.resolve(), out.resolve(), options, Cache(), (name,)), model, as_json)
 
 
-def _find_jobs(folder: Path) -> Path:
+def _find_bundles(folder: Path) -> Path:
     """The folder of bundles that `folder` is or holds."""
     jobs = folder / JOB_FOLDER if (folder / JOB_FOLDER).is_dir() else folder
     if not any(jobs.glob("*/job.json")):

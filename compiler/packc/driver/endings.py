@@ -5,7 +5,9 @@ missed         manifest.json and report.html, beside it at `<target>.missed`; th
 built          job bundles to run on the device that is elsewhere, at the target's folder
 planned        manifest.json and report.html: nothing can be built here for this target
 
-What was built or planned takes the place of a missed promise's record, too, while a good package is at the folder.
+While a good package is at the folder, job bundles are left beside it at `<target>.jobs`, a plan at `<target>.missed`.
+Whatever takes a place but a missed promise's record removes what earlier builds left beside it; that record leaves job
+bundles alone, as their results may be what missed.
 """
 
 from __future__ import annotations
@@ -17,26 +19,27 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from packc.driver.evaluate import NOT_JUDGED, Trial
+from packc.driver.evaluate import Trial
 from packc.driver.halving import check_candidates, list_outpaced
 from packc.driver.inputs import BuildInputs
 from packc.driver.returned import identify_graph
 from packc.driver.timing import ROUNDS
 from packc.driver.verdict import record_findings
-from packc.errors import UsageError
-from packc.jobs.bundle import MODEL_FOLDER, write_bundle
+from packc.errors import PackError, UsageError
+from packc.ingest.student import Training
+from packc.jobs.bundle import MODEL_FOLDER, read_result, write_bundle
 from packc.jobs.job import Job
 from packc.measure.jobs import timing_job
 from packc.package.artifact import artifact_files
 from packc.package.job_readme import write_job_readme
 from packc.package.manifest import Manifest
-from packc.package.manifest_file import hash_files, read_manifest, write_manifest
+from packc.package.manifest_file import MANIFEST, hash_files, read_manifest, write_manifest
 from packc.package.publish import publish, staging_dir
 from packc.plan import Plan, explain_nothing
 from packc.report.html import write_html
 from packc.runtimes import STAND_INS, find_runtime
 from packc.search import TimeLimit
-from packc.select import Outcome, Verdict, select
+from packc.select import NOT_JUDGED, Outcome, Verdict, select
 from packc.target import Target
 
 log = logging.getLogger(__name__)
@@ -57,8 +60,8 @@ class BuildOptions:
     verify: bool = True
     urls: tuple[str, ...] = ()
     """Of a running server to verify with; empty to start one."""
-    spec_file: str = "spec.toml"
-    """The name of the spec, for what a user reads."""
+    import_arguments: tuple[str, ...] = ("spec.toml",)
+    """What `pack import` takes to find this build again: the spec, and `--out` where it is not the default."""
     jobs: Path | None = None
     """Folder of job bundles that ran on the device elsewhere: their results are taken, instead of making bundles."""
 
@@ -76,7 +79,7 @@ class TargetResult:
 
 def publish_package(staging: Path, final: Path, manifest: Manifest) -> TargetResult:
     """Makes the package in `staging` the target's."""
-    result = _take_place(staging, final, manifest, "published")
+    result = _take_place(staging, final, final, manifest, "published")
     log.info("published %s", final)
     return result
 
@@ -94,21 +97,28 @@ def publish_plan(inputs: BuildInputs, plan: Plan, final: Path) -> TargetResult:
     findings = inputs.make_findings((), plan.rejected)
     reason = f"nothing was built for {inputs.target.name}: {explain_nothing(inputs.target)}"
     manifest = record_findings(findings, "planned", _unjudged(reason))
-    folder = _spare_package(final)
-    with staging_dir(folder) as staging:
-        return _take_place(staging, folder, manifest, "planned")
+    place = _missed_folder(final) if _holds_package(final) else final
+    with staging_dir(place) as staging:
+        return _take_place(staging, place, final, manifest, "planned")
 
 
-def publish_jobs(inputs: BuildInputs, plan: Plan, trial: Trial, final: Path, spec_file: str) -> TargetResult:
+def publish_jobs(
+    inputs: BuildInputs,
+    plan: Plan,
+    trial: Trial,
+    final: Path,
+    arguments: Sequence[str],
+    training: Training | None = None,
+) -> TargetResult:
     """Leaves a job bundle for each candidate whose answers hold, to be measured on the device itself.
 
-    `spec_file` is what their README calls the spec.
+    `arguments` are those of `pack import` in their README; `training` is that of the student which some begin with.
     """
     limit = TimeLimit(trial.spec.optimize.max_minutes)
     search = check_candidates(plan.candidates, trial, limit)
     outcomes = [replace(outcome, measurement=None) for outcome in search.outcomes]
     findings = inputs.make_findings(outcomes, (*plan.rejected, *search.skipped))
-    findings = replace(findings, cut=limit.tell_untried(search.skipped))
+    findings = replace(findings, training=training, cut=limit.tell_untried(search.skipped))
     kept = list_exported(search.outcomes, trial)
     if not kept:
         verdict = select(outcomes, inputs.spec, inputs.evaluation.is_generated)
@@ -122,7 +132,7 @@ def publish_jobs(inputs: BuildInputs, plan: Plan, trial: Trial, final: Path, spe
         f"run the {bundles} in {JOB_FOLDER}/ there as README.md beside it says, then `pack import`",
     )
     manifest = record_findings(findings, "built", _unjudged(*reasons))
-    place = _spare_package(final)
+    place = _jobs_folder(final) if _holds_package(final) else final
     with staging_dir(place) as staging:
         for outcome in kept:
             runtime = find_runtime(outcome.candidate.runtime)
@@ -133,8 +143,8 @@ def publish_jobs(inputs: BuildInputs, plan: Plan, trial: Trial, final: Path, spe
             samples = trial.ingested.inputs
             write_bundle(folder, job, files, samples, trial.latency_inputs, runtime.engine_files, linked=False)
         requirements = tuple(dict.fromkeys(find_runtime(o.candidate.runtime).require(inputs.info) for o in kept))
-        write_job_readme(staging / "README.md", inputs.spec, inputs.target, requirements, ROUNDS, spec_file)
-        return _take_place(staging, place, manifest, "built")
+        write_job_readme(staging / "README.md", inputs.spec, inputs.target, requirements, ROUNDS, arguments)
+        return _take_place(staging, place, final, manifest, "built")
 
 
 def make_device_job(outcome: Outcome, trial: Trial, target: Target, build_key: str) -> Job:
@@ -147,15 +157,33 @@ def make_device_job(outcome: Outcome, trial: Trial, target: Target, build_key: s
     return replace(job, answer=True, outputs=outputs, build=build_key, graph=identify_graph(model))
 
 
+def find_jobs(final: Path) -> Path:
+    """The folder, with manifest and job/, where a build leaves job bundles while `final` is as it is."""
+    beside = _jobs_folder(final)
+    return beside if (beside / MANIFEST).is_file() else final
+
+
 def refuse_to_lose_results(final: Path) -> None:
-    """Raises UsageError where bundles that a build would replace ran on a device: nobody can make that again here."""
-    for folder in (final, _missed_folder(final)):
-        for name in RESULT_FILES:
-            if found := sorted((folder / JOB_FOLDER).glob(f"*/{name}")):
-                raise UsageError(
-                    f"{folder / JOB_FOLDER}: results of a device are here, such as {found[0].relative_to(folder)}",
-                    hint="`pack import` them, or move the folder away first",
-                )
+    """Raises UsageError where bundles that a build would replace ran on a device: nobody can make that again here.
+
+    What a run left that says it failed is no loss.
+    """
+    folder = find_jobs(final)
+    for bundle in sorted((folder / JOB_FOLDER).glob("*")):
+        found = [file for name in RESULT_FILES for file in sorted(bundle.glob(name))]
+        if found and not _has_failed(bundle):
+            raise UsageError(
+                f"{folder / JOB_FOLDER}: results of a device are here, such as {found[0].relative_to(folder)}",
+                hint="`pack import` them, or move the folder away first",
+            )
+
+
+def _has_failed(bundle: Path) -> bool:
+    """Whether the bundle ran and failed; of one whose result cannot be read nobody knows."""
+    try:
+        return read_result(bundle).status != "ok"
+    except PackError:
+        return False
 
 
 def list_exported(outcomes: Sequence[Outcome], trial: Trial) -> list[Outcome]:
@@ -168,10 +196,12 @@ def _unjudged(*reasons: str) -> Verdict:
     return Verdict(met=None, chosen=None, reasons=reasons, misses=(), missed=None)
 
 
-def _take_place(staging: Path, final: Path, manifest: Manifest, end: End) -> TargetResult:
-    """Puts the finished `staging` in the target's place and removes the record of an earlier miss."""
-    result = _publish(staging, final, manifest, end)
-    shutil.rmtree(_missed_folder(final), ignore_errors=True)
+def _take_place(staging: Path, place: Path, final: Path, manifest: Manifest, end: End) -> TargetResult:
+    """Puts the finished `staging` at `place`, which is `final` or beside it; what else was beside that goes."""
+    result = _publish(staging, place, manifest, end)
+    for folder in (_missed_folder(final), _jobs_folder(final)):
+        if folder != place:
+            shutil.rmtree(folder, ignore_errors=True)
     return result
 
 
@@ -184,13 +214,16 @@ def _publish(staging: Path, folder: Path, manifest: Manifest, end: End) -> Targe
     return TargetResult(manifest.target, end, folder, manifest)
 
 
-def _spare_package(final: Path) -> Path:
-    """Where to leave what is no package: at `final`, or beside the package that is there."""
+def _holds_package(final: Path) -> bool:
+    """Whether a good package is there, which nothing but another one may replace."""
     try:
-        holds_package = read_manifest(final).state in ("measured", "verified")
+        return read_manifest(final).state in ("measured", "verified")
     except UsageError:
-        return final
-    return _missed_folder(final) if holds_package else final
+        return False
+
+
+def _jobs_folder(final: Path) -> Path:
+    return final.with_name(f"{final.name}.jobs")
 
 
 def _missed_folder(final: Path) -> Path:

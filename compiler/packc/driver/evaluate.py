@@ -37,7 +37,7 @@ from packc.runtimes import STAND_INS, find_runtime
 from packc.runtimes.compile import compile_artifact
 from packc.samples import count_saved, iter_samples, save_samples
 from packc.search import is_hopeless
-from packc.select import Outcome, leave_to_server
+from packc.select import NOT_JUDGED, Outcome, leave_to_server
 from packc.spec.model import MetricName, TargetSpec
 from packc.tensors import ShapeCase
 
@@ -47,8 +47,6 @@ JOB_TIMEOUT_S = 600.0
 
 MOST_SHOWN = 200
 """Characters of a runtime's reason in the line of a log; all of it stands in the manifest."""
-NOT_JUDGED = "not judged: the CPU of this machine cannot run it"
-"""How the failure of a candidate begins that only its device can tell about."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,30 +1,34 @@
-"""Takes back the results of job bundles that ran on a device elsewhere, and packages the best candidate.
+"""Takes back the results of job bundles that ran on a device elsewhere.
 
-The answers that came from the device are judged anew: they are what it gives. Nothing is measured here, so the serving
-plan is the one that the workload alone suggests, and the package's state is `measured`.
+What a bundle is, and what became of the candidates without one, stands in the manifest of the build that made them:
+nothing is lowered or checked anew, and the graphs that are packaged are the bundles' own, which ran. The answers that
+came from the device are judged: they are what it gives.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from packc.driver.endings import list_exported, make_device_job
+from packc.candidate import Candidate, Rejection
+from packc.driver.endings import JOB_FOLDER, find_jobs
 from packc.driver.evaluate import Trial
 from packc.driver.inputs import BuildInputs
-from packc.driver.returned import read_returned
+from packc.driver.returned import read_returned, read_unchanged_job
 from packc.errors import DataError, PackError, UsageError
-from packc.jobs.bundle import MODEL_FOLDER
-from packc.jobs.job import JobResult
+from packc.ingest.student import Training
+from packc.jobs.job import Job, JobResult
 from packc.measure.rounds import summarize_runs
 from packc.package.artifact import artifact_files
 from packc.package.engine_stamp import find_stamp
+from packc.package.manifest import CandidateRecord, Manifest
 from packc.package.manifest_file import read_manifest
 from packc.promises import describe_score
 from packc.quality.metrics import score_answers
+from packc.quality.score import QualityScore
 from packc.runtimes import find_runtime
 from packc.select import Outcome
 from packc.target import Target
@@ -39,47 +43,74 @@ CPU = re.compile(r"\(\d+ CPUs?\)$")
 NOT_RUN = "there is no result.json of its job bundle: it did not run on the device"
 
 
-def check_origin(inputs: BuildInputs, final: Path) -> None:
-    """Raises UsageError where `final` has no bundles of this very build, whose results alone mean something."""
+def read_origin(inputs: BuildInputs, final: Path) -> Manifest:
+    """The record of the build that made the bundles for `final`.
+
+    Raises UsageError where there is none of this very build, whose results alone mean something.
+    """
     if inputs.target.is_here:
         raise UsageError(
             f"{inputs.spec.target}: {inputs.target.name} is this machine, so nothing is to be imported",
             hint="`pack build` measures it",
         )
-    manifest = read_manifest(final)
+    folder = find_jobs(final)
+    manifest = read_manifest(folder)
     if manifest.state != "built":
-        raise UsageError(f"{final} holds no job bundles: its state is {manifest.state}", hint="`pack build` makes them")
+        message = f"{folder} holds no job bundles: its state is {manifest.state}"
+        raise UsageError(message, hint="`pack build` makes them")
     if manifest.build_key != inputs.key:
         raise UsageError(
-            f"{final}: its job bundles are of another build: the spec, its data, the model or a version has changed",
+            f"{folder}: its job bundles are of another build: the spec, its data, the model or a version has changed",
             hint="build again and run the new bundles, or go back to what they were built from",
         )
+    return manifest
+
+
+def recall_rejections(built: Manifest) -> list[Rejection]:
+    """What that build did not try, and why."""
+    return [Rejection(item.what, item.reason) for item in built.rejected]
+
+
+def recall_training(built: Manifest) -> Training | None:
+    """How the student was trained whose graphs are in the bundles."""
+    return Training(**asdict(built.student)) if built.student else None
 
 
 def import_results(
-    outcomes: Sequence[Outcome], folder: Path, trial: Trial, target: Target, build_key: str
+    candidates: Sequence[Candidate], folder: Path, trial: Trial, target: Target, built: Manifest
 ) -> list[Outcome]:
-    """The outcomes of a check here, with what the bundles in `folder` brought from the device.
+    """What became of the candidates: as the manifest of their build says, and by what the bundles in `folder` brought.
 
-    A candidate that failed there, or did not run, has that as its failure; so has one whose bundle is of another build,
-    ran on another device, or came back damaged. Raises PackError where nothing is left, or of different devices.
+    A candidate that failed on the device, or did not run, has that as its failure; so has one whose bundle is of
+    another build, ran on another device, or came back damaged. Raises PackError where nothing is left, or of different
+    devices.
     """
-    kept = {outcome.candidate.id for outcome in list_exported(outcomes, trial)}
-    imported = [
-        _import_one(outcome, folder / outcome.candidate.id, trial, target, build_key)
-        if outcome.candidate.id in kept
-        else replace(outcome, measurement=None)
-        for outcome in outcomes
-    ]
+    records = {record.id: record for record in built.candidates}
+    recalled = [_recall(candidate, records[candidate.id]) for candidate in candidates if candidate.id in records]
+    bundles = {o.candidate.id: files for o in recalled if (files := _list_files(o.candidate.id, built))}
+    absent = [name for name in bundles if not (folder / name / "result.json").is_file()]
+
+    def take(outcome: Outcome) -> Outcome:
+        name = outcome.candidate.id
+        if name not in bundles:
+            return outcome
+        if name in absent:
+            return replace(outcome, failure=NOT_RUN)
+        return _import_one(outcome, folder / name, bundles[name], trial, target, built.build_key)
+
+    imported = [take(outcome) for outcome in recalled]
     devices = {outcome.measurement.device: outcome.candidate.id for outcome in imported if outcome.measurement}
     if not devices:
+        told = _tell_failures([outcome for outcome in imported if outcome.candidate.id in bundles])
         raise PackError(
-            f"{folder}: no job bundle was measured: {_tell_failures([o for o in imported if o.candidate.id in kept])}",
+            f"{folder}: no job bundle was measured: {told}",
             hint="run them on the device as README.md beside job/ says, and copy job/ back whole",
         )
     if len(devices) > 1:
         told = ", ".join(f"{device} ({name})" for device, name in sorted(devices.items()))
         raise PackError(f"{folder}: the bundles ran on different devices: {told}", hint="run all on one")
+    if absent:
+        log.info("%d of %d job bundles did not run on the device: %s", len(absent), len(bundles), ", ".join(absent))
     return imported
 
 
@@ -139,27 +170,40 @@ def _tell_failures(outcomes: Sequence[Outcome]) -> str:
     return "; ".join(told)
 
 
-def _import_one(outcome: Outcome, bundle: Path, trial: Trial, target: Target, build_key: str) -> Outcome:
+def _recall(candidate: Candidate, record: CandidateRecord) -> Outcome:
+    """What the build found out about the candidate, apart from its graph, which is in its bundle."""
+    quality = record.measurements.quality if record.measurements else None
+    score = QualityScore(**asdict(quality)) if quality else None
+    return Outcome(candidate, None, None, score, record.failure, record.warnings)
+
+
+def _list_files(candidate: str, built: Manifest) -> dict[str, str]:
+    """Path -> sha256 of the files in the candidate's bundle as it was built; empty where it got none."""
+    start = f"{JOB_FOLDER}/{candidate}/"
+    return {path.removeprefix(start): sha256 for path, sha256 in built.files.items() if path.startswith(start)}
+
+
+def _import_one(
+    outcome: Outcome, bundle: Path, files: Mapping[str, str], trial: Trial, target: Target, build_key: str
+) -> Outcome:
     """The outcome with what its bundle brought; whatever is wrong with that is its failure, never the others'."""
     try:
-        return _take_result(outcome, bundle, trial, target, build_key)
+        return _take_result(outcome, bundle, read_unchanged_job(bundle, files, build_key), trial, target)
     except DataError:
         raise  # the user's samples are at fault, not the candidate
     except PackError as error:
         log.info("%s: failed: %s", outcome.candidate.id, error)
-        return replace(outcome, measurement=None, failure=str(error))
+        return replace(outcome, failure=str(error))
 
 
-def _take_result(outcome: Outcome, bundle: Path, trial: Trial, target: Target, build_key: str) -> Outcome:
-    if not (bundle / "result.json").is_file():
-        raise PackError(NOT_RUN)
-    assert outcome.model is not None, "only a lowered candidate has a bundle"
-    result = read_returned(bundle, make_device_job(outcome, trial, target, build_key), outcome.model)
+def _take_result(outcome: Outcome, bundle: Path, job: Job, trial: Trial, target: Target) -> Outcome:
+    result = read_returned(bundle, job)
     if result.status != "ok":
         raise PackError(f"on the device: {result.failure or result.status}")
     check_device(result.device, target)
-    outcome = replace(outcome, measurement=summarize_runs(bundle, [result]), is_rough=False)
-    plan = bundle / MODEL_FOLDER / ENGINE_FILE
+    graph = bundle / job.model
+    outcome = replace(outcome, model=graph, measurement=summarize_runs(bundle, [result]))
+    plan = graph.with_name(ENGINE_FILE)
     if plan.is_file():
         outcome = _take_engine(outcome, plan, result, target)
     elif find_runtime(outcome.candidate.runtime).model_filename == ENGINE_FILE:

@@ -21,13 +21,14 @@ from packc.driver.endings import (
     BuildOptions,
     End,
     TargetResult,
+    find_jobs,
     publish_jobs,
     publish_plan,
     refuse_to_lose_results,
 )
 from packc.driver.evaluate import Trial
-from packc.driver.halving import check_candidates, log_duration, search_candidates
-from packc.driver.imported import check_origin, describe_device, import_results
+from packc.driver.halving import Search, log_duration, search_candidates
+from packc.driver.imported import describe_device, import_results, read_origin, recall_rejections, recall_training
 from packc.driver.inputs import BuildInputs
 from packc.driver.limits import find_roofline
 from packc.driver.packing import Packing
@@ -58,13 +59,13 @@ def build_target(inputs: BuildInputs, final: Path, options: BuildOptions, cache:
     Raises PackError for what concerns the whole target: the model cannot be exported, no server is there, ...
     """
     spec, target = inputs.spec, inputs.target
-    if options.jobs is not None:
-        check_origin(inputs, final)
-    elif (current := _find_current(final, inputs.key)) and _is_accepted(current, options):
-        log.info("%s: nothing changed since the last build", spec.target)
-        ends: dict[State, End] = {"planned": "planned", "built": "built"}
-        return TargetResult(spec.target, ends.get(current.state, "unchanged"), final, current)
-    else:
+    built = read_origin(inputs, final) if options.jobs is not None else None
+    if built is None:
+        for folder in dict.fromkeys((final, find_jobs(final))):
+            if (current := _find_current(folder, inputs.key)) and _is_accepted(current, options):
+                log.info("%s: nothing changed since the last build", spec.target)
+                ends: dict[State, End] = {"planned": "planned", "built": "built"}
+                return TargetResult(spec.target, ends.get(current.state, "unchanged"), folder, current)
         refuse_to_lose_results(final)
     with staging_dir(final):
         pass  # says now, not after minutes of work, that nothing can be written there
@@ -76,9 +77,12 @@ def build_target(inputs: BuildInputs, final: Path, options: BuildOptions, cache:
         _check_server(options, cache)
     with log_duration("export and reference answers"):
         ingested = ingest_model(inputs.info, inputs.evaluation, inputs.calibration, cache)
-    plan, distilled = distill_plan(plan, inputs, cache)
-    if distilled is not None:
-        ingested = replace(ingested, student=distilled.source)
+    if built is not None:  # the bundles have the student's graph; all that is asked of it are the model's own inputs
+        ingested, training = replace(ingested, student=ingested.source), recall_training(built)
+    else:
+        plan, distilled = distill_plan(plan, inputs, cache)
+        training = distilled.training if distilled else None
+        ingested = replace(ingested, student=distilled.source if distilled else None)
     trial = make_trial(inputs, ingested, cache, verify=options.verify)
     rule = plan_serving(spec, target, ingested.source)
     plan = replace(plan, candidates=tuple(fit_shapes(plan.candidates, trial, rule)))
@@ -86,19 +90,18 @@ def build_target(inputs: BuildInputs, final: Path, options: BuildOptions, cache:
         roofline = find_roofline(trial, target)
     plan = replace(plan, candidates=order_candidates(plan.candidates, roofline))
     if not target.is_here and options.jobs is None:
-        return publish_jobs(inputs, plan, trial, final, options.spec_file)
+        return publish_jobs(inputs, plan, trial, final, options.import_arguments, training)
     limit = TimeLimit(spec.optimize.max_minutes)
-    if options.jobs is not None:
-        search = check_candidates(plan.candidates, trial, limit)
-        search = replace(search, outcomes=import_results(search.outcomes, options.jobs, trial, target, inputs.key))
+    if built is not None and options.jobs is not None:
+        outcomes = import_results(plan.candidates, options.jobs, trial, target, built)
+        search = Search(outcomes, recall_rejections(built))
     else:
         trial = replace(trial, roofline=roofline)
         search = search_candidates(plan.candidates, trial)
-    found = inputs.make_findings(search.outcomes, (*plan.rejected, *search.skipped))
+    found = inputs.make_findings(search.outcomes, tuple(dict.fromkeys((*plan.rejected, *search.skipped))))
     if options.jobs is not None:
         found = replace(found, environment={**found.environment, **describe_device(search.outcomes)})
     sensitivity = find_sensitivity(search.outcomes, trial)
-    training = distilled.training if distilled else None
     findings = replace(
         found,
         verify=options.verify,

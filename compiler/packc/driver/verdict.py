@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
-from packc.driver.evaluate import NOT_JUDGED
 from packc.driver.limits import record_limits
 from packc.driver.sensitivity import record_sensitivity
 from packc.ingest.student import Training
@@ -33,7 +32,7 @@ from packc.passes.sensitivity import Sensitivity
 from packc.plan import Rejection
 from packc.quality.gate import quality_bound
 from packc.roofline import Roofline
-from packc.select import Miss, Outcome, Verdict, classify, leave_to_server
+from packc.select import NOT_JUDGED, Miss, Outcome, Verdict, classify, leave_to_server
 from packc.serving import ServingPlan
 from packc.serving.search import Tried
 from packc.spec.model import MetricName, TargetSpec

@@ -12,9 +12,12 @@ from packc.target import Target
 
 
 def write_job_readme(
-    path: Path, spec: TargetSpec, device: Target, requirements: Sequence[str], rounds: int, spec_file: str
+    path: Path, spec: TargetSpec, device: Target, requirements: Sequence[str], rounds: int, arguments: Sequence[str]
 ) -> None:
-    """`requirements` are those of the bundles' runtimes, as pip writes them; a Jetson's TensorRT is its system's."""
+    """`requirements` are those of the bundles' runtimes, as pip writes them; a Jetson's TensorRT is its system's.
+
+    `arguments` are what `pack import` is told beside the target: the spec, and where its packages are.
+    """
     is_jetson = device.kind == "jetson"
     names_tensorrt = any(requirement.startswith("tensorrt") for requirement in requirements)
     wanted = [r for r in requirements if not (is_jetson and r.startswith("tensorrt"))]
@@ -27,6 +30,6 @@ def write_job_readme(
         requirements=[shlex.quote(requirement) for requirement in wanted],
         rounds=rounds,
         names_tensorrt=names_tensorrt,
-        spec=shlex.quote(spec_file),
+        arguments=shlex.join(arguments),
     )
     path.write_text(text, encoding="utf-8")

@@ -22,6 +22,7 @@ from packc.package.manifest import (
 from packc.report.device import list_device_caveats
 from packc.report.figures import MISSING, show_figure, show_quality, show_share
 from packc.roofline import OF_PROFILE
+from packc.select import NOT_JUDGED
 from packc.spec.model import ERROR_METRICS
 
 Standing = Literal["chosen", "kept", "over budget", "outpaced", "below quality", "not judged", "failed"]
@@ -270,7 +271,7 @@ def _find_standing(record: CandidateRecord, manifest: Manifest) -> Standing:
 
 def _explain_missing(record: CandidateRecord, manifest: Manifest) -> str:
     if record.failure:
-        return record.failure
+        return NOT_JUDGED if record.failure.startswith(NOT_JUDGED) else record.failure  # the manifest has the rest
     if record.status == "quality_missed":
         return "not timed: the quality gate refused it first"
     if record.status == "outpaced":
