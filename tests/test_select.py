@@ -175,11 +175,12 @@ def test_too_few_samples_are_told_apart_from_bad_answers() -> None:
 
 
 def test_all_failed_is_neither_budget_nor_quality() -> None:
-    verdict = select([failed("a", "no result within 60 s"), replace(outcome("b"), measurement=None)], BUDGET, False)
+    late = [failed(name, "no result within 60 s") for name in ("a", "c")]
+    verdict = select([*late, replace(outcome("b"), measurement=None)], BUDGET, False)
     assert (verdict.met, verdict.missed, verdict.misses) == (False, "failed", ())
     assert verdict.reasons == (
         "every candidate failed",
-        "a failed: no result within 60 s",
+        "a, c failed: no result within 60 s",
         "b failed: it was not measured",
     )
     assert select([], BUDGET, False).reasons == ("there was no candidate to try",)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from packc.candidate import Candidate
+from packc.candidate import Candidate, Rejection, group_rejections
 from packc.goals import SAME, find_figure
 from packc.measure.measurement import Measurement
 from packc.promises import (
@@ -164,7 +164,8 @@ def select(
     if of["kept"]:
         scope = "that keep every promise" if rivals is None else "left"
         return _choose(of["kept"], outcomes, spec, caveats, scope, why)
-    failures = tuple(f"{o.candidate.id} failed: {o.failure or 'it was not measured'}" for o in of["failed"])
+    failed = group_rejections(Rejection(o.candidate.id, o.failure or "it was not measured") for o in of["failed"])
+    failures = tuple(f"{item.what} failed: {item.reason}" for item in failed)
     if of["budget_missed"]:
         return _miss_budget(of["budget_missed"], len(of["outpaced"]), spec, failures + caveats)
     if of["quality_missed"]:

@@ -72,7 +72,7 @@ def test_bundles_that_never_ran_are_a_failure(world: World, capsys: pytest.Captu
     run(["build", spec])
     capsys.readouterr()
     assert run(["import", spec]) == 1
-    assert "no job bundle was measured: base: there is no result.json" in capsys.readouterr().err
+    assert "no job bundle was measured: base: not run on the device: there is no result.json" in capsys.readouterr().err
 
 
 def test_which_target_has_to_be_clear(world: World, capsys: pytest.CaptureFixture[str]) -> None:

@@ -103,7 +103,7 @@ def test_bundles_that_did_not_run_cost_themselves_alone(
     manifest = build(world, jobs=jobs).manifest
     failures = {candidate.id: candidate.failure for candidate in manifest.candidates}
     assert manifest.verdict.chosen == "base"
-    assert failures["fast"] == "there is no result.json of its job bundle: it did not run on the device"
+    assert failures["fast"] == "not run on the device: there is no result.json in the job bundle"
     told = [message for message in caplog.messages if "did not run" in message]
     assert told == ["1 of 2 job bundles did not run on the device: fast"]
 
@@ -214,7 +214,7 @@ def test_bundles_of_another_build_are_refused(world: World, jobs: Path) -> None:
 
 
 def test_where_nothing_ran_there_is_nothing_to_import(world: World, jobs: Path) -> None:
-    with pytest.raises(PackError, match=r"no job bundle was measured: base and 1 more: there is no result\.json"):
+    with pytest.raises(PackError, match=r"no job bundle was measured: base and 1 more: not run on the device: there is"):
         build(world, jobs=jobs)
     assert read_manifest(world.final).state == "built"
 

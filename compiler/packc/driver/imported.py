@@ -40,7 +40,7 @@ ENGINE_FILE = "model.plan"
 """What TensorRT's adapter leaves beside the graph in a bundle."""
 CPU = re.compile(r"\(\d+ CPUs?\)$")
 """How a runner calls the processor where its engine names no device."""
-NOT_RUN = "there is no result.json of its job bundle: it did not run on the device"
+NOT_RUN = "not run on the device: there is no result.json in the job bundle"
 
 
 def read_origin(inputs: BuildInputs, final: Path) -> Manifest:
