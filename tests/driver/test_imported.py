@@ -214,7 +214,7 @@ def test_bundles_of_another_build_are_refused(world: World, jobs: Path) -> None:
 
 
 def test_where_nothing_ran_there_is_nothing_to_import(world: World, jobs: Path) -> None:
-    with pytest.raises(PackError, match=r"no job bundle was measured: base and 1 more: not run on the device: there is"):
+    with pytest.raises(PackError, match="no job bundle was measured: base and 1 more: not run on"):
         build(world, jobs=jobs)
     assert read_manifest(world.final).state == "built"
 
