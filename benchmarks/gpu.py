@@ -2,11 +2,12 @@
 
     python benchmarks/gpu.py [MODEL ...] [--rounds N] [--out DIR] [--skip-compile] [--tensorrt all|peer|none]
 
-MODEL: bert-base, vit-base, resnet-50, with random weights. Two times a row: a call from host arrays to host arrays,
-which is what a server pays, and the work on the device alone, inputs and outputs in its memory. Each is the median of
-the medians of all rounds; ratios are against ONNX Runtime's CUDA provider with the graph as exported. Errors are
-relative norms against PyTorch in fp32 on the same GPU. Below each table stand the best of pack's candidates, the best
-of the others, and the floor: what the products or the weights of the graph take at the GPU's peak rates.
+MODEL: bert-base, vit-base, resnet-50, with random weights. Two times a row, both by the host's clock: a call from host
+arrays to host arrays, which is what a server pays and pack chooses by; and "resident", the same with inputs and outputs
+left in the GPU's memory. Each is the median of the medians of all rounds; ratios are against ONNX Runtime's CUDA
+provider with the graph as exported. Errors are relative norms against PyTorch in fp32 on the same GPU. Below each table
+stand the fastest of pack's candidates, the best of the others, and the floor: what the products or the weights of the
+graph take at the GPU's peak rates.
 
 Needs torch, transformers, onnx, onnxscript, pydantic and onnxruntime-gpu, a C++ compiler and CUDA's headers, no
 network, and packc on the path.

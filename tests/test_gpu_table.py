@@ -9,6 +9,7 @@ import pytest
 
 from packc.measure.peak import GemmRate, Peaks, ReadRate
 from packc.measure.work import Work
+from packc.tensors import Precision
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
@@ -19,8 +20,16 @@ WORK = Work(flops=1e9, weights=1e6)
 PEAKS = Peaks((GemmRate("fp16", 1_000_000, 1),), (ReadRate(1 << 30, 4800),), 1, "of the profile x")
 
 
-def row(name: str, ms: float, *, is_pack: bool = False, is_trick: bool = False, error: float = 0.0) -> Row:
-    made = Row(name, is_pack, "fp16", lambda: None, lambda: None, error, is_trick=is_trick)
+def row(
+    name: str,
+    ms: float,
+    *,
+    is_pack: bool = False,
+    is_trick: bool = False,
+    error: float = 0.0,
+    precision: Precision = "fp16",
+) -> Row:
+    made = Row(name, is_pack, precision, lambda: None, lambda: None, error, is_trick=is_trick)
     made.call_times_ms, made.work_times_ms = [2 * ms], [ms]
     return made
 
@@ -40,8 +49,19 @@ def table() -> str:
 
 
 def test_the_best_right_candidate_is_held_against_the_best_of_others(table: str) -> None:
-    assert "By device time pack chooses pack-right, 0.500 ms; 1.60 x as fast as the best peer (compile" in table
+    assert "Resident: pack's fastest is pack-right, 0.500 ms; 1.60 x as fast as the best peer (compile" in table
     assert "; 1.60 x as fast as compile; 0.80 x as fast as ours around compile; " in table
+
+
+def test_another_precision_than_that_of_peers_is_told_beside_theirs() -> None:
+    rows = [
+        row("compile", 0.9),
+        row("pack-bf16", 0.5, is_pack=True, precision="bf16"),
+        row("pack-fp16", 0.6, is_pack=True),
+    ]
+    table = show_table("batch 1", rows, "exported", "compile", WORK, PEAKS)
+    assert "pack's fastest is pack-bf16, 0.500 ms; 1.80 x as fast as the best peer (compile, 0.900 ms); " in table
+    assert "; in fp16, pack-fp16, 0.600 ms, 1.50 x; " in table
 
 
 def test_ratios_are_against_the_named_row_and_failures_have_one(table: str) -> None:

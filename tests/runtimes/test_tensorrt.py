@@ -12,7 +12,7 @@ from packc.package.model_config import add_instances, new_config
 from packc.passes import PASSES, find_pass
 from packc.passes.lower_opset import FROM
 from packc.runtimes import STAND_INS, find_runtime, tensorrt
-from packc.runtimes.tensorrt import LOWERABLE, TACTICS, WEAK, TensorRt, write_profiles
+from packc.runtimes.tensorrt import LOWERABLE, TACTICS, TensorRt, write_profiles
 from packc.runtimes.tensorrt_python import VARIABLE
 from packc.spec.optimize import TensorRtSection
 from packc.tensors import InputRange, Precision
@@ -47,13 +47,13 @@ def nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def offer(info: object = BERT, target: object = HERE) -> dict[str, Candidate]:
     offered, _ = TensorRt().candidates(info, target, GPU)  # type: ignore[arg-type]
-    return {c.precision: c for c in offered if c.id != WEAK}
+    return {c.precision: c for c in offered}
 
 
 @weak
 def test_what_the_parser_does_not_read_is_lowered_and_bf16_refused(version: str) -> None:
     offered, refused = TensorRt().candidates(BERT, HERE, GPU)
-    assert [c.precision for c in offered] == ["tf32", "fp32", "fp16", "int8", "fp16"]
+    assert [c.precision for c in offered] == ["tf32", "fp32", "fp16", "int8"]
     assert all(str(c.passes[2]) == "lower_opset[opset=17]" for c in offered)
     reasons = {r.what: r.reason for r in refused}
     assert reasons == {
@@ -81,15 +81,6 @@ def test_newer_graphs_go_to_the_newer_tensorrt_of_a_device_elsewhere(nowhere: No
     assert not any(step.name == "lower_opset" for c in offered for step in c.passes)
     assert "tensorrt before 10" in {rejection.what for rejection in refused}
     assert (TensorRt().require(newer), TensorRt().require(BERT)) == ("tensorrt>=10", "tensorrt>=8.6")
-
-
-@weak
-def test_a_weak_builder_may_also_choose_for_each_layer(version: str) -> None:
-    free = next(c for c in TensorRt().candidates(BERT, HERE, ("fp16",))[0] if c.id == WEAK)
-    assert [step.name for step in free.passes] == ["clean_graph", "plain_mask", "lower_opset", "sum_in_fp32"]
-    assert free.build is not None
-    assert free.build.options == {"precision": "fp16"}
-    assert not [c for c in TensorRt().candidates(BERT, HERE, ("fp32",))[0] if c.id == WEAK]
 
 
 @strong

@@ -80,10 +80,10 @@ RECIPES = (
 in a product's epilogue is less exact than fp32 and tf32 are, and as exact as 16 bits.
 cuDNN may lack convolutions with an epilogue for some shapes, so the plain recipe stays.
 
-On one H200, ResNet-50 in fp16 took 0.466 ms for one image and 1.352 for 32, and 0.394 and 1.199 with ReLU merged
-(benchmarks/results). What torch.compile took for BERT-base with a CUDA graph around it, one text and 32 of 128 tokens:
-0.590 and 1.84 ms; with weights as constants 0.495 and 1.80, and with GELU merged too 0.474 and 1.69. max-autotune took
-more than 200 s to compile, and is left out."""
+On one H200, ResNet-50 in fp16 took 0.435 ms for one image and 1.371 for 32, and 0.401 and 1.207 with ReLU merged
+(benchmarks/results). By hand, torch.compile with a CUDA graph around it took 0.590 and 1.84 ms for BERT-base, one text
+and 32 of 128 tokens; with weights as constants 0.495 and 1.80, and with GELU merged too 0.474 and 1.69. max-autotune
+took more than 200 s to compile, and is left out."""
 
 NO_GRAPHS = "AOTInductor programs are made of the model as it is, not of a quantized graph"
 NOT_HERE: Mapping[Precision, str] = {

@@ -43,10 +43,6 @@ CASTS: Mapping[Precision, tuple[PassStep, ...]] = {
 }
 """Precisions in the order of a plan -> the passes that put them into the graph."""
 
-WEAK = "tensorrt-fp16-weak"
-"""For weakly typed networks: the graph stays in fp32, and the builder may compute each layer in fp16. BERT-base took
-0.655 ms so and 0.698 with casts in the graph (1 x 128 tokens in a CUDA graph, H200, TensorRT 8.6)."""
-
 STRONG_ONLY: tuple[Precision, ...] = ("bf16",)
 """Of these precisions, those of strongly typed networks."""
 
@@ -113,9 +109,6 @@ class TensorRt(Runtime):
         refused = [Rejection(f"{self.name}-{p}", reasons[p]) for p in precisions if p in reasons]
         refused += [older] if older and there is None else []
         offered = [make_candidate(p, info, target, there) for p in CASTS if p in precisions and p not in reasons]
-        if there and not there.is_strongly_typed and "fp16" in precisions:
-            fp16 = make_candidate("fp16", info, target, there)
-            offered.append(replace(fp16, id=WEAK, passes=prepare_graph(info, there, ())))
         return tuple(offered), tuple(refused)
 
     def require(self, info: SourceInfo) -> str:
