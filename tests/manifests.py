@@ -298,11 +298,16 @@ HELD_BACK = (GpuStateRecord(1980, 3201, 310.4, 54, ()), GpuStateRecord(1725, 320
 """The states of two rounds on a GPU."""
 
 
-def make_gpu_manifest(*states: GpuStateRecord, notes: tuple[str, ...] = ()) -> Manifest:
-    """The kept one, as if a GPU had run so after the rounds of the chosen candidate."""
+def make_gpu_manifest(
+    *states: GpuStateRecord, notes: tuple[str, ...] = (), device_memory_mib: float | None = None
+) -> Manifest:
+    """The kept one, as if a GPU had run so after the rounds of the chosen candidate, which took that much of it."""
     manifest = make_kept_manifest()
     candidates = tuple(
-        replace(record, measurements=replace(record.measurements, gpu_states=states))
+        replace(
+            record,
+            measurements=replace(record.measurements, gpu_states=states, device_memory_mib=device_memory_mib),
+        )
         if record.id == CHOSEN and record.measurements
         else record
         for record in manifest.candidates

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from manifests import make_halved_manifest, make_kept_manifest, make_planned_manifest
+from manifests import make_gpu_manifest, make_halved_manifest, make_kept_manifest, make_planned_manifest
 from packc.report.bars import make_charts
 from packc.report.view import make_rows
 
@@ -57,3 +57,11 @@ def test_the_share_of_the_limit_has_a_chart_where_it_is_known() -> None:
         ("fp32-plain", "0.61", pytest.approx(61.5)),
         ("fp32-fused", "0.78", pytest.approx(77.7)),
     ]
+
+
+def test_a_bound_on_memory_is_drawn_at_that_of_the_gpu_where_there_is_one() -> None:
+    manifest = make_gpu_manifest(device_memory_mib=206.0)
+    manifest = replace(manifest, promises=replace(manifest.promises, memory_mib=300.0))
+    charts = {chart.title: chart for chart in make_charts(manifest, make_rows(manifest))}
+    assert (charts["GPU memory"].bound_text, charts["Memory"].bound_text) == ("bound 300 MiB", "")
+    assert {bar.text for bar in charts["GPU memory"].bars} == {"206"}

@@ -246,3 +246,10 @@ def test_peaks_of_a_profile_are_not_called_found() -> None:
     stated = replace(halved, limits=replace(halved.limits, source="of the profile nvidia-h200-sxm"))
     assert "the best products found with" in render_html(halved)
     assert "; the profile states " in render_html(stated)
+
+
+def test_the_table_has_the_gpu_s_memory_where_it_was_measured() -> None:
+    page = render_html(manifests.make_gpu_manifest(device_memory_mib=206.0))
+    assert page.count("GPU<br>MiB") == 1
+    assert 'data-name="GPU memory, MiB"' in page
+    assert "GPU<br>MiB" not in render_html(manifests.make_kept_manifest())

@@ -4,7 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from manifests import CHOSEN, make_allowed_manifest, make_error_manifest, make_kept_manifest, make_missed_manifest
+from manifests import (
+    CHOSEN,
+    make_allowed_manifest,
+    make_error_manifest,
+    make_gpu_manifest,
+    make_kept_manifest,
+    make_missed_manifest,
+)
 from packc.package.manifest import MissRecord, QualityRecord, VerdictRecord
 from packc.report.tiles import UNSERVED, describe_quality_bound, make_tiles
 
@@ -18,6 +25,17 @@ def test_budget_is_shown_with_the_served_figure() -> None:
     assert (size.number, memory.number) == ("31.8", "242")
     assert (quality.number, quality.word, quality.promise) == ("0.915", "met", "at least 0.9")
     assert quality.basis == "worst end of the 95 % interval around 0.931"
+
+
+def test_memory_is_the_gpu_s_where_there_is_one_and_of_all_instances() -> None:
+    manifest = make_gpu_manifest(device_memory_mib=206.0)
+    manifest = replace(manifest, promises=replace(manifest.promises, memory_mib=1000.0))
+    assert manifest.serving is not None
+    one = make_tiles(replace(manifest, serving=replace(manifest.serving, instances=1)))[3]
+    two = make_tiles(replace(manifest, serving=replace(manifest.serving, instances=2)))[3]
+    assert (one.title, one.number, one.basis) == ("GPU memory", "206", "what one instance took")
+    assert (two.number, two.basis) == ("412", "2 instances, each by the 206 MiB that one took alone")
+    assert two.share == 0.412
 
 
 def test_without_a_server_latency_is_that_of_one_caller() -> None:

@@ -42,14 +42,22 @@ class Chart:
 def make_charts(manifest: Manifest, rows: Sequence[Row]) -> tuple[Chart, ...]:
     """The charts that have at least one bar."""
     bounds = manifest.promises
+    is_gpu = has_gpu_memory(rows)  # which the bound is about, then
+    of_gpu, of_host = ((bounds.memory_mib if is_gpu is about_gpu else None, "MiB") for about_gpu in (True, False))
     limits = {limit.candidate: limit for limit in manifest.limits.candidates} if manifest.limits else {}
     charts = (
         _make_chart("Latency", "p50 within p99, ms, one caller", rows, _p99, _p50, bounds.latency_ms, "ms"),
         _make_chart("Size", "files of the artifact, MiB", rows, lambda m: m.size_mib, None, bounds.size_mib, "MiB"),
-        _make_chart("Memory", "peak resident, MiB", rows, lambda m: m.peak_rss_mib, None, bounds.memory_mib, "MiB"),
+        _make_chart("GPU memory", "of one copy, MiB", rows, lambda m: m.device_memory_mib, None, *of_gpu),
+        _make_chart("Memory", "peak resident, MiB", rows, lambda m: m.peak_rss_mib, None, *of_host),
         _make_limits(rows, limits),
     )
     return tuple(chart for chart in charts if chart.bars)
+
+
+def has_gpu_memory(rows: Sequence[Row]) -> bool:
+    """Whether candidates were measured to take memory of a GPU."""
+    return any((m := row.record.measurements) and m.device_memory_mib is not None for row in rows)
 
 
 def _make_chart(

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from packc.package.manifest import Manifest
-from packc.report.bars import make_charts
+from packc.report.bars import has_gpu_memory, make_charts
 from packc.report.combined import list_combined
 from packc.report.device import describe_gpu
 from packc.report.figures import MISSING, show_figure, show_protocol, show_quality, show_words
@@ -84,6 +84,7 @@ def render_html(manifest: Manifest) -> str:
         limit=describe_limit(manifest),
         is_stated=manifest.limits is not None and manifest.limits.source.startswith(OF_PROFILE),
         gpu=describe_gpu(manifest),
+        has_gpu_memory=has_gpu_memory(rows),
         combined=list_combined(manifest),
         sensitivity=describe_sensitivity(manifest),
         wide_strip=draw_strip(manifest.sensitivity, 960, upright=False) if manifest.sensitivity else None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from packc.package.manifest import Manifest, PromiseRecord, QualityRecord
+from packc.package.manifest import Manifest, MeasurementRecord, PromiseRecord, QualityRecord
 from packc.report.figures import (
     MISSING,
     show_against,
@@ -19,7 +19,7 @@ from packc.report.figures import (
     show_quality,
     show_words,
 )
-from packc.report.view import describe_load, find_broken, find_chosen, is_error_metric, worst_end
+from packc.report.view import describe_count, describe_load, find_broken, find_chosen, is_error_metric, worst_end
 
 UNSERVED = "one caller, without a server"
 
@@ -73,15 +73,7 @@ def make_tiles(manifest: Manifest) -> tuple[Tile, ...]:
             bounds.size_mib,
             "files of the artifact",
         ),
-        _make_tile(
-            manifest,
-            "memory_mib",
-            "Memory",
-            "MiB",
-            figures.peak_rss_mib if figures else None,
-            bounds.memory_mib,
-            "peak of a process that runs it",
-        ),
+        _make_memory_tile(manifest, figures),
         _make_quality_tile(manifest, (served.quality if served else None) or (figures.quality if figures else None)),
     )
 
@@ -116,6 +108,21 @@ def _make_tile(
         kept,
         value / bound if value is not None and bound else None,
     )
+
+
+def _make_memory_tile(manifest: Manifest, figures: MeasurementRecord | None) -> Tile:
+    """What the bound is about: on a GPU its memory, of all instances together."""
+    used_mib, title, basis = figures.peak_rss_mib if figures else None, "Memory", "peak of a process that runs it"
+    if figures and figures.device_memory_mib is not None:
+        instances = manifest.serving.instances if manifest.serving else 1
+        used_mib, title = instances * figures.device_memory_mib, "GPU memory"
+        alone = f"{show_figure(figures.device_memory_mib)} MiB that one took alone"
+        basis = (
+            f"{describe_count(instances, 'instance')}, each by the {alone}"
+            if instances > 1
+            else "what one instance took"
+        )
+    return _make_tile(manifest, "memory_mib", title, "MiB", used_mib, manifest.promises.memory_mib, basis)
 
 
 def _make_quality_tile(manifest: Manifest, quality: QualityRecord | None) -> Tile:
