@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from packc.cache import Cache
+from packc.errors import MissingError
 from packc.server import libraries
 from packc.server.environment import Origin, Server
 from packc.server.install import LIBRARIES, NUMPY
@@ -29,11 +30,28 @@ def make_server(tmp_path: Path, origin: Origin = "own") -> Server:
     return Server(tmp_path / "tritonserver", tmp_path, None, {"PATH": f"{binaries}:/bin"}, origin)
 
 
+def write_torch(folder: Path, version: str, cuda: str) -> None:
+    (folder / "torch").mkdir()
+    (folder / "torch" / "version.py").write_text(f"__version__ = '{version}'\ncuda: Optional[str] = {cuda}\n")
+
+
+def read_pins(command: list[str]) -> str:
+    """What pip may install of other versions of: nothing that is named there. By now the entry has its own name."""
+    pins = Path(command[command.index("--constraint") + 1])
+    (entry,) = pins.parent.parent.glob("[!.]*")
+    return (entry / pins.name).read_text()
+
+
 @pytest.fixture
 def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """What pip was told."""
+    """What pip was told, which installs the build of torch for CUDA 13.0."""
     seen: list[list[str]] = []
-    monkeypatch.setattr(libraries, "run_installer", lambda command, *_: seen.append(command))
+
+    def install(command: list[str], *_: str) -> None:
+        seen.append(command)
+        write_torch(Path(command[command.index("--target") + 1]), "2.11.0+cu130", "'13.0'")
+
+    monkeypatch.setattr(libraries, "run_installer", install)
     monkeypatch.setenv("TORCH_FLAGS", "--index-url 'https://here/cpu'")
     return seen
 
@@ -54,8 +72,17 @@ def test_torch_is_installed_once_and_only_where_a_model_needs_it(tmp_path: Path,
 def test_onnxruntime_for_gpus_comes_with_the_servers_numpy(tmp_path: Path, commands: list[list[str]]) -> None:
     repository = write_repository(tmp_path / "gpu", "onnxruntime-gpu[cuda,cudnn]==1.26.0")
     add_libraries(make_server(tmp_path), repository, Cache(tmp_path / "cache"))
-    assert commands[0][-2:] == [NUMPY, "onnxruntime-gpu[cuda,cudnn]==1.26.0"]
+    assert commands[0][-1] == "onnxruntime-gpu[cuda,cudnn]==1.26.0"
+    assert read_pins(commands[0]) == f"{NUMPY}\n"
     assert "--index-url" not in commands[0]
+
+
+def test_numpy_is_the_servers_whatever_else_is_installed(tmp_path: Path, commands: list[list[str]]) -> None:
+    """A pin and no requirement: torch does without numpy, and its index need not have it."""
+    repository = write_repository(tmp_path / "gpu", "onnxruntime-gpu[cuda,cudnn]==1.26.0", "torch==2.13.0")
+    add_libraries(make_server(tmp_path), repository, Cache(tmp_path / "cache"))
+    assert read_pins(commands[0]) == f"{NUMPY}\n"
+    assert NUMPY not in commands[0]
 
 
 def test_another_version_is_another_installation(tmp_path: Path, commands: list[list[str]]) -> None:
@@ -123,8 +150,66 @@ def test_a_failed_installation_leaves_nothing(tmp_path: Path) -> None:
     assert cache.entries() == []
 
 
-def test_tensorrt_may_be_made_of_what_pypi_only_names(tmp_path: Path, commands: list[list[str]]) -> None:
+@pytest.mark.parametrize(("cuda", "found"), [("'13.0'", "a build for CUDA 13.0"), ("None", "a build without CUDA")])
+def test_another_build_of_torch_than_the_named_one_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cuda: str, found: str
+) -> None:
+    """pip goes on without an index that it cannot reach, and takes what PyPI has of the version."""
+    right = False
+
+    def install(command: list[str], *_: str) -> None:
+        write_torch(Path(command[command.index("--target") + 1]), "2.11.0", "'12.6'" if right else cuda)
+
+    monkeypatch.setattr(libraries, "run_installer", install)
+    server, cache = make_server(tmp_path), Cache(tmp_path / "cache")
+    repository = write_repository(tmp_path / "torch", "torch==2.11.0+cu126")
+    with pytest.raises(LibraryMissing, match=f"is not installed: pip found {found} in its place") as failure:
+        add_libraries(server, repository, cache)
+    assert "https://download.pytorch.org/whl/cu126" in (failure.value.hint or "")
+    assert "TORCH_FLAGS" in (failure.value.hint or "")
+    assert cache.entries() == []
+    right = True
+    assert Path(add_libraries(server, repository, cache).variables[LIBRARIES]).is_dir()
+
+
+def run_without_wheels(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What pip was told, which finds no wheels of TensorRT."""
+    seen: list[list[str]] = []
+
+    def install(command: list[str], *_: str) -> None:
+        seen.append(command)
+        if "--no-binary" not in command:
+            raise MissingError("no matching distribution")
+
+    monkeypatch.setattr(libraries, "run_installer", install)
+    return seen
+
+
+def test_only_tensorrt_is_made_from_source_and_only_where_it_has_no_wheels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = run_without_wheels(monkeypatch)
+    repository = write_repository(tmp_path / "gpu", "tensorrt==10.16.1.11", "onnxruntime-gpu[cuda,cudnn]==1.26.0")
+    add_libraries(make_server(tmp_path), repository, Cache(tmp_path / "cache"))
+    first, second = seen
+    for command in (first, second):
+        assert command[command.index("--only-binary") + 1] == ":all:"
+        assert command[-2:] == ["onnxruntime-gpu[cuda,cudnn]==1.26.0", "tensorrt==10.16.1.11"]
+    sources = second[second.index("--no-binary") + 1].split(",")
+    assert {"tensorrt", "tensorrt-cu13", "tensorrt-cu13-libs"} <= set(sources)
+    assert all(name.startswith("tensorrt") and "bindings" not in name for name in sources)
+
+
+@pytest.mark.parametrize("text", ["tensorrt==8.6.0", "onnxruntime-gpu[cuda,cudnn]==1.26.0"])
+def test_what_has_wheels_is_never_made_from_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    seen = run_without_wheels(monkeypatch)
+    with pytest.raises(LibraryMissing, match="no matching distribution"):
+        add_libraries(make_server(tmp_path), write_repository(tmp_path / "gpu", text), Cache(tmp_path / "cache"))
+    assert len(seen) == 1
+
+
+def test_wheels_of_tensorrt_are_taken_where_an_index_has_them(tmp_path: Path, commands: list[list[str]]) -> None:
     repository = write_repository(tmp_path / "gpu", "tensorrt==10.16.1.11")
     add_libraries(make_server(tmp_path), repository, Cache(tmp_path / "cache"))
-    assert commands[0][-2:] == [NUMPY, "tensorrt==10.16.1.11"]
-    assert "--only-binary" not in commands[0]
+    (command,) = commands
+    assert "--no-binary" not in command

@@ -2,7 +2,7 @@
 
 A model says so in its configuration, `parameters { key: "requirement" }`, as pip writes it. torch, onnxruntime-gpu and
 tensorrt alone are taken at their word, and installed apart from the server, once for each version, since they are large
-and few packages need them. They go before what the server has, so numpy, which onnxruntime-gpu brings, is of the
+and few packages need them. They go before what the server has, so numpy, where one of them brings it, is of the
 server's own version. A server that is the user's own has what the user gave it.
 """
 
@@ -21,6 +21,7 @@ from packc.cache import Cache, cache_key
 from packc.errors import MissingError, PackError
 from packc.package.docker import find_torch_index, strip_label
 from packc.package.lint.repository import read_repository
+from packc.runtimes.aotinductor_cuda import read_torch_build
 from packc.server.environment import Server
 from packc.server.install import INSTALL_HINT, LIBRARIES, NUMPY, run_installer
 
@@ -31,6 +32,10 @@ KNOWN = re.compile(r"torch==\d+(\.\d+)*(\+cu\d+)?|onnxruntime-gpu\[cuda,cudnn\]=
 CACHE_KIND = "libraries"
 INDEX_FLAGS = "TORCH_FLAGS"
 """Environment variable: where pip finds torch, if not at PyTorch's own indices; the Makefile's of that name."""
+PINS = "constraints.txt"
+WITHOUT_WHEELS = "tensorrt,tensorrt-cu12,tensorrt-cu12-libs,tensorrt-cu13,tensorrt-cu13-libs"
+"""What PyPI has of TensorRT 10 and later as sources alone: two that name others, and libraries that the source fetches
+from NVIDIA's index. Of their bindings, and of 8.6.0, it has wheels."""
 
 
 class LibraryMissing(MissingError):
@@ -87,21 +92,51 @@ def _install(folder: Path, python: Path, requirements: Sequence[str], repository
     names = ", ".join(requirements)
     log.info("installing %s for the Triton server, once", names)
     started = time.monotonic()
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--no-input"]
-    if any(requirement.startswith("tensorrt==") for requirement in requirements):
-        pip += ["--retries", "1"]  # PyPI has its name, and sources that fetch it from NVIDIA's index
-    else:
-        pip += ["--only-binary", ":all:"]
+    (folder / PINS).write_text(f"{NUMPY}\n")
     torch = next((requirement for requirement in requirements if requirement.startswith("torch==")), None)
-    extra = shlex.split(os.environ.get(INDEX_FLAGS, "")) or list_index_flags(torch) if torch else [NUMPY]
+    extra = shlex.split(os.environ.get(INDEX_FLAGS, "")) or list_index_flags(torch) if torch else []
     where = f'; {INDEX_FLAGS}="--index-url URL" names another index of torch' if torch else ""
-    try:
-        run_installer(
-            [*pip, "--target", str(folder), *extra, *map(strip_label, requirements)],
-            f"install {' '.join(requirements)}",
-            f"{names}, which {repository} needs,",
-            INSTALL_HINT + where,
-        )
-    except MissingError as error:
-        raise LibraryMissing(str(error), hint=error.hint) from error
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--no-input", "--constraint", str(folder / PINS)]
+    what = ["--target", str(folder), *extra, *map(strip_label, requirements)]
+    tries = list_formats(requirements)
+    for flags in tries:
+        try:
+            run_installer(
+                [*pip, *flags, *what],
+                f"install {' '.join(requirements)}",
+                f"{names}, which {repository} needs,",
+                INSTALL_HINT + where,
+            )
+            break
+        except MissingError as error:
+            if flags == tries[-1]:
+                raise LibraryMissing(str(error), hint=error.hint) from error
+    if torch:
+        _check_build(folder, torch, repository)
     log.info("installed (%.0f s)", time.monotonic() - started)
+
+
+def list_formats(requirements: Sequence[str]) -> list[list[str]]:
+    """Flags for pip, to be tried in turn: wheels alone, and where PyPI has none of a TensorRT, sources of that alone.
+
+    pip cannot be told to take either of a package, and a mirror may have NVIDIA's wheels.
+    """
+    wheels = ["--only-binary", ":all:"]
+    is_newer = any(text.startswith("tensorrt==") and not text.startswith("tensorrt==8.") for text in requirements)
+    return [wheels, [*wheels, "--no-binary", WITHOUT_WHEELS, "--retries", "1"]] if is_newer else [wheels]
+
+
+def _check_build(folder: Path, torch: str, repository: Path) -> None:
+    """Raises LibraryMissing where pip took a build for another CUDA than `torch` names: no such model would load."""
+    needed = torch.partition("+")[2]
+    if not needed:
+        return
+    file = folder / "torch" / "version.py"
+    build = read_torch_build(file.read_text("utf-8")) if file.is_file() else None
+    if build is None or build.label != needed:
+        got = f"a build for CUDA {build.cuda}" if build and build.cuda else "a build without CUDA"
+        raise LibraryMissing(
+            f"{torch}, which {repository} needs, is not installed: pip found {got} in its place",
+            hint=f"see that {find_torch_index(torch)} can be reached, or name another index of that build: "
+            f'{INDEX_FLAGS}="--index-url URL"',
+        )
