@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import ctypes
+import subprocess
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,13 +49,37 @@ def test_gpus_without_mig_are_whole(facts: str) -> None:
     assert (gpu.driver, gpu.is_split, gpu.processes) == ("550.54", False, 0)
 
 
-def test_without_nvidia_smi_nothing_is_said_of_its_users() -> None:
-    def refuse(arguments: Sequence[str]) -> str:
-        raise FileNotFoundError("nvidia-smi")
+def refuse(arguments: Sequence[str]) -> str:
+    raise FileNotFoundError("nvidia-smi")
 
-    gpu = probe_gpu(lambda name: StubDriver(), refuse)
+
+def test_without_nvidia_smi_nothing_is_said_of_its_users(tmp_path: Path) -> None:
+    gpu = probe_gpu(lambda name: StubDriver(), refuse, tmp_path / "version")
     assert gpu is not None
     assert (gpu.driver, gpu.notes) == (None, ())
+
+
+@pytest.mark.parametrize("kind", ["x86_64 Kernel Module", "Open Kernel Module for x86_64"])
+def test_without_nvidia_smi_the_kernel_tells_the_driver(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "version"
+    file.write_text(f"NVRM version: NVIDIA UNIX {kind}  580.95.05  Release Build\nGCC version:  gcc version 12.3.0\n")
+    gpu = probe_gpu(lambda name: StubDriver(), refuse, file)
+    assert gpu is not None
+    assert gpu.driver == "580.95.05"
+    told = probe_gpu(lambda name: StubDriver(), answer("570.86.15, Disabled\n"), file)
+    assert told is not None
+    assert told.driver == "570.86.15"
+
+
+def test_what_one_query_told_stays_where_the_other_fails() -> None:
+    def ask(arguments: Sequence[str]) -> str:
+        if "--query-compute-apps=pid" in arguments:
+            raise subprocess.TimeoutExpired("nvidia-smi", 20.0)
+        return "570.86.15, Enabled\n"
+
+    gpu = probe_gpu(lambda name: StubDriver(), ask)
+    assert gpu is not None
+    assert (gpu.driver, gpu.is_split, gpu.processes) == ("570.86.15", True, 0)
 
 
 def test_without_a_driver_or_a_gpu_there_is_none() -> None:

@@ -85,10 +85,17 @@ def test_floors_are_of_every_case_and_of_graphs_that_do_the_models_work() -> Non
 def test_a_profile_has_peaks_as_far_as_it_states_them() -> None:
     plain = read_profile(device())
     assert (plain.gemm, plain.reads, plain.source) == ((), (), "of the profile box")
-    stated = replace(device(), dense_peak_tflops={"int8": 2.0}, bandwidth_gb_s=300.0)
+    stated = replace(device(), dense_peak_tflops={"int8": 2.0}, bandwidth_gb_s=300.0, cache_mib=8.0)
     peaks = read_profile(stated)
     assert peaks.gemm == (GemmRate("int8", 2000.0, ""),)
     assert find_floor(WIDE, "int8", peaks, weights="int8") == Floor(20e6 / 300 / 1e6, "memory", 300.0, "int8")
+
+
+def test_memory_bounds_nothing_where_the_size_of_the_cache_is_not_known() -> None:
+    """All weights may lie in it, and be read faster."""
+    peaks = read_profile(replace(device(), dense_peak_tflops={"int8": 2.0}, bandwidth_gb_s=300.0))
+    floor = find_floor(WIDE, "int8", peaks, weights="int8")
+    assert floor == Floor(WIDE.flops / 2000 / 1e6, "compute", 2000.0, "int8")
 
 
 def test_what_fits_into_a_gpus_cache_may_be_read_faster_than_memory() -> None:

@@ -1,7 +1,7 @@
 """Probes the NVIDIA GPU of this machine through its driver, without any package: the target `host-gpu`.
 
 libcuda (CUDA Driver API reference, "Device Management") tells what the GPU is; nvidia-smi, where it is installed, which
-driver runs it and who else uses it. Nothing is allocated on the GPU.
+driver runs it and who else uses it; the kernel the driver too. Nothing is allocated on the GPU.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from packc.target import Target, derive_gpu_native
@@ -18,6 +19,8 @@ from packc.target import Target, derive_gpu_native
 HOST_GPU = "host-gpu"
 LIBRARY = "libcuda.so.1"
 SMI_LIMIT_S = 20.0
+DRIVER_FILE = Path("/proc/driver/nvidia/version")
+"""Where the kernel's module says which version it is; Jetsons have no such file."""
 
 MULTIPROCESSORS, INTEGRATED, L2_CACHE_SIZE, MAJOR, MINOR = 16, 18, 38, 75, 76
 """CUdevice_attribute: MULTIPROCESSOR_COUNT, INTEGRATED, L2_CACHE_SIZE, COMPUTE_CAPABILITY_MAJOR and _MINOR (cuda.h)."""
@@ -45,7 +48,7 @@ class Gpu:
     memory_bytes: int
     is_integrated: bool
     driver: str | None
-    """Its version; None where nvidia-smi does not say."""
+    """Its version; None where neither nvidia-smi nor the kernel says."""
     is_split: bool
     """Whether MIG mode is on."""
     processes: int
@@ -79,9 +82,12 @@ def find_gpu() -> Gpu | None:
 
 
 def probe_gpu(
-    load: Callable[[str], Any] = ctypes.CDLL, ask: Callable[[Sequence[str]], str] | None = None
+    load: Callable[[str], Any] = ctypes.CDLL,
+    ask: Callable[[Sequence[str]], str] | None = None,
+    driver_file: Path = DRIVER_FILE,
 ) -> Gpu | None:
-    """Asks the driver. `load` opens its library; `ask` runs nvidia-smi with arguments and returns what it printed."""
+    """Asks the driver. `load` opens its library; `ask` runs nvidia-smi with arguments and returns what it printed;
+    `driver_file` tells the driver's version where that does not."""
     try:
         cuda = load(LIBRARY)
     except OSError:
@@ -106,7 +112,7 @@ def probe_gpu(
         units=read(MULTIPROCESSORS),
         memory_bytes=size.value,
         is_integrated=bool(read(INTEGRATED)),
-        driver=driver,
+        driver=driver or _read_driver(driver_file),
         is_split=is_split,
         processes=processes,
         cache_bytes=read(L2_CACHE_SIZE),
@@ -161,15 +167,26 @@ def describe_absent_gpu() -> Target:
 
 
 def _ask_sharing(bus: str, ask: Callable[[Sequence[str]], str]) -> tuple[str | None, bool, int]:
-    """(driver's version, whether MIG is on, computing processes) of the GPU at that PCI address."""
-    try:
-        facts = ask([f"--id={bus}", "--query-gpu=driver_version,mig.mode.current", "--format=csv,noheader"])
-        users = ask([f"--id={bus}", "--query-compute-apps=pid", "--format=csv,noheader"])
-    except (OSError, subprocess.SubprocessError):
-        return None, False, 0
-    driver, _, mig = facts.strip().partition(",")
-    pids = [line for line in users.split() if line.isdigit()]
+    """(driver's version, whether MIG is on, computing processes) of the GPU at that PCI address, as far as it tells."""
+
+    def query(what: str) -> str:
+        try:
+            return ask([f"--id={bus}", what, "--format=csv,noheader"])
+        except (OSError, subprocess.SubprocessError):
+            return ""
+
+    driver, _, mig = query("--query-gpu=driver_version,mig.mode.current").strip().partition(",")
+    pids = [line for line in query("--query-compute-apps=pid").split() if line.isdigit()]
     return driver.strip() or None, mig.strip() == "Enabled", len(pids)
+
+
+def _read_driver(file: Path) -> str | None:
+    """Of "NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.86.15  ..." the number; None without such a line."""
+    try:
+        words = file.read_text("utf-8").partition("Kernel Module")[2].split()
+    except OSError:
+        return None
+    return next((word for word in words if word[0].isdigit()), None)
 
 
 def _run_smi(arguments: Sequence[str]) -> str:

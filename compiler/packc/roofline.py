@@ -101,10 +101,12 @@ def find_floor(work: Work, products: Precision, peaks: Peaks, *, weights: Precis
 def read_profile(target: Target) -> Peaks:
     """The peaks that a target's profile states, for a GPU and for a device that is elsewhere.
 
-    The bandwidth is that of memory: weights that fit into a GPU's cache, where its size is known, may be read faster.
+    The bandwidth is that of memory, and weights that fit into a cache may be read faster: it bounds nothing where the
+    size of that is not known, which no profile states and the driver of a GPU that is here tells.
     """
     gemm = tuple(GemmRate(precision, 1e3 * rate, "") for precision, rate in target.dense_peak_tflops.items())
-    reads = (ReadRate(target.cache_mib or 0.0, target.bandwidth_gb_s),) if target.bandwidth_gb_s else ()
+    cache_mib, rate = target.cache_mib, target.bandwidth_gb_s
+    reads = (ReadRate(cache_mib, rate),) if cache_mib is not None and rate is not None else ()
     return Peaks(gemm, reads, target.units, f"{OF_PROFILE} {target.profile or target.id}")
 
 

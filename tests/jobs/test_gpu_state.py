@@ -83,7 +83,14 @@ def test_where_nobody_tells_nothing_is_said() -> None:
 
 def test_a_library_that_lacks_every_function_tells_nothing() -> None:
     empty = Watched(object(), ctypes.c_void_p())
-    assert TypeAdapter(GpuState).validate_python(read_state(empty)) == GpuState(None, None, None, None, ())
+    assert TypeAdapter(GpuState).validate_python(read_state(empty)) == GpuState(None, None, None, None, None)
+
+
+def test_what_no_query_answers_is_not_known() -> None:
+    """An empty list would say that nothing holds the GPU back."""
+    nvml = StubNvml(POWER_CAP)
+    nvml.nvmlDeviceGetCurrentClocksEventReasons = lambda handle, value: 3  # not supported
+    assert read(nvml) == GpuState(1980, 3201, 310.4, None, None)
 
 
 @pytest.mark.gpu

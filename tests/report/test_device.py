@@ -10,7 +10,7 @@ from packc.report.device import describe_gpu, list_device_caveats
 
 FAST = GpuStateRecord(1980, 3201, 310.4, 54, ())
 SLOW = GpuStateRecord(1725, 3201, 700.0, 83, ("power cap",))
-SILENT = GpuStateRecord(None, None, None, None, ())
+SILENT = GpuStateRecord(None, None, None, None, None)
 
 
 def test_clock_power_and_temperature_in_one_line() -> None:
@@ -45,6 +45,14 @@ def test_where_nobody_told_nothing_is_said() -> None:
     for manifest in (make_gpu_manifest(), make_gpu_manifest(SILENT)):
         assert describe_gpu(manifest) == ""
         assert list_device_caveats(manifest) == ()
+
+
+def test_a_gpu_that_does_not_tell_what_limits_it_is_not_called_free() -> None:
+    told = "SM clock 1,980 MHz, 310 W, 54 °C after the calls"
+    quiet = make_gpu_manifest(replace(FAST, limits=None))
+    assert describe_gpu(quiet) == f"{told}; whether it was held back is not known"
+    assert list_device_caveats(quiet) == ()
+    assert describe_gpu(make_gpu_manifest(replace(FAST, limits=None), SLOW)).endswith("; held back by its power cap")
 
 
 def test_a_steady_gpu_needs_no_remark() -> None:

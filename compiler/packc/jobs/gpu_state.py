@@ -63,7 +63,7 @@ def read_state(gpu: Watched) -> dict[str, Any]:
         "memory_mhz": _read(gpu, "nvmlDeviceGetClockInfo", CLOCK_MEMORY),
         "power_w": None if power is None else power / 1e3,
         "temperature_c": _read(gpu, "nvmlDeviceGetTemperature", TEMPERATURE_GPU),
-        "limits": sorted({word for bit, word in LIMITS.items() if (reasons or 0) & bit}),
+        "limits": None if reasons is None else sorted({word for bit, word in LIMITS.items() if reasons & bit}),
     }
 
 

@@ -84,7 +84,7 @@ class GpuState:
     memory_mhz: int | None
     power_w: float | None
     temperature_c: int | None
-    limits: tuple[str, ...]
+    limits: tuple[str, ...] | None
     """What held its clocks back: "power cap", "temperature"; see LIMITS of packc.jobs.gpu_state."""
 
 

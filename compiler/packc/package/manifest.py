@@ -32,7 +32,7 @@ class GpuStateRecord:
     memory_mhz: int | None
     power_w: float | None
     temperature_c: int | None
-    limits: tuple[str, ...]
+    limits: tuple[str, ...] | None
 
 
 @dataclass(frozen=True, slots=True)

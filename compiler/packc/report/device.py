@@ -12,6 +12,7 @@ STEADY = 0.05
 
 def describe_gpu(manifest: Manifest) -> str:
     """`SM clock 1,725 to 1,980 MHz, 310 W, 54 °C after the calls; held back by its power cap`; empty where nobody told.
+    Where only that was not told, the last part is `whether it was held back is not known`.
 
     It was read once a round, just after the calls of the first shape, so that no highest figure is known. Of the chosen
     candidate's rounds, or those of all that were timed for long where none was chosen.
@@ -25,8 +26,14 @@ def describe_gpu(manifest: Manifest) -> str:
         parts.append(_describe_range([round(power_w) for power_w in watts], "W"))
     if degrees := [state.temperature_c for state in states if state.temperature_c is not None]:
         parts.append(_describe_range(degrees, "°C"))
-    limits = _list_limits(states)
-    return f"{', '.join(parts)} after the calls{f'; held back by its {limits}' if limits else ''}" if parts else ""
+    if not parts:
+        return ""
+    told = f"{', '.join(parts)} after the calls"
+    if limits := _list_limits(states):
+        return f"{told}; held back by its {limits}"
+    return (
+        told if all(state.limits is not None for state in states) else f"{told}; whether it was held back is not known"
+    )
 
 
 def list_device_caveats(manifest: Manifest) -> tuple[str, ...]:
@@ -59,7 +66,7 @@ def _find_drift(states: Sequence[GpuStateRecord]) -> list[int]:
 
 
 def _list_limits(states: Sequence[GpuStateRecord]) -> str:
-    return ", ".join(sorted({limit for state in states for limit in state.limits}))
+    return ", ".join(sorted({limit for state in states for limit in state.limits or ()}))
 
 
 def _describe_range(figures: Sequence[int], unit: str) -> str:

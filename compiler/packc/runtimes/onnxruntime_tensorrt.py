@@ -70,11 +70,10 @@ class OnnxRuntimeTensorRt(OnnxRuntimeCuda):
         return {f"{self.name}-fp16": SLOW_LOAD}
 
     def configure_triton(self, config: Any, options: Mapping[str, OptionValue], threads: int) -> None:
-        """Two accelerators, "tensorrt" first. Timings of kernels are kept, and no engines: they are found again by the
-        names in a graph, whatever its weights are, so that an updated model would answer as the old one did."""
+        """Two accelerators, "tensorrt" first. Neither engines nor timings of kernels are kept: engines are found again
+        by the names in a graph, whatever its weights are, so that an updated model would answer as the old one did, and
+        timings need a folder of the server's machine, which a package does not know."""
         accelerator = config.optimization.execution_accelerators.gpu_execution_accelerator.add(name=ACCELERATOR)
-        accelerator.parameters["trt_timing_cache_enable"] = "1"
-        accelerator.parameters["trt_timing_cache_path"] = "/tmp"
         for ours, theirs in SHAPE_OPTIONS.items():
             if ours in options:
                 accelerator.parameters[theirs] = str(options[ours])

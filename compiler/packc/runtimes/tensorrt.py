@@ -166,15 +166,23 @@ class TensorRt(Runtime):
 
 
 def add_graph_specs(config: Any, profile: str) -> None:
-    """Of the usual shapes of a profile, in batches of one, of the preferred sizes and of the largest."""
+    """Of the usual shapes of a profile, in those batches of one, of the preferred sizes and of the largest that the
+    profile takes. What another profile asked for already is there once."""
     batched = config.max_batch_size > 0
     sizes = {1, *config.dynamic_batching.preferred_batch_size, config.max_batch_size} if batched else {0}
+    specs = config.optimization.cuda.graph_spec
+    shapes = {}
+    for word in profile.split():
+        name, _, steps = word.rpartition("=")
+        least, usual, most = ([int(size) for size in step.split("x")] for step in steps.split("/"))
+        shapes[name] = usual[1:] if batched else usual
+        sizes = {batch for batch in sizes if not batched or least[0] <= batch <= most[0]}
     for batch in sorted(sizes):
-        spec = config.optimization.cuda.graph_spec.add(batch_size=batch)
-        for word in profile.split():
-            name, _, shapes = word.rpartition("=")
-            dims = [int(size) for size in shapes.split("/")[1].split("x")]
-            spec.input[name].dim.extend(dims[1:] if batched else dims)
+        spec = specs.add(batch_size=batch)
+        for name, dims in shapes.items():
+            spec.input[name].dim.extend(dims)
+        if spec in specs[:-1]:
+            del specs[-1]
 
 
 def _list_texts(value: OptionValue) -> tuple[str, ...]:
