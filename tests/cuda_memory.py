@@ -22,11 +22,13 @@ Work = Callable[[], None]
 
 @dataclass
 class StubCuda(StubDriver):
-    """`free_bytes` and `host_bytes` are what can be allocated; `breaks_captures` has every capture end as invalid."""
+    """`free_bytes` and `host_bytes` are what can be allocated; `breaks_captures` has every capture end as invalid, and
+    `breaks_graphs` has none of them made ready."""
 
     free_bytes: int = 2**30
     host_bytes: int = 2**30
     breaks_captures: bool = False
+    breaks_graphs: bool = False
     memory: dict[int, Any] = field(default_factory=dict)
     pending: list[tuple[str, Work]] = field(default_factory=list)
     captured: list[tuple[str, Work]] | None = None
@@ -125,13 +127,16 @@ class StubCuda(StubDriver):
 
     def cuStreamEndCapture(self, stream: Any, graph: Any) -> int:  # noqa: N802
         captured, self.captured = self.captured, None
-        if captured is None or self.breaks_captures:
+        assert captured is not None, "no capture was begun"
+        if self.breaks_captures:
             return CAPTURE_INVALIDATED
         graph._obj.value = 1000 + len(self.graphs)
         self.graphs[graph._obj.value] = captured
         return 0
 
     def cuGraphInstantiateWithFlags(self, executable: Any, graph: Any, flags: Any) -> int:  # noqa: N802
+        if self.breaks_graphs:
+            return OUT_OF_MEMORY
         executable._obj.value = graph.value + 1000
         self.graphs[executable._obj.value] = self.graphs[graph.value]
         return 0

@@ -45,8 +45,9 @@ class Binding:
     def bind_output(self, name: str, device: str, index: int) -> None:
         self.outputs[name] = None
 
-    def get_outputs(self) -> list[Value | None]:
-        return list(self.outputs.values())
+    def get_outputs(self) -> list[Value]:
+        """Those that there are: none before a call without failure."""
+        return [value for value in self.outputs.values() if value is not None]
 
 
 class RunOptions:
@@ -59,11 +60,13 @@ class RunOptions:
 
 @dataclass
 class StubOrt:
-    """Stands in for the module `onnxruntime`; `failure` is what recording a graph raises, `load_failure` loading."""
+    """Stands in for the module `onnxruntime`; `failure` is what recording a graph raises, `load_failure` loading, and
+    `call_failure` a call without a graph."""
 
     providers: tuple[str, ...] = ("CUDAExecutionProvider", "CPUExecutionProvider")
     failure: str | None = None
     load_failure: str | None = None
+    call_failure: str | None = None
     runs: list[str | None] = field(default_factory=list)
     """The graph of each call; None for calls without options."""
     asked: dict[str, str] = field(default_factory=dict)
@@ -105,8 +108,9 @@ class StubSession:
 
     def run_with_iobinding(self, binding: Binding, options: RunOptions | None) -> None:
         graph = options.graph if options else None
-        if self.ort.failure and graph not in (None, "-1"):
-            raise RuntimeError(self.ort.failure)
+        failure = self.ort.call_failure if graph in (None, "-1") else self.ort.failure
+        if failure:
+            raise RuntimeError(failure)
         self.ort.runs.append(graph)
         doubled = 2 * binding.inputs["x"].buffer
         for name, value in binding.outputs.items():

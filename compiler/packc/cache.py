@@ -1,4 +1,5 @@
-"""A content-keyed store of finished work: each entry is a folder that appears whole or not at all.
+"""A content-keyed store of finished work: each entry is a folder that appears whole or not at all, and then stays as it
+is. The one of kernels' timings (packc.runtimes.tensorrt_compile) gains a better file now and then, whole as well.
 
 Layout: `<root>/<kind>/<key>/`. An entry is made in a temporary folder beside it and renamed into place; a lock file
 for each key lets two builds share one piece of work. The total size is capped; the entries used longest ago go first.

@@ -27,6 +27,7 @@ from packc.runtimes.aotinductor_cuda_compile import (
     make_settings,
     resize_example,
     set_tf32,
+    tell_unmerged,
 )
 from packc.runtimes.compile import CompileRequest
 from packc.spec.model import ModelSection
@@ -83,8 +84,8 @@ def test_what_is_compiled_is_the_source_in_its_precision(
     remarks = compile_reference(reference, {"precision": "fp16", "gelu": True, "relu": True}, tmp_path)
     assert remarks == (
         "torch-cuda: runs in torch 2.11.0 with CUDA 13.0, on GPUs of compute capability 9.0 (NVIDIA H200) alone",
-        compiler.NO_GELU,
-        compiler.NO_RELU,
+        "torch-cuda: the program has no GELU, so none was merged",
+        f"torch-cuda: 0 of 1 ReLUs were merged: {compiler.NO_PLACE['ReLU']}",
     )
     facts = engine.read_facts(str(tmp_path / "model.pt2"))
     assert facts == engine.Facts("2.11.0", "13.0", "9.0", "NVIDIA H200", ("features", "shift"), ("scores", "best"))
@@ -92,6 +93,19 @@ def test_what_is_compiled_is_the_source_in_its_precision(
     scores, best = loader.boxed_run([features, torch.full((5,), 10)])
     np.testing.assert_allclose(scores.numpy(), wanted, atol=0.01)
     np.testing.assert_array_equal(best.numpy(), scores.numpy().argmax(1) + 10)
+
+
+@pytest.mark.parametrize(
+    ("merged", "found", "remarks"),
+    [
+        (0, 0, ("torch-cuda: the program has no GELU, so none was merged",)),
+        (0, 2, (f"torch-cuda: 0 of 2 GELUs were merged: {compiler.NO_PLACE['GELU']}",)),
+        (1, 2, (f"torch-cuda: 1 of 2 GELUs were merged: {compiler.NO_PLACE['GELU']}",)),
+        (2, 2, ()),
+    ],
+)
+def test_what_was_not_merged_is_told(merged: int, found: int, remarks: tuple[str, ...]) -> None:
+    assert tell_unmerged("GELU", merged, found) == remarks
 
 
 @pytest.mark.parametrize(("batch", "is_fixed", "traced"), [(1, False, 2), (1, True, 1), (5, False, 5)])

@@ -92,6 +92,18 @@ def test_buffers_of_many_shapes_are_given_up_again(
     assert [bound.places[0].shape[0] for bound in session.bound.values()] == [1, 4, 5]
 
 
+def test_large_buffers_of_many_shapes_are_given_up_sooner(
+    stub: StubTorch, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "MOST_LOOSE_BYTES", 12 * 8)  # inputs of 8 rows
+    session = engine.load(model, {"graph": True}, 1)
+    kept = []
+    for rows in (1, 1, 3, 4, 5, 9, 2):
+        call(session, rows)
+        kept.append([bound.inputs[0].shape[0] for bound in session.bound.values()])
+    assert kept == [[1], [1], [1, 3], [1, 3, 4], [1, 5], [1, 9], [1, 2]]
+
+
 def test_answers_are_not_overwritten_by_the_next_call(stub: StubTorch, model: str) -> None:
     session = engine.load(model, {"graph": True}, 1)
     first, *_ = [call(session, 1, value) for value in (1.0, 2.0, 3.0)]
@@ -136,6 +148,18 @@ def test_what_cannot_be_recorded_is_the_failure_of_the_candidate(stub: StubTorch
     with pytest.raises(RuntimeError, match=r"^capture failed: operation not permitted when stream is capturing$"):
         call(session, 1)
     assert stub.loader.calls[-1] == "clear"
+
+
+def test_a_shape_whose_first_call_failed_is_new_to_the_next(stub: StubTorch, model: str) -> None:
+    session = engine.load(model, {"graph": True}, 1)
+    stub.loader.failure = RuntimeError("index out of range in self")
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match=r"^index out of range in self$"):
+            call(session, 1)
+    stub.loader.failure = None
+    call(session, 1)
+    call(session, 1)
+    assert stub.loader.calls == ["run", "run", "run", "clear", "record", "clear"]
 
 
 def test_a_lack_of_memory_is_one_line_however_it_is_told(stub: StubTorch, model: str) -> None:

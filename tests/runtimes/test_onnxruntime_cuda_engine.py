@@ -88,6 +88,16 @@ def test_buffers_of_many_shapes_are_given_up_again(ort: StubOrt, monkeypatch: py
     assert [dict(bound.inputs)["x"].buffer.shape[0] for bound in session.bound.values()] == [1, 4, 5]
 
 
+def test_large_buffers_of_many_shapes_are_given_up_sooner(ort: StubOrt, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "MOST_LOOSE_BYTES", 16 * 8)  # inputs and outputs of 8 rows
+    session = engine.load("m", {"graph": True}, threads=1)
+    kept = []
+    for rows in (1, 1, 3, 4, 5, 9, 2):
+        engine.run(session, make_input(rows))
+        kept.append([bound.inputs["x"].buffer.shape[0] for bound in session.bound.values()])
+    assert kept == [[1], [1], [1, 3], [1, 3, 4], [1, 5], [1, 9], [1, 2]]
+
+
 def test_answers_are_not_overwritten_by_the_next_call(ort: StubOrt) -> None:
     session = engine.load("m", {"graph": True}, threads=1)
     first, *_ = [engine.run(session, make_input(1, value))["y"] for value in (1.0, 2.0, 3.0)]
@@ -103,6 +113,30 @@ def test_what_cannot_be_recorded_is_the_failure_of_the_candidate(ort: StubOrt) -
     ort.load_failure = "This session cannot use the graph capture feature\nas requested"
     with pytest.raises(RuntimeError, match=r"^capture failed: This session cannot use the graph capture feature$"):
         engine.load("m", {"graph": True}, threads=1)
+
+
+def test_a_shape_whose_first_call_failed_is_new_to_the_next(ort: StubOrt) -> None:
+    session = engine.load("m", {"graph": True}, threads=1)
+    ort.call_failure = "indices element out of data bounds"
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match=r"^indices element out of data bounds$"):
+            engine.run(session, make_input(1))
+    ort.call_failure = None
+    for value in (1.0, 2.0, 3.0):
+        np.testing.assert_array_equal(engine.run(session, make_input(1, value))["y"], np.full((1, 2), 2 * value))
+    assert ort.runs == ["-1", "1", "1", "1"]
+
+
+def test_what_could_not_be_recorded_is_recorded_anew(ort: StubOrt) -> None:
+    session = engine.load("m", {"graph": True}, threads=1)
+    engine.run(session, make_input(1))
+    ort.failure = "out of memory"
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match=r"^capture failed: out of memory$"):
+            engine.run(session, make_input(1))
+    ort.failure = None
+    np.testing.assert_array_equal(engine.run(session, make_input(1, 4.0))["y"], np.full((1, 2), 8))
+    assert ort.runs == ["-1", "3", "3"]
 
 
 def test_a_session_that_fell_back_to_the_cpu_is_refused(ort: StubOrt) -> None:

@@ -46,11 +46,9 @@ def test_what_the_inspector_says_is_kept_as_json(bench: Bench, said: str, kept: 
     assert json.loads((bench.folder / "model.layers.json").read_text()) == kept
 
 
-def test_the_network_is_strongly_typed_where_it_can_be(bench: Bench) -> None:
+def test_the_network_is_strongly_typed_where_it_can_be_and_has_explicit_batches(bench: Bench) -> None:
     bench.engine.build(bench.model, str(bench.plan), DYNAMIC)
-    flag = bench.trt.NetworkDefinitionCreationFlag
-    expected = flag.EXPLICIT_BATCH if bench.world.dialect == 8 else flag.STRONGLY_TYPED
-    assert bench.world.creation_flags == [1 << int(expected)]
+    assert bench.world.creation_flags == [{8: 0b01, 10: 0b11, 11: 0b01}[bench.world.dialect]]
 
 
 @pytest.mark.parametrize(
@@ -126,6 +124,14 @@ def test_a_timing_cache_is_read_and_written(bench: Bench) -> None:
     path.write_bytes(DEVICE_MISMATCH.encode())
     bench.engine.build(bench.model, str(bench.plan), options)
     assert path.read_bytes() == b"+"
+
+
+def test_an_engine_outlives_a_timing_cache_that_cannot_be_written(bench: Bench) -> None:
+    options = {**DYNAMIC, "timing_cache": str(bench.folder / "gone" / "timing.cache")}
+    facts = bench.engine.build(bench.model, str(bench.plan), options)
+    assert json.loads(bench.plan.with_suffix(".json").read_text()) == facts
+    session = bench.engine.load(str(bench.plan), DYNAMIC, threads=1)
+    assert bench.run(session, 1)[0, 0] == 2
 
 
 def test_opt_ins_are_flags_or_errors(bench: Bench) -> None:

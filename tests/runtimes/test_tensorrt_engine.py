@@ -33,11 +33,18 @@ def test_a_plan_is_loaded_as_it_is(bench: Bench) -> None:
 
 
 def test_what_a_session_tells(bench: Bench) -> None:
-    session = bench.engine.load(bench.model, DYNAMIC, threads=1)
+    bench.engine.build(bench.model, str(bench.plan), DYNAMIC)
+    session = bench.engine.load(str(bench.plan), DYNAMIC, threads=1)
     facts = bench.engine.describe(session)
     assert (facts["device"], facts["cuda"], facts["tensorrt"][:2]) == ("NVIDIA H200", "13.0", facts["tensorrt"][:2])
     bench.run(session, 4)
     assert bench.engine.device_memory_mib(session) == 2 * 4 * 2 * 4 / 2**20
+
+
+def test_nobody_knows_the_memory_where_the_builder_took_some(bench: Bench) -> None:
+    session = bench.engine.load(bench.model, DYNAMIC, threads=1)
+    bench.run(session, 4)
+    assert bench.engine.device_memory_mib(session) is None
 
 
 def test_scalars_are_inputs_too(bench: Bench) -> None:
@@ -133,6 +140,34 @@ def test_a_call_that_fails_has_tensorrts_error(bench: Bench) -> None:
     bench.world.execute_error = "Cask failure"
     with pytest.raises(RuntimeError, match=r"^TensorRT cannot run the engine: Cask failure$"):
         bench.run(session, 1)
+
+
+@pytest.mark.parametrize("graph", [False, True])
+def test_a_shape_whose_first_call_failed_is_new_to_the_next(bench: Bench, graph: bool) -> None:
+    session = bench.engine.load(bench.model, {**DYNAMIC, "graph": graph}, threads=1)
+    bench.world.execute_error = "Cask failure"
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match=r"^TensorRT cannot run the engine: Cask failure$"):
+            bench.run(session, 1)
+        assert not bench.cuda.pending
+    bench.world.execute_error = ""
+    bench.cuda.done.clear()
+    for value in (1.0, 2.0):
+        assert bench.run(session, 1, value)[0, 0] == 2 * value
+    single = ["to device", "execute", "to host"]
+    assert bench.cuda.done == [*single, *(["launch"] if graph else single)]
+
+
+def test_a_recording_after_a_failure_begins_with_a_call(bench: Bench) -> None:
+    session = bench.engine.load(bench.model, {**DYNAMIC, "graph": True}, threads=1)
+    bench.run(session, 1)
+    bench.world.execute_error = "Cask failure"
+    with pytest.raises(RuntimeError, match=r"^capture failed: TensorRT cannot run the engine: Cask failure$"):
+        bench.run(session, 1)
+    bench.world.execute_error = ""
+    bench.cuda.done.clear()
+    assert bench.run(session, 1, 4.0)[0, 0] == 8
+    assert bench.cuda.done == ["to device", "execute", "to host", "launch"]
 
 
 def test_the_command_line(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:

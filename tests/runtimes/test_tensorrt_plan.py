@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,6 +60,41 @@ def test_a_plan_that_tensorrt_refuses(bench: Bench) -> None:
     message = r"^model\.plan cannot be loaded by TensorRT [\d.]+: Version tag does not match$"
     with pytest.raises(RuntimeError, match=message):
         bench.engine.load(str(bench.plan), DYNAMIC, threads=1)
+
+
+def test_a_failure_has_its_own_reason(bench: Bench) -> None:
+    session = bench.engine.load(bench.model, DYNAMIC, threads=1)
+    for _ in range(60):
+        bench.world.execute_error = "Requested amount of GPU memory (9 bytes) could not be allocated."
+        with pytest.raises(RuntimeError, match=r"^out of GPU memory: TensorRT cannot run the engine: Requested"):
+            bench.run(session, 1)
+        bench.world.execute_error = "Cask failure"
+        with pytest.raises(RuntimeError, match=r"^TensorRT cannot run the engine: Cask failure$"):
+            bench.run(session, 1)
+
+
+def test_what_a_builder_got_over_is_no_reason(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_config = bench.trt.Builder.create_builder_config
+
+    def complain(self: Any) -> Any:
+        self._log.log(bench.trt.ILogger.ERROR, "Skipping tactic 3 due to OutOfMemory")
+        return make_config(self)
+
+    monkeypatch.setattr(bench.trt.Builder, "create_builder_config", complain)
+    bench.world.load_error = "Version tag does not match"
+    with pytest.raises(RuntimeError, match=r"^the engine that was built cannot be loaded .*: Version tag does not"):
+        bench.engine.build(bench.model, str(bench.plan), DYNAMIC)
+
+
+def test_what_cannot_be_written_leaves_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, target: Path) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    before = sorted(bench.folder.iterdir())
+    with pytest.raises(OSError, match="No space left"):
+        bench.module("plan").write_whole(bench.folder / "timing.cache", b"+")
+    assert sorted(bench.folder.iterdir()) == before
 
 
 def test_lack_of_gpu_memory_is_called_that(bench: Bench) -> None:

@@ -28,9 +28,9 @@ class Convolution:
     """The node with the answer of both."""
 
 
-def merge_relu(program: Any) -> tuple[Any, int]:
+def merge_relu(program: Any) -> tuple[Any, int, int]:
     """The torch.export.ExportedProgram rewritten, without operators that write into their inputs; and how many ReLUs
-    were merged.
+    were merged, of how many.
 
     Merged are `relu(c)`, `relu(c + z)` and `relu(z + c)` where c is a convolution for tensor cores, normalised or not,
     that nothing else reads, and z as large as c.
@@ -41,11 +41,12 @@ def merge_relu(program: Any) -> tuple[Any, int]:
     aten = torch.ops.aten
     program = program.run_decompositions({})
     graph, merged = program.graph_module.graph, 0
-    for relu in graph.find_nodes(op="call_function", target=aten.relu.default):
-        found = _match(relu.args[0])
-        if found is None:
+    found = graph.find_nodes(op="call_function", target=aten.relu.default)
+    for relu in found:
+        match = _match(relu.args[0])
+        if match is None:
             continue
-        convolution, other = found
+        convolution, other = match
         with graph.inserting_before(relu):
             fused = _add_convolution(graph, convolution, other)
         fused.meta["val"] = relu.meta["val"]
@@ -53,7 +54,7 @@ def merge_relu(program: Any) -> tuple[Any, int]:
         merged += 1
     graph.eliminate_dead_code()
     program.graph_module.recompile()
-    return program, merged
+    return program, merged, len(found)
 
 
 @cache

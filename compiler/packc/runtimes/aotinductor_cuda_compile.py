@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from packc.runtimes.compile import CompileRequest
 
 DEVICE = "cuda:0"
-NO_RELU = "torch-cuda: no ReLU follows a convolution that it could be merged with"
-NO_GELU = "torch-cuda: no GELU follows a linear layer that nothing else reads, so none was merged with its product"
+NO_PLACE = {
+    "ReLU": "the others end no convolution for tensor cores that nothing else reads",
+    "GELU": "the others follow no linear layer with a bias that nothing else reads",
+}
+"""Why operators that were asked to be merged with what is before them stayed."""
 LEAST_OPEN = 2
 """Elements of an axis that is left open, where a module is traced; shorter ones fit all the same."""
 MASK_ALIGNMENT = 8
@@ -77,19 +80,26 @@ def compile_reference(reference: TorchReference, options: Mapping[str, OptionVal
     module = convert_module(reference.module, precision, channels_last=nhwc).to(DEVICE)
     example = {name: tensor.to(DEVICE) for name, tensor in reference.example.items()}
     reference, made = replace(reference, module=module, example=example), describe_device()
-    remarks = []
+    remarks: list[str] = []
 
     def rewrite(program: Any) -> Any:
-        if options.get("gelu", False) and not merge_gelu(program):
-            remarks.append(NO_GELU)
+        if options.get("gelu", False):
+            remarks.extend(tell_unmerged("GELU", *merge_gelu(program)))
         if options.get("relu", False):
-            program, count = merge_relu(program)
-            remarks.extend([] if count else [NO_RELU])
+            program, *counts = merge_relu(program)
+            remarks.extend(tell_unmerged("ReLU", *counts))
         return program
 
     write_package(reference, make_settings(reference, made, nhwc), out, rewrite, is_lenient=True)
     need = f"torch {made.torch} with CUDA {made.cuda}, on GPUs of compute capability {made.capability} ({made.gpu})"
     return (f"torch-cuda: runs in {need} alone", *remarks)
+
+
+def tell_unmerged(name: str, merged: int, found: int) -> tuple[str, ...]:
+    """A remark where not all operators of this name in NO_PLACE were merged, or there are none."""
+    if not found:
+        return (f"torch-cuda: the program has no {name}, so none was merged",)
+    return () if merged == found else (f"torch-cuda: {merged} of {found} {name}s were merged: {NO_PLACE[name]}",)
 
 
 def resize_example(reference: TorchReference, sizes: Sequence[int], *, is_fixed: bool) -> TorchReference:

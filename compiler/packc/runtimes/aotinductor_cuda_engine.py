@@ -34,6 +34,9 @@ MOST_GRAPHS = 64
 """Recorded graphs at most; further shapes run kernel by kernel."""
 MOST_SHAPES = 256
 """Shapes that buffers are kept for, at most, beside those of recorded graphs."""
+MOST_LOOSE_BYTES = 2**28
+"""Of the GPU's memory, in buffers of shapes without a graph; the last shape's are kept even where they alone are more.
+Requests bring shapes that no job has measured the memory of."""
 
 
 class Facts(NamedTuple):
@@ -79,6 +82,7 @@ class Session:
     refused: int
     """How often the allocator had had no memory to give, at last sight: counting takes longer than a short call."""
     bound: dict[tuple[Any, ...], Bound] = field(default_factory=dict)
+    """Of shapes that have had a whole call: in it, libraries do what cannot be recorded."""
     graphs: int = 0
 
 
@@ -122,8 +126,8 @@ def run(session: Session, inputs: Mapping[str, Any]) -> dict[str, Any]:
     try:
         with torch.inference_mode(), torch.cuda.stream(session.stream):
             if bound is None:
-                forget_oldest(session)
-                bound = session.bound[key] = bind_inputs(arrays)
+                forget_oldest(session, sum(array.nbytes for array in arrays))
+                bound = bind_inputs(arrays)
             send_inputs(bound, arrays)
             if session.is_graph and not is_new and bound.graph is None and session.graphs < MOST_GRAPHS:
                 record_graph(session, bound)
@@ -134,6 +138,7 @@ def run(session: Session, inputs: Mapping[str, Any]) -> dict[str, Any]:
         tell_lack(error, session.refused > before)
         raise
     if is_new:  # when libraries try kernels, and go on with less memory where there is none
+        session.bound[key] = bound
         session.refused = count_refused()
     return dict(zip(session.facts.outputs, answers, strict=True))
 
@@ -195,11 +200,15 @@ def bind_inputs(arrays: list[Any]) -> Bound:
     return Bound(host, places, device, tensors)
 
 
-def forget_oldest(session: Session) -> None:
+def forget_oldest(session: Session, needed_bytes: int) -> None:
     """Makes room for the buffers of one more shape; those of a recorded graph stay, as it reads and writes them."""
-    loose = [key for key, bound in session.bound.items() if bound.graph is None]
-    if len(loose) >= MOST_SHAPES:
-        del session.bound[loose[0]]
+    loose = {key: sum(t.nbytes for t in bound.inputs) for key, bound in session.bound.items() if bound.graph is None}
+    count, kept_bytes = len(loose), sum(loose.values())
+    for key, own_bytes in loose.items():
+        if count < MOST_SHAPES and kept_bytes + needed_bytes <= MOST_LOOSE_BYTES:
+            break
+        del session.bound[key]
+        count, kept_bytes = count - 1, kept_bytes - own_bytes
 
 
 def record_graph(session: Session, bound: Bound) -> None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 
-def merge_gelu(program: Any) -> int:
-    """Rewrites the torch.export.ExportedProgram in place; how many GELUs were merged.
+def merge_gelu(program: Any) -> tuple[int, int]:
+    """Rewrites the torch.export.ExportedProgram in place; how many GELUs were merged, of how many.
 
     Merged is `gelu(linear(x, w, b))` where nothing else reads the linear layer, in either form of GELU.
     """
@@ -19,7 +19,8 @@ def merge_gelu(program: Any) -> int:
 
     aten = torch.ops.aten
     graph, merged = program.graph_module.graph, 0
-    for gelu in graph.find_nodes(op="call_function", target=aten.gelu.default):
+    found = graph.find_nodes(op="call_function", target=aten.gelu.default)
+    for gelu in found:
         linear = gelu.args[0]
         if linear.target is not aten.linear.default or len(linear.users) != 1:
             continue
@@ -33,7 +34,7 @@ def merge_gelu(program: Any) -> int:
         graph.erase_node(linear)
         merged += 1
     program.graph_module.recompile()
-    return merged
+    return merged, len(found)
 
 
 def _add_product(graph: Any, x: Any, weight: Any, bias: Any) -> Any:

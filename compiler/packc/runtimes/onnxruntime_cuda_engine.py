@@ -38,6 +38,9 @@ SHAPE_OPTIONS = {
 
 MOST_SHAPES = 256
 """Shapes that buffers are kept for, at most, beside those of recorded graphs."""
+MOST_LOOSE_BYTES = 2**28
+"""Of the device's memory, in inputs and outputs of shapes without a graph; the last shape's are kept even where they
+alone are more. Requests bring shapes that no job has measured the memory of."""
 
 Inputs = Mapping[str, Any]
 
@@ -48,9 +51,12 @@ class Bound:
 
     inputs: dict[str, Any]
     binding: Any
+    """Which keeps the outputs of its last call, too."""
     options: Any
     outputs: dict[str, Any] = field(default_factory=dict)
     """Buffers that a recorded graph writes; empty where the provider allocates them in each call."""
+    kept_bytes: int = 0
+    """Inputs and outputs on the device."""
 
 
 @dataclass(slots=True)
@@ -64,7 +70,9 @@ class Session:
     free_bytes: int | None
     """Of the device's memory before the model was loaded; None where the driver does not say."""
     bound: dict[tuple[Any, ...], Bound] = field(default_factory=dict)
+    """Of shapes that have had a whole call, which tells how large their outputs are."""
     graphs: int = 0
+    """Numbers that were given to graphs: one that could not be recorded has taken one, too."""
 
 
 def load(model: str, options: Mapping[str, Any], threads: int) -> Session:
@@ -133,9 +141,9 @@ def run(session: Session, inputs: Inputs) -> dict[str, Any]:
     """Every output of the graph by name, on the host."""
     key = tuple((name, array.shape, array.dtype.str) for name, array in sorted(inputs.items()))
     bound = session.bound.get(key)
+    is_new = bound is None
     if bound is None:
-        forget_oldest(session)
-        bound = session.bound[key] = bind_inputs(session, inputs)
+        bound = bind_inputs(session, inputs)
     else:
         for name, value in bound.inputs.items():
             value.update_inplace(np.ascontiguousarray(inputs[name]))
@@ -143,14 +151,23 @@ def run(session: Session, inputs: Inputs) -> dict[str, Any]:
             record_graph(session, bound)
     session.model.run_with_iobinding(bound.binding, bound.options)
     values = bound.outputs or dict(zip(session.outputs, bound.binding.get_outputs(), strict=True))
-    return {name: value.numpy() for name, value in values.items()}
+    answers = {name: value.numpy() for name, value in values.items()}
+    if is_new:
+        bound.kept_bytes = sum(array.nbytes for array in (*inputs.values(), *answers.values()))
+        forget_oldest(session, bound.kept_bytes)
+        session.bound[key] = bound
+    return answers
 
 
-def forget_oldest(session: Session) -> None:
+def forget_oldest(session: Session, needed_bytes: int) -> None:
     """Makes room for the buffers of one more shape; those of a recorded graph stay, as it reads and writes them."""
-    loose = [key for key, bound in session.bound.items() if not bound.outputs]
-    if len(loose) >= MOST_SHAPES:
-        del session.bound[loose[0]]
+    loose = {key: bound.kept_bytes for key, bound in session.bound.items() if not bound.outputs}
+    count, kept_bytes = len(loose), sum(loose.values())
+    for key, own_bytes in loose.items():
+        if count < MOST_SHAPES and kept_bytes + needed_bytes <= MOST_LOOSE_BYTES:
+            break
+        del session.bound[key]
+        count, kept_bytes = count - 1, kept_bytes - own_bytes
 
 
 def bind_inputs(session: Session, inputs: Inputs) -> Bound:
@@ -168,20 +185,22 @@ def bind_inputs(session: Session, inputs: Inputs) -> Bound:
 def record_graph(session: Session, bound: Bound) -> None:
     """Gives the outputs buffers of the shapes that the last call had, and has the next call record.
 
-    Raises RuntimeError where nothing can be recorded; the first line of ONNX Runtime's reason is in it.
+    Raises RuntimeError where nothing can be recorded, and leaves `bound` as it was; the first line of ONNX Runtime's
+    reason is in it.
     """
-    binding = session.model.io_binding()
+    binding, outputs = session.model.io_binding(), {}
     for name, value in bound.inputs.items():
         binding.bind_ortvalue_input(name, value)
     for name, value in zip(session.outputs, bound.binding.get_outputs(), strict=True):
-        bound.outputs[name] = ort.OrtValue.ortvalue_from_numpy(value.numpy(), CUDA, session.device)
-        binding.bind_ortvalue_output(name, bound.outputs[name])
+        outputs[name] = ort.OrtValue.ortvalue_from_numpy(value.numpy(), CUDA, session.device)
+        binding.bind_ortvalue_output(name, outputs[name])
     session.graphs += 1
-    bound.binding, bound.options = binding, make_run_options(str(session.graphs))
+    options = make_run_options(str(session.graphs))
     try:
-        session.model.run_with_iobinding(binding, bound.options)
+        session.model.run_with_iobinding(binding, options)
     except Exception as error:
         raise RuntimeError(f"capture failed: {first_line(error)}") from error
+    bound.binding, bound.options, bound.outputs = binding, options, outputs
 
 
 def make_run_options(graph: str) -> Any:

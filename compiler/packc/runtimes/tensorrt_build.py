@@ -7,6 +7,7 @@ precisions), 10 has strongly typed networks and is asked for them (the graph say
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -54,8 +55,8 @@ def build(model: str, plan: str, options: Mapping[str, Any]) -> dict[str, Any]:
     `profiles`, needed where inputs have open axes, are texts such as "ids=1x1/1x128/32x512 mask=1x1/1x128/32x512", the
     least, usual and largest shape; `level` is the builder's optimization level, 0 to 5; `workspace_mib` a limit;
     `tactics` names the tactic sources to leave on, and PACK_TENSORRT_TACTICS (commas between) overrules it;
-    `timing_cache` is a file that is read where it fits, and written; `version_compatible` has other versions of
-    TensorRT load the plan; `hardware_compatible` is "none", "ampere_plus" or "same_compute_capability".
+    `timing_cache` is a file that is read where it fits, and written where it can be; `version_compatible` has other
+    versions of TensorRT load the plan; `hardware_compatible` is "none", "ampere_plus" or "same_compute_capability".
 
     Raises RuntimeError, with TensorRT's first error, where it cannot parse or build the graph.
     """
@@ -79,13 +80,15 @@ def build(model: str, plan: str, options: Mapping[str, Any]) -> dict[str, Any]:
     serialized = builder.build_serialized_network(network, config)
     if serialized is None:
         raise RuntimeError(explain(log, f"TensorRT {find_version()} cannot build this graph"))
-    if cache is not None:
-        write_whole(cache, bytes(config.get_timing_cache().serialize()))
     data = bytes(serialized)
     build_s = round(time.perf_counter() - started, 3)
     is_compatible = bool(options.get(VERSION_COMPATIBLE, False))
     _runtime, engine = load_engine(data, log, is_compatible, "the engine that was built cannot be loaded")
-    return write_engine(Path(plan), data, engine, options, device, build_s, log)
+    facts = write_engine(Path(plan), data, engine, options, device, build_s, log)
+    if cache is not None:
+        with contextlib.suppress(OSError):  # only a help for the next build: its folder may be gone, or the disk full
+            write_whole(cache, bytes(config.get_timing_cache().serialize()))
+    return facts
 
 
 def write_engine(
@@ -168,12 +171,10 @@ def refuse_precision(precision: str, device: Device) -> None:
 
 
 def network_flags() -> int:
-    """Bits of create_network: explicit batches where they have to be asked for, strong types where they can be."""
-    flags = 0
-    names = ("EXPLICIT_BATCH",) if find_dialect() < 10 else ("STRONGLY_TYPED",)
-    for name in names:
-        flags |= 1 << int(getattr(trt.NetworkDefinitionCreationFlag, name))
-    return flags
+    """Bits of create_network: strong types where there are any, and explicit batches, which 8 and 9 do not have unasked
+    (10 ignores that flag, 11 has none)."""
+    known = trt.NetworkDefinitionCreationFlag.__members__
+    return sum(1 << int(known[name]) for name in ("EXPLICIT_BATCH", "STRONGLY_TYPED") if name in known)
 
 
 def parse(network: Any, model: str, log: Any) -> None:
@@ -225,8 +226,10 @@ def configure(config: Any, options: Mapping[str, Any], precision: str) -> None:
 
 
 def read_timing_cache(config: Any, path: Path, log: Any) -> None:
-    """Has the builder look up and note timings of kernels; a file of another device or TensorRT is not used."""
-    data = path.read_bytes() if path.exists() else b""
+    """Has the builder look up and note timings of kernels; one of another device or TensorRT is not used."""
+    data = b""
+    with contextlib.suppress(OSError):
+        data = path.read_bytes()
     cache = config.create_timing_cache(data)
     if cache is None or not config.set_timing_cache(cache, False):
         config.set_timing_cache(config.create_timing_cache(b""), False)

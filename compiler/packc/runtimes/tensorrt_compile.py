@@ -83,7 +83,11 @@ def _is_fp32(tensor: Mapping[str, Any]) -> bool:
 
 
 def _find_timings(cache: Cache, there: TensorRtPython) -> Path:
-    """The file of kernels' timings that belongs to this TensorRT on this GPU; the entry begins empty."""
+    """The file of kernels' timings that belongs to this TensorRT on this GPU.
+
+    The entry begins empty, and each builder exchanges the file for one with its own timings added. Losing it costs the
+    next build time and nothing else, so nobody locks it, and the cache may drop it while an engine is built.
+    """
     gpu = find_gpu()
     key = cache_key(tensorrt=there.version, gpu=gpu and gpu.name, driver=gpu and gpu.driver)
     return cache.get_or_make(TIMING_KIND, key, lambda folder: None) / TIMING_FILE

@@ -131,11 +131,16 @@ def capture(device: Device, stream: ctypes.c_void_p, work: Callable[[], None]) -
     graph, executable = ctypes.c_void_p(), ctypes.c_void_p()
     device.call("cuStreamBeginCapture_v2", stream, CAPTURE_THIS_THREAD)
     try:
-        work()
+        try:
+            work()
+        except BaseException:
+            device.cuda.cuStreamEndCapture(stream, ctypes.byref(graph))  # has to be, whatever it says
+            raise
         device.call("cuStreamEndCapture", stream, ctypes.byref(graph))
         device.call("cuGraphInstantiateWithFlags", ctypes.byref(executable), graph, ctypes.c_ulonglong(0))
     except RuntimeError as error:
-        device.cuda.cuStreamEndCapture(stream, ctypes.byref(graph))  # a broken capture has to be ended, too
         raise RuntimeError(f"capture failed: {error}") from error
-    device.call("cuGraphDestroy", graph)
+    finally:
+        if graph:
+            device.cuda.cuGraphDestroy(graph)
     return executable

@@ -9,6 +9,7 @@ it. Where `graph` is set, the second call of a shape records a CUDA graph, one l
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import sys
@@ -70,8 +71,9 @@ class Session:
     log: Any
     runtime: Any
     engine: Any
-    free_bytes: int
-    """Of the device's memory before the engine was loaded."""
+    free_bytes: int | None
+    """Of the device's memory before the engine was loaded; None where this process had built it, whose libraries and
+    kernels stay on the device."""
     stream: ctypes.c_void_p
     is_graph: bool
     inputs: dict[str, Buffer]
@@ -80,7 +82,7 @@ class Session:
     """One an optimization profile: input -> least, usual and largest shape."""
     contexts: dict[int, Any] = field(default_factory=dict)
     calls: dict[Any, Call] = field(default_factory=dict)
-    """By the shapes of the inputs."""
+    """By the shapes of the inputs, once a whole call has had them: TensorRT does in it what cannot be recorded."""
     bound: Call | None = None
     """The one that a context was told last."""
     graphs: int = 0
@@ -94,10 +96,11 @@ def load(model: str, options: Mapping[str, Any], threads: int) -> Session:
     """
     path = Path(model)
     plan = path.with_suffix(".plan")
-    if path.suffix == ".onnx":
+    is_built = path.suffix == ".onnx"
+    if is_built:
         build(model, str(plan), options)
     device = Device(int(options.get("device", 0)))
-    free_bytes = device.free_bytes()
+    free_bytes = None if is_built else device.free_bytes()
     stamp = read_stamp(plan)
     refuse_foreign_plan(plan, stamp, device)
     log = open_log()
@@ -125,24 +128,37 @@ def run(session: Session, inputs: Mapping[str, Any]) -> dict[str, Any]:
     Raises RuntimeError for inputs that no profile takes, values that a binding cannot hold, and lack of GPU memory.
     """
     session.device.enter()
+    session.log.clear()
     arrays = {name: np.asarray(inputs[name]) for name in session.inputs if name in inputs}
     key = tuple(array.shape for array in arrays.values())
     call = session.calls.get(key)
     is_graph = session.is_graph and call is not None
     if call is None:
-        call = session.calls[key] = prepare_call(session, {name: array.shape for name, array in arrays.items()})
+        call = prepare_call(session, {name: array.shape for name, array in arrays.items()})
     for name, place in call.inputs.items():
         refuse_values(name, arrays[name], place.dtype)
         place[...] = arrays[name]
-    if is_graph and call.graph is None and session.graphs < MOST_GRAPHS:
-        record_graph(session, call)
-    if call.graph is not None:
-        session.device.call("cuGraphLaunch", call.graph, session.stream)
-    else:
-        bind_call(session, call)
-        enqueue(session, call)
-    session.device.call("cuStreamSynchronize", session.stream)
+    try:
+        if is_graph and call.graph is None and session.graphs < MOST_GRAPHS:
+            record_graph(session, call)
+        if call.graph is not None:
+            session.device.call("cuGraphLaunch", call.graph, session.stream)
+        else:
+            bind_call(session, call)
+            enqueue(session, call)
+        session.device.call("cuStreamSynchronize", session.stream)
+    except Exception:
+        abandon_call(session)
+        raise
+    session.calls[key] = call
     return {name: place.copy() for name, place in call.outputs.items()}
+
+
+def abandon_call(session: Session) -> None:
+    """After a failure: waits for what is on the stream of the call, and has the next one begin from the start."""
+    session.bound = None
+    with contextlib.suppress(RuntimeError):  # the call's own error is the one to tell
+        session.device.call("cuStreamSynchronize", session.stream)
 
 
 def describe(session: Session) -> dict[str, str]:
@@ -154,8 +170,10 @@ def describe(session: Session) -> dict[str, str]:
 def device_memory_mib(session: Session) -> float | None:
     """What the device's free memory has lost since before the engine was loaded: weights, activations, buffers, graphs.
 
-    Another process that takes or frees memory meanwhile counts too.
+    Another process that takes or frees memory meanwhile counts too. None where this process built the engine as well.
     """
+    if session.free_bytes is None:
+        return None
     session.device.enter()
     free_bytes: int = session.device.free_bytes()
     return max(0, session.free_bytes - free_bytes) / 2**20

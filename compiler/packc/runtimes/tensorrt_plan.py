@@ -5,6 +5,7 @@ Copied into bundles beside engine.py, so it imports nothing of packc: Python 3.8
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -75,6 +76,11 @@ def open_log() -> Any:
             if severity not in (trt.ILogger.INFO, trt.ILogger.VERBOSE) and len(kept) < MOST_MESSAGES:
                 kept.append(text)
 
+        def clear(self) -> None:
+            """Before what has a failure of its own: what was said before is no reason for it."""
+            self.errors.clear()
+            self.warnings.clear()
+
         def first_error(self) -> str:
             """The first error in one line, else the last warning."""
             lines = (first_line(text) for text in (*self.errors, *reversed(self.warnings)))
@@ -125,6 +131,7 @@ def refuse_foreign_plan(plan: Path, stamp: Mapping[str, Any], device: Device) ->
 
 def load_engine(data: bytes, log: Any, is_compatible: bool, what: str) -> tuple[Any, Any]:
     """TensorRT's runtime and the engine of a plan. Raises RuntimeError beginning with `what`."""
+    log.errors.clear()  # what a builder got over is no reason
     runtime = trt.Runtime(log)
     if is_compatible:
         runtime.engine_host_code_allowed = True  # such a plan brings a runtime of its own
@@ -135,7 +142,11 @@ def load_engine(data: bytes, log: Any, is_compatible: bool, what: str) -> tuple[
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Writes a temporary file, then renames it: readers see all of it or nothing."""
+    """Writes a temporary file, then renames it: readers see all of it or nothing. Raises OSError; nothing is left."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_bytes(data)
-    part.replace(path)
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
