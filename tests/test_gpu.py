@@ -39,6 +39,8 @@ def test_a_split_or_shared_gpu_is_noted() -> None:
     assert (gpu.is_split, gpu.processes) == (True, 2)
     assert "MIG mode is on" in gpu.notes[1]
     assert gpu.warnings == gpu.notes[1:] == describe_gpu(gpu).warnings
+    assert gpu.conditions == "driver 570.86.15, split, shared"
+    assert H200.conditions == "driver 570.86.15"
     assert gpu.notes[2].startswith("2 other processes compute on this GPU now")
 
 

@@ -62,6 +62,12 @@ class Gpu:
         return (*([f"Driver {self.driver}."] if self.driver else []), *self.warnings)
 
     @property
+    def conditions(self) -> str:
+        """What figures that are measured on it depend on beside what it is: "driver 570.86.15, split, shared"."""
+        said = [f"driver {self.driver or 'unknown'}"]
+        return ", ".join([*said, *(["split"] if self.is_split else []), *(["shared"] if self.processes else [])])
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader of measurements must know."""
         said = []

@@ -38,6 +38,13 @@ def test_a_disturbed_curve_is_used_but_not_kept(world: World, monkeypatch: pytes
     assert first != second, "it was measured again"
 
 
+def test_a_curve_of_a_shared_gpu_is_not_kept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(curves, "is_disturbed", lambda _: False)
+    outcome, trial = world.search()["base"], world.make_trial(is_shared=True)
+    first, second = (find_curve(outcome, Split(1, 1), (1, 4), (0,), trial) for _ in range(2))
+    assert first != second, "it was measured again"
+
+
 def test_without_a_curve_the_search_goes_on(world: World) -> None:
     world.ways["base"] = Way()
     outcome, trial = world.search()["base"], world.make_trial()

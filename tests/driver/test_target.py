@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import platform
 from pathlib import Path
 
 import pytest
 
 from driver_world import Way, World, snapshot
+from gpu_driver import H200
 from packc.candidate import Candidate
 from packc.driver import target
 from packc.driver.endings import BuildOptions
 from packc.errors import DataError, Diagnostic, MissingError, TargetError, UsageError
+from packc.gpu import Gpu, describe_gpu
 from packc.host import probe_host
 from packc.package.manifest_file import check_files, read_manifest
 from packc.runtimes.onnxruntime import OnnxRuntime
 from packc.runtimes.tensorrt import TensorRt
 from packc.serving import ServingPlan
 from packc.serving.choices import list_batches
-from packc.target import IsaFlag
+from packc.target import IsaFlag, Target
 from packc.target_profiles import find_target
 
 UNVERIFIED = BuildOptions(verify=False)
@@ -52,6 +55,16 @@ def test_an_unchanged_build_does_nothing(world: World) -> None:
     assert world.build().end == "unchanged"
     assert snapshot(world.final) == before
     assert (world.checks, world.timings, world.served) == (["base"], [["base"]], ["fp32"])
+
+
+def test_figures_of_a_shared_device_make_way_for_better_ones_and_never_the_other_way(world: World) -> None:
+    free = probe_host()
+    shared = dataclasses.replace(free, notes=("1 process",), warnings=("1 process",))
+    assert world.build(target=shared).manifest.device_notes == ("1 process",)
+    assert world.build(target=shared).end == "unchanged"
+    better = world.build(target=free)
+    assert (better.end, better.manifest.device_notes) == ("published", ())
+    assert world.build(target=shared).end == "unchanged"
 
 
 def test_a_tampered_package_is_built_again_as_it_was(world: World) -> None:
@@ -221,3 +234,29 @@ def test_engines_of_tensorrt_are_told_what_the_server_may_send(world: World, mon
     usual = [case.batch for case in trial.cases]
     alone = (f"features={batch}x8/{batch}x8/{batch}x8" for batch in usual)
     assert fitted[1].session["profiles"] == (*alone, f"features=1x8/{usual[-1]}x8/{most}x8")
+
+
+def test_figures_of_a_gpu_are_of_its_driver_and_of_who_uses_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A timing is found again for the same identity alone, and one with others at work is not kept."""
+
+    def identify(gpu: Gpu, of: Target) -> tuple[str, bool]:
+        monkeypatch.setattr(target, "find_gpu", lambda: gpu)
+        trial = target.make_trial(world.gather(target=of), world.ingest(), world.cache)
+        return trial.device, trial.is_shared
+
+    here, gpus = (
+        describe_gpu(H200),
+        [
+            H200,
+            dataclasses.replace(H200, driver="580.95.05"),
+            dataclasses.replace(H200, is_split=True),
+            dataclasses.replace(H200, processes=1),
+        ],
+    )
+    found = [identify(gpu, here) for gpu in gpus]
+    assert len({device for device, _ in found}) == 4
+    assert [is_shared for _, is_shared in found] == [False, False, False, True]
+    assert identify(dataclasses.replace(H200, processes=2), here) == found[-1]
+    elsewhere = dataclasses.replace(here, is_here=False)
+    for of in (probe_host(), elsewhere):
+        assert {identify(gpu, of) for gpu in gpus} == {(f"{platform.node()}: {probe_host().name}", False)}

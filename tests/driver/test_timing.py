@@ -79,3 +79,12 @@ def test_a_single_round_is_timed_anew_each_time(world: World) -> None:
     for _ in range(2):
         time_shortly(checked, trial)
     assert world.timings == [["base"], ["base"]]
+
+
+def test_what_others_disturbed_on_a_shared_gpu_is_used_and_not_kept(world: World) -> None:
+    for _ in range(2):
+        assert world.search(is_shared=True)["base"].measurement is not None
+    assert (world.checks, world.timings) == (["base"] * 2, [["base"]] * 2)
+    world.search()
+    world.search()
+    assert (world.checks, world.timings) == (["base"] * 3, [["base"]] * 3), "and once it is free, all is kept"

@@ -51,7 +51,7 @@ def find_curve(outcome: Outcome, split: Split, batches: Sequence[int], lengths: 
             curve = measure_curve(bundles, JOB_TIMEOUT_S, runtime.python, trial.memory_limit_mib)
         if not isinstance(curve, ServiceCurve):
             raise PackError(curve.failure or curve.status)
-        if is_disturbed(curve):
+        if trial.is_shared or is_disturbed(curve):
             raise NotKept(curve)
         (folder / "curve.json").write_bytes(TypeAdapter(ServiceCurve).dump_json(curve))
 

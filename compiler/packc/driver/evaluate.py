@@ -64,7 +64,7 @@ class Trial:
     threads: int
     """Of this machine, for whatever runs here."""
     device: str
-    """Identity of this machine: a figure measured on one is not another's."""
+    """Identity of this machine, the driver of its GPU included: a figure measured on one is not another's."""
     cache: Cache
     memory_limit_mib: float | None
     """A job that uses more is ended; None where nobody knows how much there is."""
@@ -74,6 +74,8 @@ class Trial:
     """Whether this machine would cut off int8 sums that the target does not: answers are then judged without that."""
     is_here: bool = True
     """Whether this machine is the device; answers are judged by a runtime of its CPU where it is not."""
+    is_shared: bool = False
+    """Whether other processes compute on the GPU that is measured: what they disturb is used once and not kept."""
     roofline: Roofline | None = None
     """The physical limit of this machine; None where it is not known, or the device is elsewhere."""
 
@@ -201,7 +203,7 @@ def _run_check(candidate: Candidate, model: Path, samples: Path, trial: Trial, *
             (bundle / "answers.npz").rename(folder / "answers.npz")
 
     key = cache_key(job=identify_job(job, model, trial), samples=hash_file(samples))
-    return trial.cache.get_or_make("check", key, make, reused=reused)
+    return trial.cache.get_or_make("check", key, make, lambda _: not trial.is_shared, reused=reused)
 
 
 def identify_job(job: Job, model: Path, trial: Trial) -> dict[str, object]:

@@ -43,7 +43,7 @@ class BuildInputs:
     metric: MetricName
     """What quality is judged by: the spec's metric, or the task's."""
     key: str
-    """Digest of all of this and of the tools' versions."""
+    """Digest of all of this and of the tools' versions; not of who else uses the GPU at the moment."""
 
     @property
     def trains_on_evaluation(self) -> bool:
@@ -87,9 +87,10 @@ def gather_inputs(spec: TargetSpec, target: Target, info: SourceInfo, *, verify:
     calibration = limit_samples(whole, spec.calibration.samples)
     lessons = _find_lessons(spec, info, traffic or whole)
     info = mark_pairs(info, evaluation, calibration, traffic, lessons)
+    notes = tuple(note for note in target.notes if note not in target.warnings)
     key = cache_key(
         spec=spec.model_dump(mode="json"),
-        target=asdict(target),
+        target=asdict(replace(target, notes=notes, warnings=())),
         source=digest_source(spec.model.name, info),
         data=[digest_samples(samples) for samples in (evaluation, calibration, traffic, lessons) if samples],
         versions=list_versions(),

@@ -34,6 +34,7 @@ from packc.driver.limits import find_roofline
 from packc.driver.packing import Packing
 from packc.driver.sensitivity import find_sensitivity
 from packc.errors import UsageError
+from packc.gpu import find_gpu
 from packc.host import probe_host
 from packc.ingest.fingerprint import hash_file
 from packc.ingest.ingest import Ingested, ingest_model
@@ -62,7 +63,7 @@ def build_target(inputs: BuildInputs, final: Path, options: BuildOptions, cache:
     built = read_origin(inputs, final) if options.jobs is not None else None
     if built is None:
         for folder in dict.fromkeys((final, find_jobs(final))):
-            if (current := _find_current(folder, inputs.key)) and _is_accepted(current, options):
+            if (current := _find_current(folder, inputs)) and _is_accepted(current, options):
                 log.info("%s: nothing changed since the last build", spec.target)
                 ends: dict[State, End] = {"planned": "planned", "built": "built"}
                 return TargetResult(spec.target, ends.get(current.state, "unchanged"), folder, current)
@@ -114,11 +115,13 @@ def build_target(inputs: BuildInputs, final: Path, options: BuildOptions, cache:
         return publish_best(Packing(inputs, trial, findings, rule, pipeline, options, limit), final)
 
 
-def _find_current(final: Path, key: str) -> Manifest | None:
-    """The manifest of the package at `final` if it was built from the same inputs and is still whole."""
+def _find_current(final: Path, inputs: BuildInputs) -> Manifest | None:
+    """The manifest of the package at `final` if it was built from the same inputs, on a device with no more to be said
+    against its figures, such as others at work on it, and is still whole."""
     try:
         manifest = read_manifest(final)
-        return manifest if manifest.build_key == key and not check_files(final, manifest) else None
+        is_as_good = manifest.build_key == inputs.key and set(manifest.device_notes) <= set(inputs.target.warnings)
+        return manifest if is_as_good and not check_files(final, manifest) else None
     except (UsageError, OSError):  # there is none, or another build exchanges it at this moment
         return None
 
@@ -156,6 +159,7 @@ def make_trial(inputs: BuildInputs, ingested: Ingested, cache: Cache, *, verify:
     """What the candidates are tried on: the ingested model and data, at the workload's shapes, on this machine."""
     cases = workload_cases(inputs.spec, ingested.inputs, inputs.info)
     machine = inputs.target if inputs.target.is_here else probe_host()
+    gpu = find_gpu() if machine.kind in ("cuda", "jetson") else None
     key = cache_key(cases=[str(case) for case in cases], inputs=hash_file(ingested.inputs))
 
     def make(folder: Path) -> None:
@@ -169,10 +173,11 @@ def make_trial(inputs: BuildInputs, ingested: Ingested, cache: Cache, *, verify:
         cases=cases,
         latency_inputs=cache.get_or_make("latency", key, make) / "latency.npz",
         threads=machine.session_threads,
-        device=f"{platform.node()}: {machine.name}",
+        device=f"{platform.node()}: {machine.name}" + (f", {gpu.conditions}" if gpu else ""),
         cache=cache,
         memory_limit_mib=find_memory_limit_mib(),
         verify=verify,
         is_here=inputs.target.is_here,
+        is_shared=gpu is not None and gpu.processes > 0,
         exact_int8=machine.saturates_int8 and not inputs.target.saturates_int8,
     )

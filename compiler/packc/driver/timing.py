@@ -54,8 +54,8 @@ def _run(
 ) -> dict[str, Measurement | JobResult]:
     """Times the candidates in interleaved rounds; the figures of one such run stay together in the cache.
 
-    A run in which one failed or was noisy at any shape is not kept: what caused it may be gone the next time. A short
-    one cannot tell whether it was noisy, so it is never kept either.
+    A run in which one failed or was noisy at any shape, or on a GPU that others use too, is not kept: what caused it
+    may be gone the next time. A short one cannot tell whether it was noisy, so it is never kept either.
     """
     adapter = TypeAdapter(dict[str, Measurement | JobResult])
     models = {outcome.candidate.id: _artifact(outcome) for outcome in outcomes}
@@ -68,7 +68,7 @@ def _run(
                 write_bundle(bundles[name], job, files, None, trial.latency_inputs, engine)
             pythons = {name: python for name, job in jobs.items() if (python := find_runtime(job.runtime).python)}
             results = measure_bundles(bundles, rounds, JOB_TIMEOUT_S, trial.memory_limit_mib, pythons)
-        if is_short or not all(_is_quiet(result) for result in results.values()):
+        if is_short or trial.is_shared or not all(_is_quiet(result) for result in results.values()):
             raise NotKept(results)
         (folder / "results.json").write_bytes(adapter.dump_json(results))
 
