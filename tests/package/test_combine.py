@@ -153,40 +153,69 @@ def test_what_does_not_fit_is_left_out_with_a_reason(base: Path, tmp_path: Path)
     assert list_files(base) == ["model.onnx"]
 
 
-def make_large_graph(path: Path, scale: float) -> Path:
-    """The scaling graph with its weights in model.onnx.data beside it, and equal but for these."""
+def make_large_graph(path: Path, scale: float, location: str = "model.onnx.data") -> Path:
+    """The scaling graph with its weights in a file beside it, and equal but for these."""
     import onnx
 
     graph = onnx.load(make_scaling_graph(path, scale))
     (weights,) = graph.graph.initializer
     weights.raw_data = np.array([scale], np.float32).tobytes()
     weights.ClearField("float_data")
-    onnx.save_model(graph, path, save_as_external_data=True, location="model.onnx.data", size_threshold=0)
+    onnx.save_model(graph, path, save_as_external_data=True, location=location, size_threshold=0)
     return path
 
 
-@pytest.mark.parametrize(("scale", "fits"), [(2.0, True), (3.0, False)])
-def test_external_data_of_the_same_name_have_to_be_the_same(
-    base: Path, tmp_path: Path, scale: float, fits: bool
-) -> None:
-    """Which file its weights are in is written in a graph, so that they cannot be renamed."""
+def answer(graph: Path) -> float:
+    """What the scaling graph makes of ones."""
+    import onnxruntime as ort
+
+    session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    (y,) = session.run(None, {session.get_inputs()[0].name: np.ones((1, 4), np.float32)})
+    return float(y[0, 0])
+
+
+def test_weights_beside_a_graph_lie_there_once_or_under_a_name_of_the_target(tmp_path: Path) -> None:
+    """Which file its weights are in is written in a graph: the graphs are equal, and the answers are not."""
+    base = write_gpu_repository(tmp_path / "base", 2.0)
     for file in make_large_graph(tmp_path / "first" / "model.onnx", 2.0).parent.iterdir():
         shutil.copyfile(file, base / "tiny" / "1" / file.name)
-    model = make_large_graph(tmp_path / "l4" / "model.onnx", scale)
-    (found,) = combine_repository(base, "9.0", [Part("l4", "8.9", Bundle(model, GRAPH, OnnxRuntimeCuda(), 1))])
-    assert isinstance(found, Placed if fits else LeftOut)
-    assert fits or "have the same names as another target's" in found.reason  # type: ignore[union-attr]
-    assert list_files(base) == ["model.onnx", "model.onnx.data"]
-    assert np.fromfile(base / "tiny" / "1" / "model.onnx.data", np.float32)[0] == 2.0
+    graphs = {
+        target: make_large_graph(tmp_path / target / "model.onnx", scale)
+        for target, scale in {"same": 2.0, "l4": 3.0, "l40s": 3.0}.items()
+    }
+    bundles = {target: Bundle(graph, GRAPH, OnnxRuntimeCuda(), 1) for target, graph in graphs.items()}
+    parts = [Part("same", "8.0", bundles["same"]), Part("l4", "8.9", bundles["l4"]), Part("t4", "7.5", bundles["l40s"])]
+    assert combine_repository(base, "9.0", parts) == [
+        Placed("same", "model.onnx", "default"),
+        Placed("l4", "model.l4.onnx", "compute capability"),
+        Placed("t4", "model.l4.onnx", "compute capability"),
+    ]
+    version = base / "tiny" / "1"
+    assert list_files(base) == ["model.l4.onnx", "model.onnx", "model.onnx.data", "model.onnx.l4.data"]
+    assert (answer(version / "model.onnx"), answer(version / "model.l4.onnx")) == (2.0, 3.0)
+    assert lint_repository(base) == []
 
 
-def test_nothing_of_what_is_left_out_stays_behind(base: Path, tmp_path: Path) -> None:
-    """Its main file, whose own name is free, included."""
-    (base / "tiny" / "1" / "model.onnx.data").write_bytes(b"of the first target")
-    model = make_large_graph(tmp_path / "l4" / "model.onnx", 3.0)
-    (found,) = combine_repository(base, "9.0", [Part("l4", "8.9", Bundle(model, GRAPH, OnnxRuntimeCuda(), 1))])
-    assert isinstance(found, LeftOut)
-    assert list_files(base) == ["model.onnx", "model.onnx.data"]
+def test_weights_with_the_name_of_their_graph_are_found_by_the_name_in_it(base: Path, tmp_path: Path) -> None:
+    model = make_large_graph(tmp_path / "l4" / "model.onnx", 3.0, "model.bin")
+    combine_repository(base, "9.0", [Part("l4", "8.9", Bundle(model, GRAPH, OnnxRuntimeCuda(), 1))])
+    assert list_files(base) == ["model.bin", "model.l4.onnx", "model.onnx"]
+    assert answer(base / "tiny" / "1" / "model.l4.onnx") == 3.0
+
+
+def test_another_graph_shares_weights_that_are_the_same(base: Path, tmp_path: Path) -> None:
+    import onnx
+
+    for file in make_large_graph(tmp_path / "first" / "model.onnx", 2.0).parent.iterdir():
+        shutil.copyfile(file, base / "tiny" / "1" / file.name)
+    model = make_large_graph(tmp_path / "l4" / "model.onnx", 2.0)
+    graph = onnx.load(model, load_external_data=False)
+    graph.producer_name = "for the L4"
+    model.write_bytes(graph.SerializeToString())
+    part = Part("l4", "8.9", Bundle(model, GRAPH, OnnxRuntimeCuda(), 1))
+    assert combine_repository(base, "9.0", [part]) == [Placed("l4", "model.l4.onnx", "compute capability")]
+    assert list_files(base) == ["model.l4.onnx", "model.onnx", "model.onnx.data"]
+    assert answer(base / "tiny" / "1" / "model.l4.onnx") == 2.0
 
 
 def write_engines(folder: Path) -> Path:

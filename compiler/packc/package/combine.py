@@ -21,6 +21,7 @@ from packc.errors import PackError
 from packc.ingest.fingerprint import hash_file
 from packc.package.artifact import artifact_files
 from packc.package.combined_needs import settle_requirement
+from packc.package.external_data import rename_external_files
 from packc.package.lint.repository import CONFIG, CONFIGS, MODEL_FILES, read_repository
 from packc.package.model_config import VERSION, print_config
 from packc.package.pipelines.tensors import TritonRuntime
@@ -86,17 +87,15 @@ def combine_repository(repository: Path, compute_capability: str, parts: Sequenc
     graph = find_graph(base)
     usual = name_artifact(base[graph])
     taken = {compute_capability}
+    version = repository / graph / str(VERSION)
+    placed = {tuple(map(hash_file, _list_files(version / usual).values())): usual}
     found: list[Placed | LeftOut] = []
     for part in parts:
         theirs = _read_part(part, repository, base, graph)
         if isinstance(theirs, str):
             found.append(LeftOut(part.target, theirs))
             continue
-        file = _place_artifact(part, repository / graph / str(VERSION), usual)
-        if file is None:
-            reason = "weights of it lie in files that have the same names as another target's, and other content"
-            found.append(LeftOut(part.target, reason))
-            continue
+        file = _place_artifact(part, version, usual, placed)
         name_artifact(theirs[graph], file)
         for name, config in theirs.items():
             _adopt_warmup(config, part, repository / name)
@@ -191,26 +190,40 @@ def _configure(config: Any, bundle: Bundle) -> None:
     bundle.runtime.configure_triton(config, bundle.options, bundle.threads)
 
 
-def _place_artifact(part: Part, version: Path, usual: str) -> str | None:
-    """Copies the part's artifact into `version` unless it is there already; the name of its main file. None, and
-    nothing is copied, where a second file of it has a name that is taken."""
+def _place_artifact(part: Part, version: Path, usual: str, placed: dict[tuple[str, ...], str]) -> str:
+    """Copies the part's artifact into `version` unless it is among those `placed` there: digests of all its files ->
+    name of the main one, which is returned."""
     model = part.source.model if isinstance(part.source, Bundle) else find_artifact(part.source)
-    files = [
-        file for file in artifact_files(model).values() if file.suffix != ".py"
-    ]  # which is a Python model's source
-    digest = hash_file(model)
-    same = [file.name for file in sorted(version.iterdir()) if file.is_file() and hash_file(file) == digest]
-    placed = same[0] if same else f"{Path(usual).stem}.{part.target}{model.suffix}"
-    places = {
-        file: version / (f"{Path(placed).stem}{file.suffix}" if file.stem == model.stem else file.name)
-        for file in files
-    }
-    if any(place.exists() and hash_file(place) != hash_file(file) for file, place in places.items()):
-        return None
-    for file, place in places.items():
+    files = _list_files(model)
+    digests = tuple(map(hash_file, files.values()))
+    if digests in placed:
+        return placed[digests]
+    main = version / f"{Path(usual).stem}.{part.target}{model.suffix}"
+    renamed = {}
+    for name, file in files.items():
+        if file == model:
+            continue
+        if model.suffix != ".onnx":  # found by the stem of the main file
+            place = main.with_suffix(file.suffix)
+        else:  # weights that the graph names, and that another graph may share
+            place = version / name
+            if place.exists() and hash_file(place) != hash_file(file):
+                place = place.with_name(f"{place.stem}.{part.target}{place.suffix}")
+                renamed[name] = place.relative_to(version).as_posix()
         if not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, place)
-    return placed
+    if renamed:
+        rename_external_files(model, main, renamed)
+    else:
+        shutil.copyfile(model, main)
+    placed[digests] = main.name
+    return main.name
+
+
+def _list_files(model: Path) -> dict[str, Path]:
+    """Of an artifact, without the source of the Python model that runs it."""
+    return {name: file for name, file in artifact_files(model).items() if file.suffix != ".py"}
 
 
 def _choose_way(theirs: Configs, base: Configs, graph: str, file: str, part: Part, taken: set[str]) -> ChosenBy:
