@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from gpu_packages import write_measured
 from packc.cli.main import run
 from packc.errors import MissingError
-from packc.server import environment, process
+from packc.server import devices, environment, process
 from served_packages import write_text_package
 
 
@@ -21,6 +22,17 @@ def test_a_port_in_use(tmp_path: Path, capsys: pytest.CaptureFixture[str], monke
         port = taken.getsockname()[1]
         assert run(["serve", str(write_text_package(tmp_path / "package")), "--http-port", str(port)]) == 2
     assert f"error: port {port} is in use on this machine" in capsys.readouterr().err
+
+
+def test_a_package_for_a_gpu_installs_nothing_where_there_is_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "find_gpu", lambda: None)
+    monkeypatch.setattr(environment, "require_server", lambda: pytest.fail("a server was looked for"))
+    package = write_measured(tmp_path, "l4", 2.0)
+    for command in (["serve"], ["verify"], ["bench"]):
+        assert run([*command, str(package)]) == 5
+        assert "there is no NVIDIA GPU here" in capsys.readouterr().err
 
 
 def test_a_target_of_a_combined_package_is_told_to_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable
@@ -21,10 +22,10 @@ def interpreter(monkeypatch: pytest.MonkeyPatch) -> Interpreter:
     return HERE
 
 
-def fake_packages(commands: list[list[str]]) -> Callable[[list[str], str], None]:
+def fake_packages(commands: list[list[str]]) -> Callable[[list[str], str, Path], None]:
     """Stands in for venv and pip: leaves the files that the wheel would bring."""
 
-    def run(command: list[str], what: str) -> None:
+    def run(command: list[str], what: str, folder: Path) -> None:
         commands.append(command)
         if "venv" in command:
             triton = Path(command[-1]) / "lib/python3.11/site-packages/pytriton/tritonserver"
@@ -72,8 +73,8 @@ def test_installs_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interpre
 def test_a_failed_installation_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interpreter: Interpreter
 ) -> None:
-    def fail(command: list[str], what: str) -> None:
-        fake_packages([])(command, what)
+    def fail(command: list[str], what: str, folder: Path) -> None:
+        fake_packages([])(command, what, folder)
         if "pip" in command:
             raise MissingError(f"could not {what}")
 
@@ -86,11 +87,51 @@ def test_a_failed_installation_leaves_nothing(
     assert cache.entries() == []
 
 
-def test_a_failed_step_says_why() -> None:
-    program = "import sys; sys.exit('\\n'.join([*(f'line {i}' for i in range(12)), 'no such package']))"
-    with pytest.raises(MissingError, match=r"could not install it\n  line 5\n(.*\n)*  no such package$") as caught:
-        install.run_installer([sys.executable, "-c", program], "install it")
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("line 1\nno such package", "no such package"),
+        (
+            "WARNING: Retrying\nERROR: Could not install packages due to an OSError: [Errno 28] No space left on device\n"
+            "\nWARNING: There was an error checking the latest version of pip.",
+            "Could not install packages due to an OSError: [Errno 28] No space left on device",
+        ),
+        ("ERROR: Cannot install a and b\nERROR: ResolutionImpossible: for help visit", "Cannot install a and b"),
+        ("[notice] A new release of pip", "it ended with status 1"),
+    ],
+)
+def test_a_failed_step_says_why_in_one_line(tmp_path: Path, said: str, reason: str) -> None:
+    program = [sys.executable, "-c", f"import sys; sys.exit({said!r})"]
+    with pytest.raises(MissingError) as caught:
+        install.run_installer(program, "install it", tmp_path)
+    assert str(caught.value) == f"the Triton server is not installed: could not install it: {reason}"
     assert "network" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_a_step_leaves_no_temporary_files(tmp_path: Path, status: int) -> None:
+    program = (
+        "import os, sys, tempfile; folder = tempfile.mkdtemp(); open('told', 'w').write(folder); "
+        f"open(folder + '/part', 'w').close(); sys.exit({status})"
+    )
+    command = ["sh", "-c", f'cd {tmp_path} && exec {sys.executable} -c "{program}"']
+    staging = tmp_path / "staging"
+    staging.mkdir()
+    with contextlib.suppress(MissingError):
+        install.run_installer(command, "install it", staging)
+    assert Path((tmp_path / "told").read_text()).is_relative_to(staging)
+    assert list(staging.iterdir()) == []
+
+
+def test_an_interrupted_step_leaves_no_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(command: list[str], *, env: dict[str, str], **options: object) -> None:
+        Path(env["TMPDIR"], "pip-target-1").mkdir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("subprocess.run", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        install.run_installer(["pip"], "install it", tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_new_versions_need_a_new_server(

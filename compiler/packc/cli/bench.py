@@ -96,6 +96,7 @@ def bench(
 
 @contextlib.contextmanager
 def _reach(package: Path | None, url: str | None) -> Iterator[str]:
+    from packc.server.devices import require_gpu
     from packc.server.environment import require_server
     from packc.server.process import start_server
 
@@ -104,6 +105,7 @@ def _reach(package: Path | None, url: str | None) -> Iterator[str]:
         return
     assert package is not None
     repository = find_repository(package)
+    require_gpu(repository)
     with start_server(require_server(), repository) as running:
         yield running.http_url
 

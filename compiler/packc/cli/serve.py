@@ -29,10 +29,12 @@ def serve(folder: Path, http_port: int, grpc_port: int, metrics_port: int, expli
 
     Only this machine can reach it; to serve others, use the package's Dockerfile.
     """
+    from packc.server.devices import require_gpu
     from packc.server.environment import require_server
     from packc.server.process import Ports, start_server
 
     repository = folder if explicit and folder.is_dir() else find_repository(folder)
+    require_gpu(repository)
     signal.signal(signal.SIGTERM, _interrupt)
     with start_server(
         require_server(),

@@ -16,6 +16,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from importlib import metadata
 from pathlib import Path
 
 from packc.cache import Cache, cache_key
+from packc.child import die_with_parent
 from packc.errors import MissingError
 from packc.runtimes.onnxruntime_cuda import OnnxRuntimeCuda
 from packc.runtimes.tensorrt import TensorRt
@@ -36,6 +38,10 @@ OLDEST_PYTHON, NEWEST_PYTHON = (3, 10), (3, 13)
 OLDEST_GLIBC = (2, 35)
 
 INSTALL_HINT = "check the network, pip's index and the free space below the cache folder, then run it again"
+
+_ERROR = "ERROR:"
+_REMARKS = ("WARNING:", "DEPRECATION:", "[notice]", f"{_ERROR} ResolutionImpossible")
+"""Of pip: what an error is, and lines that never say why an installation failed."""
 
 LIBRARIES = "PACK_SERVER_LIBRARIES"
 """Environment variable of the server: a folder of further Python packages for its models."""
@@ -186,10 +192,10 @@ def _install(folder: Path, interpreter: Interpreter) -> None:
     whole, alone = _requirements()
     log.info("installing a Triton server, once: %s", ", ".join((*alone, *whole)))
     started = time.monotonic()
-    run_installer([interpreter.executable, "-m", "venv", str(folder / "venv")], "make its environment")
+    run_installer([interpreter.executable, "-m", "venv", str(folder / "venv")], "make its environment", folder)
     pip = [str(folder / "venv/bin/python"), "-m", "pip", "install", "--quiet", "--no-input", "--only-binary", ":all:"]
-    run_installer([*pip, "--no-deps", *alone], f"install {' '.join(alone)}")
-    run_installer([*pip, *whole], f"install {' '.join(whole)}")
+    run_installer([*pip, "--no-deps", *alone], f"install {' '.join(alone)}", folder)
+    run_installer([*pip, *whole], f"install {' '.join(whole)}", folder)
     (_site_packages(folder, interpreter) / "pack_server.pth").write_text(_SITE)
     log.info("the Triton server is installed (%.0f s)", time.monotonic() - started)
 
@@ -198,19 +204,35 @@ def _site_packages(folder: Path, interpreter: Interpreter) -> Path:
     return folder / "venv" / "lib" / f"python{interpreter.version}" / "site-packages"
 
 
-def run_installer(command: list[str], what: str, lacking: str = "the Triton server", hint: str = INSTALL_HINT) -> None:
-    """Runs a step of an installation. Raises MissingError when it could not do `what`: that `lacking` is not installed,
-    and the end of what the step said."""
+def run_installer(
+    command: list[str], what: str, folder: Path, lacking: str = "the Triton server", hint: str = INSTALL_HINT
+) -> None:
+    """Runs a step of an installation, whose temporary files lie below `folder` and are gone afterwards: gigabytes.
+
+    Raises MissingError when it could not do `what`: that `lacking` is not installed, and why in one line.
+    """
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
-    done = subprocess.run(
-        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        reason = (done.stderr.strip() or done.stdout.strip()).splitlines()[-8:]
-        raise MissingError(
-            f"{lacking} is not installed: could not {what}\n" + "\n".join(f"  {line}" for line in reason),
-            hint=hint,
+    with tempfile.TemporaryDirectory(prefix=".tmp-", dir=folder.resolve(), ignore_cleanup_errors=True) as scratch:
+        done = subprocess.run(
+            command,
+            env={**environment, "TMPDIR": scratch},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            preexec_fn=die_with_parent,
         )
+    if done.returncode:
+        reason = _find_reason(done.stderr) or _find_reason(done.stdout) or f"it ended with status {done.returncode}"
+        raise MissingError(f"{lacking} is not installed: could not {what}: {reason}", hint=hint)
+
+
+def _find_reason(output: str) -> str | None:
+    """The last line that says what went wrong: an error of pip's, else whatever is no remark of its."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    said = [line for line in lines if not line.startswith(_REMARKS)]
+    errors = [line.removeprefix(_ERROR).strip() for line in said if line.startswith(_ERROR)]
+    return next(reversed(errors or said), None)
 
 
 def _assemble(folder: Path, interpreter: Interpreter, cache: Cache) -> OwnServer:

@@ -104,6 +104,7 @@ def _install(folder: Path, python: Path, requirements: Sequence[str], repository
             run_installer(
                 [*pip, *flags, *what],
                 f"install {' '.join(requirements)}",
+                folder,
                 f"{names}, which {repository} needs,",
                 INSTALL_HINT + where,
             )

@@ -28,6 +28,7 @@ from packc.quality.score import QualityScore
 from packc.runtimes import find_runtime
 from packc.samples import Array, RawSamples, Sample, save_samples
 from packc.server.client import Answers, check_url, connect
+from packc.server.devices import require_gpu
 from packc.server.environment import require_server
 from packc.server.load import MAX_PAYLOADS, MIN_REQUESTS, LoadResult, Traffic, ask_all, run_load
 from packc.server.process import start_server
@@ -109,7 +110,7 @@ def verify_package(
     Load is made of `traffic_data`, else of the evaluation's samples, else of the golden requests. With `urls` the
     server is one that runs already: its http:// address, and its grpc:// address if that is to be checked too.
     `target` is the one of a combined package whose configuration and golden answers are meant, if not the first.
-    Raises MissingError without a server, ServerStopped when the package does not load, GoldenMismatch when answers
+    Raises MissingError without a server or the GPU that the package needs, ServerStopped when the package does not load, GoldenMismatch when answers
     differ from the artifact's beyond `precision`'s tolerance, ServerFailed when requests fail under load.
     """
     golden = load_golden(find_golden(package, target))
@@ -160,6 +161,7 @@ def _serve(repository: Path, urls: Sequence[str], cache: Cache | None, target: s
             check_url(url)
         yield urls
         return
+    require_gpu(repository)
     with start_server(require_server(cache), repository, cache=cache, config_name=target) as running:
         yield (running.http_url, running.grpc_url)
 
