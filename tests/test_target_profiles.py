@@ -168,7 +168,7 @@ def test_own_profile_by_path(tmp_path: Path) -> None:
     board = find_target("./board.toml", tmp_path)
     assert (board.id, board.units, board.native, board.memory_gb) == ("board", 4, ("fp32", "fp16"), None)
     assert find_target(str(tmp_path / "board.toml"), Path("/")) == board
-    with pytest.raises(ProfileError, match="no such file"):
+    with pytest.raises(TargetError, match="there is no profile"):
         find_target("./bord.toml", tmp_path)
 
 

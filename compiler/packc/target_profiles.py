@@ -81,7 +81,7 @@ class Profile(BaseModel):
 def find_target(profile: str, base: Path) -> Target:
     """The target that `profile` names: "host", "host-gpu", a shipped one, or a TOML file relative to `base`.
 
-    Raises TargetError when it is unknown, ProfileError when its file is malformed, MissingError for "host-gpu" where
+    Raises TargetError when it is unknown or not there, ProfileError when its file is malformed, MissingError for "host-gpu" where
     there is no GPU.
     """
     if profile == HOST:
@@ -89,7 +89,10 @@ def find_target(profile: str, base: Path) -> Target:
     if profile == HOST_GPU:
         return _require_host_gpu()
     if profile.endswith(".toml") or "/" in profile:
-        return read_profile(resolve_path(base, profile))
+        path = resolve_path(base, profile)
+        if not path.exists():
+            raise TargetError(f'there is no profile "{profile}"', hint=_hint_file(path))
+        return read_profile(path)
     path = resource_dir("targets") / f"{profile}.toml"
     if path.is_file():
         return read_profile(path)
@@ -98,6 +101,12 @@ def find_target(profile: str, base: Path) -> Target:
         or "`pack targets` lists them; a profile of your own is a .toml"
     )
     raise TargetError(f'unknown target "{profile}"', hint=hint)
+
+
+def _hint_file(path: Path) -> str:
+    """For a profile of the user's that is not there: one beside it whose name is near, its ending apart."""
+    near = suggest(path.stem, sorted(file.stem for file in path.parent.glob("*.toml")))
+    return near.replace('"?', '.toml"?') if near else f"it was looked for at {path}"
 
 
 def find_host_gpu() -> Target | None:

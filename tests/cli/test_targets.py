@@ -37,6 +37,24 @@ def test_an_unknown_one_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().err == 'error: unknown target "nvidia-l44"\n\nhint: did you mean "nvidia-l4"?\n'
 
 
+def test_a_target_without_a_command_is_told_which_command_shows_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["targets", "nvidia-l4"]) == 2
+    hint = "hint: `pack targets show nvidia-l4` shows one target"
+    assert capsys.readouterr().err == f'error: `pack targets` has no command "nvidia-l4"\n\n{hint}\n'
+
+
+def test_a_gpu_that_is_not_here_is_listed_as_such(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(target_profiles, "find_gpu", lambda: None)
+    assert run(["targets"]) == 0
+    row = capsys.readouterr().out.splitlines()[2]
+    assert row.startswith("host-gpu ")
+    assert row.endswith("this machine's: there is no NVIDIA GPU here, or no driver that this process may use")
+    assert run(["targets", "--json"]) == 0
+    assert "host-gpu" not in {target["id"] for target in json.loads(capsys.readouterr().out)["targets"]}
+
+
 def test_the_gpu_of_this_machine_comes_after_its_cpu(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

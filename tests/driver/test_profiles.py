@@ -50,6 +50,15 @@ def test_all_that_is_wrong_with_the_spec_is_said_with_its_line(tmp_path: Path) -
     assert edge.endswith(", a jetson device")
 
 
+def test_a_profile_file_that_is_not_there_is_told_with_the_line_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "board.toml").touch()
+    for named, hint in (("./nope.toml", f"it was looked for at {tmp_path / 'nope.toml'}"), ("bord.toml", None)):
+        with pytest.raises(SpecError) as caught:
+            find(tmp_path, L4.replace("nvidia-l4", named))
+        assert read_lines(caught.value) == [(f'there is no profile "{named}"', f'profile = "{named}"')]
+        assert caught.value.diagnostics[0].hint == (hint or 'did you mean "board.toml"?')
+
+
 def test_a_gpu_that_is_not_here_costs_its_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("packc.target_profiles.find_gpu", lambda: None)
     gpu = '[targets.gpu]\nprofile = "host-gpu"\n'

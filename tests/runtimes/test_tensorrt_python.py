@@ -50,12 +50,30 @@ def test_why_it_cannot_be_imported_is_told(tmp_path: Path, monkeypatch: pytest.M
     assert "cannot import tensorrt and numpy: ModuleNotFoundError: No module named 'numpy'" in find_tensorrt().problem
 
 
-def test_a_python_that_answers_nonsense_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wrapper = tmp_path / "python"
-    wrapper.write_text("#!/bin/sh\necho hello\n")
-    wrapper.chmod(0o755)
-    name(monkeypatch, wrapper)
-    assert "could not be asked for its TensorRT" in find_tensorrt().problem
+@pytest.mark.parametrize("answer", ["hello", "{}", "[8, 6]", '["8.6"]', '["", 8]'])
+def test_a_program_that_answers_something_else_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    program = tmp_path / "python"
+    program.write_text(f"#!/bin/sh\necho '{answer}'\n")
+    program.chmod(0o755)
+    name(monkeypatch, program)
+    assert find_tensorrt().problem == (
+        f"{program} ({VARIABLE}) answered something else when it was asked for its TensorRT: is it a Python?"
+    )
+
+
+def test_a_program_that_hangs_is_told_without_what_it_was_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    name(monkeypatch, program)
+    monkeypatch.setattr(tensorrt_python, "ASK_LIMIT_S", 0.1)
+    assert find_tensorrt().problem == (
+        f"{program} ({VARIABLE}) did not answer in 0.1 s when it was asked for its TensorRT"
+    )
 
 
 def test_a_program_that_is_no_python_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

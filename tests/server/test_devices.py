@@ -15,7 +15,9 @@ from served_packages import write_text_package
 def test_a_model_for_a_gpu_needs_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     repository = write_gpu_repository(tmp_path / "gpu", 2.0)
     monkeypatch.setattr(devices, "find_gpu", lambda: None)
-    with pytest.raises(MissingError, match="the model tiny runs on an NVIDIA GPU, and there is no NVIDIA GPU") as caught:
+    with pytest.raises(
+        MissingError, match="the model tiny runs on an NVIDIA GPU, and there is no NVIDIA GPU"
+    ) as caught:
         require_gpu(repository)
     assert caught.value.exit_code == 5
     assert "--url" in (caught.value.hint or "")

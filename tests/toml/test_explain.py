@@ -33,6 +33,7 @@ def test_suggest_prefers_a_completion() -> None:
     assert suggest("nvidia-h100", known) == 'did you mean "nvidia-h100-sxm"?'
     assert suggest("nvidia-a10", known) == 'did you mean "nvidia-a10g"?'
     assert suggest("tpu", known) is None
+    assert suggest("nvidia-L4", ("nvidia-t4", "nvidia-l40s", "nvidia-l4")) == 'did you mean "nvidia-l4"?'
 
 
 @pytest.mark.parametrize("model", [Spec, Profile])

@@ -8,15 +8,30 @@ from pathlib import Path
 import click
 
 from packc.cli.console import print_json, print_table
+from packc.errors import UsageError
+from packc.gpu import HOST_GPU
 from packc.host import probe_host
 from packc.target import Target
-from packc.target_profiles import find_host_gpu, find_target, shipped_profiles
+from packc.target_profiles import NO_GPU, find_host_gpu, find_target, shipped_profiles
 from packc.tensors import PRECISIONS
 
 _UNITS = {"cpu": "cores", "cuda": "SMs", "jetson": "SMs", "neuron": "NeuronCores"}
 
 
-@click.group(invoke_without_command=True)
+class _TargetsGroup(click.Group):
+    """Names of targets are no commands; who gives one is told which command takes it."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in self.commands:
+            raise UsageError(
+                f'`pack targets` has no command "{args[0]}"', hint=f"`pack targets show {args[0]}` shows one target"
+            )
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_TargetsGroup, invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
 def targets(context: click.Context, as_json: bool) -> None:
@@ -40,6 +55,8 @@ def targets(context: click.Context, as_json: bool) -> None:
         )
         for t in found
     ]
+    if gpu is None:
+        rows.insert(1, (HOST_GPU, "cuda", "", "", "", f"this machine's: {NO_GPU}"))
     print_table(("TARGET", "KIND", "UNITS", "MEMORY", "PRECISIONS", "NAME"), rows)
 
 

@@ -23,6 +23,7 @@ ENGINE = Path(__file__).with_name("tensorrt_engine.py")
 ENGINE_FILES = tuple(ENGINE.with_name(f"tensorrt_{name}.py") for name in ("driver", "plan", "profiles", "build"))
 """What the adapter imports, and has to lie beside it."""
 ASK_LIMIT_S = 60.0
+ASKED = "when it was asked for its TensorRT"
 
 STRONGLY_TYPED = 10
 """The first dialect in which the graph alone says each precision."""
@@ -102,15 +103,31 @@ def _look(named: str) -> Lookup:
         ).stdout
         lines = told.strip().splitlines()
         if not lines:
-            return Lookup(None, f"{_name(python)} answered nothing when it was asked for its TensorRT: is it a Python?")
-        version, dialect = json.loads(lines[-1])
-    except (OSError, subprocess.TimeoutExpired, ValueError) as error:
+            return Lookup(None, f"{_name(python)} answered nothing {ASKED}: is it a Python?")
+        found = _read_answer(lines[-1], python)
+    except subprocess.TimeoutExpired:
+        return Lookup(None, f"{_name(python)} did not answer in {ASK_LIMIT_S:g} s {ASKED}")
+    except OSError as error:
         return Lookup(None, f"{_name(python)} could not be asked for its TensorRT: {error}")
     except subprocess.CalledProcessError as error:
         lines = error.stderr.strip().splitlines()
         why = lines[-1] if lines else f"status {error.returncode}"
         return Lookup(None, f"{_name(python)} cannot import tensorrt and numpy: {why}")
-    return Lookup(TensorRtPython(python, version, dialect), "")
+    if found is None:
+        return Lookup(None, f"{_name(python)} answered something else {ASKED}: is it a Python?")
+    return Lookup(found, "")
+
+
+def _read_answer(line: str, python: Path | None) -> TensorRtPython | None:
+    """What QUESTION had it print; None for anything else."""
+    try:
+        answer = json.loads(line)
+    except ValueError:
+        return None
+    match answer:
+        case [str(version), int(dialect)] if version[:1].isdigit():
+            return TensorRtPython(python, version, dialect)
+    return None
 
 
 def _name(python: Path | None) -> str:

@@ -8,13 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, model_validator
 
 from packc.spec.optimize import OptimizeSection
 from packc.spec.section import Bound, Finite, Name, Section
@@ -211,19 +205,6 @@ class Spec(Section):
         description='Packages for several NVIDIA GPUs: `fleet = ["a100", "l4"]` also puts those two targets into one '
         "repository, build/MODEL/fleet.",
     )
-
-    @field_validator("combine")
-    @classmethod
-    def _check_combined(cls, groups: dict[str, tuple[str, ...]], found: ValidationInfo) -> dict[str, tuple[str, ...]]:
-        targets = found.data.get("targets", {})  # missing where they have mistakes of their own
-        for name, group in groups.items():
-            if name in targets:
-                raise ValueError(f"{name} is the name of a target, whose folder it would take")
-            if targets and (unknown := [target for target in group if target not in targets]):
-                raise ValueError(f"{name}: there is no target {unknown[0]}")
-            if len(set(group)) < 2 or len(set(group)) < len(group):
-                raise ValueError(f"{name} needs two targets or more, each once")
-        return groups
 
 
 class TargetSpec(Section):

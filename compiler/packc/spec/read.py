@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from packc.errors import Diagnostic, SpecError
+from packc.spec.groups import check_groups
 from packc.spec.model import Spec
 from packc.spec.paths import resolve_paths
 from packc.spec.resolve import resolve_target
@@ -27,6 +28,7 @@ def read_spec(path: Path) -> Spec:
         mistakes.append(Diagnostic(message, file.places.find_value(loc), hint))
 
     resolve_paths(file.data, path.resolve().parent, report)
+    check_groups(file.data, report)
     spec = file.validate(Spec)
     mistakes += spec if isinstance(spec, list) else _check_targets(spec, file)
     if mistakes or isinstance(spec, list):

@@ -102,7 +102,7 @@ def explain(error: ErrorDetails, root: type[BaseModel]) -> tuple[str, str | None
     if kind == "missing":
         return f"{place} is missing", _describe(loc, root)
     if kind in _WANTED:
-        return f"{place} must be {_WANTED[kind]}, not {_name_type(value)}", _hint_value(str(loc[-1]), kind, value)
+        return f"{place} must be {_WANTED[kind]}, not {_name_type(value)}", _hint_value(loc[-1], kind, value)
     if kind == "literal_error":
         choices = re.findall(r"'([^']*)'", context["expected"])
         hint = suggest(str(value), choices) or f"one of: {', '.join(choices)}"
@@ -124,9 +124,10 @@ def explain(error: ErrorDetails, root: type[BaseModel]) -> tuple[str, str | None
 
 
 def suggest(word: str, known: Iterable[str]) -> str | None:
-    """`did you mean ...?` when a known word begins with this one or is near it, else None."""
+    """`did you mean ...?` when a known word is this one in other letters, begins with it or is near it, else None."""
     words = list(known)
-    near = [other for other in words if len(word) > 2 and other.startswith(word)]
+    near = [other for other in words if other.lower() == word.lower()]
+    near += [other for other in words if len(word) > 2 and other.startswith(word)]
     near += difflib.get_close_matches(word, words, n=1, cutoff=0.6)
     return f'did you mean "{near[0]}"?' if near else None
 
@@ -152,7 +153,12 @@ def _hint_unknown(name: str, model: type[BaseModel], root: type[BaseModel]) -> s
     return suggest(name, known) or f"known here: {', '.join(known)}"
 
 
-def _hint_value(key: str, kind: str, value: object) -> str | None:
+def _hint_value(place: int | str, kind: str, value: object) -> str | None:
+    """`place` is the last part of the value's: its key, or its index in an array."""
+    if isinstance(place, int):
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return f'put it in quotes: "{value}"' if kind == "string_type" and is_number else None
+    key = place
     if kind in ("int_type", "int_from_float", "float_type") and isinstance(value, str):
         unit = _UNIT.search(key)
         number = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(\w*)\s*", value)
