@@ -81,8 +81,8 @@ class Profile(BaseModel):
 def find_target(profile: str, base: Path) -> Target:
     """The target that `profile` names: "host", "host-gpu", a shipped one, or a TOML file relative to `base`.
 
-    Raises TargetError when it is unknown or not there, ProfileError when its file is malformed, MissingError for "host-gpu" where
-    there is no GPU.
+    Raises TargetError when it is unknown or not there, ProfileError when its file is malformed, MissingError for
+    "host-gpu" where there is no GPU.
     """
     if profile == HOST:
         return probe_host()

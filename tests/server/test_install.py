@@ -92,7 +92,8 @@ def test_a_failed_installation_leaves_nothing(
     [
         ("line 1\nno such package", "no such package"),
         (
-            "WARNING: Retrying\nERROR: Could not install packages due to an OSError: [Errno 28] No space left on device\n"
+            "WARNING: Retrying\n"
+            "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device\n"
             "\nWARNING: There was an error checking the latest version of pip.",
             "Could not install packages due to an OSError: [Errno 28] No space left on device",
         ),
