@@ -111,7 +111,8 @@ def verify_package(
     server is one that runs already: its http:// address, and its grpc:// address if that is to be checked too.
     `target` is the one of a combined package whose configuration and golden answers are meant, if not the first.
     Raises MissingError without a server or the GPU that the package needs, ServerStopped when the package does not
-    load, GoldenMismatch when answers differ from the artifact's beyond `precision`'s tolerance, ServerFailed when requests fail under load.
+    load, GoldenMismatch when answers differ from the artifact's beyond `precision`'s tolerance, ServerFailed when
+    requests fail under load.
     """
     golden = load_golden(find_golden(package, target))
     with _serve(package / "model_repository", urls, cache, target) as addresses:
