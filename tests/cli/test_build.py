@@ -27,7 +27,7 @@ from packc.runtimes.onnxruntime_cuda import OnnxRuntimeCuda
 from packc.server import environment
 
 PACK = "from packc.cli.main import main; main()"
-KEYS = ["name", "state", "met", "repository", "manifest", "report"]
+KEYS = ["name", "state", "reason", "met", "repository", "manifest", "report"]
 TIGHT = "[budget]\nlatency_ms = 0.0001"
 EDGE = '\n[targets.edge]\nprofile = "aws-inf2"\n'
 
@@ -75,12 +75,13 @@ def test_the_json_document_is_the_contract(world: World, capsys: pytest.CaptureF
     assert cpu == {
         "name": "cpu",
         "state": "verified",
+        "reason": None,
         "met": True,
         "repository": str(folder / "model_repository"),
         "manifest": str(folder / "manifest.json"),
         "report": str(folder / "report.html"),
     }
-    assert all(Path(cpu[key]).exists() for key in KEYS[3:])
+    assert all(Path(cpu[key]).exists() for key in KEYS[4:])
     assert f"published {folder}" in err
 
 
@@ -168,7 +169,7 @@ def test_two_targets_of_which_one_fails(
     cpu, edge = document["targets"]
     assert list(cpu) == list(edge) == KEYS
     assert (cpu["state"], cpu["met"]) == ("verified", True)
-    assert edge == {"name": "edge", "state": "failed"} | dict.fromkeys(KEYS[2:])
+    assert edge == {"name": "edge", "state": "failed", "reason": "the export crashed"} | dict.fromkeys(KEYS[3:])
     assert "target edge could not be built:\nerror: the export crashed\n\nhint: free memory" in err
     assert build(world, targets=HOST + EDGE) == 1
     out, err = capsys.readouterr()
@@ -229,6 +230,25 @@ def test_a_combined_package_is_told_after_its_targets(
     assert run(["lint", "build/tiny/fleet"]) == 0
 
 
+def test_a_combined_package_of_nothing_measured_waits(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def build_gpu(inputs: Any, final: Path, *_: Any) -> TargetResult:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        write_built(final.parent, inputs.spec.target, {FP16: 3.0})
+        return TargetResult(inputs.spec.target, "built", final, read_manifest(final))
+
+    monkeypatch.setattr(build_spec_module, "build_target", build_gpu)
+    targets = '\n[targets.h200]\nprofile = "nvidia-h200-sxm"\n[targets.l4]\nprofile = "nvidia-l4"\n'
+    assert build(world, "--json", sections=('[combine]\nfleet = ["h200", "l4"]',), targets=targets) == 5
+    document, err = read_document(capsys)
+    reason = "none of h200, l4 was measured yet"
+    assert f"fleet waits: {reason}\n\nhint: run the job bundles of one of them on its GPU" in err
+    assert "error" not in err
+    fleet = document["targets"][-1]
+    assert (list(fleet), fleet["name"], fleet["state"], fleet["reason"]) == (KEYS, "fleet", "waiting", reason)
+
+
 def test_only_the_target_that_was_asked_for(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     assert build(world, "--json", "-t", "edge", targets=HOST + EDGE) == 5
     assert [item["name"] for item in read_document(capsys)[0]["targets"]] == ["edge"]
@@ -259,7 +279,9 @@ def test_without_a_server_it_ends_with_5_and_a_hint(
     monkeypatch.setattr(environment, "find_server", lambda cache: None)
     assert build(world, "--json") == 5
     document, err = read_document(capsys)
-    assert document["targets"][0]["state"] == "failed"
+    (cpu,) = document["targets"]
+    assert (list(cpu), cpu["state"]) == (KEYS, "failed")
+    assert cpu["reason"].startswith("there is no Triton server here")
     assert "target cpu could not be built:\nerror: there is no Triton server here" in err
     assert "\n\nhint: `pack doctor --install server`" in err
     assert build(world, "--no-verify") == 0

@@ -48,7 +48,7 @@ def test_candidates_and_what_is_not_tried(spec: Path, capsys: pytest.CaptureFixt
 def test_json_is_one_document(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["plan", str(spec), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert list(document) == ["schema", "model", "targets"]
+    assert list(document) == ["schema", "model", "targets", "combine"]
     assert (document["schema"], document["model"]) == (1, "tiny")
     cpu, edge = document["targets"]
     assert list(cpu) == list(edge) == ["name", "profile", "is_here", "candidates", "build", "rejected"]
@@ -86,6 +86,8 @@ def test_packages_for_several_gpus_are_named(spec: Path, capsys: pytest.CaptureF
     spec.write_text(spec.read_text().replace("aws-inf2", "nvidia-t4") + l4 + '[combine]\nfleet = ["edge", "l4"]\n')
     assert run(["plan", str(spec)]) == 0
     assert capsys.readouterr().out.endswith("\nfleet: one repository for edge, l4, once one of them was measured\n")
+    assert run(["plan", str(spec), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["combine"] == [{"name": "fleet", "targets": ["edge", "l4"]}]
 
 
 def test_what_is_wrong_with_one_target_costs_the_others_nothing(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:

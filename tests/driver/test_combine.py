@@ -13,9 +13,9 @@ import pytest
 from gpu_packages import FP16, TF32, change, write_built, write_measured
 from packc.cache import Cache
 from packc.driver import combine
-from packc.driver.combine import combine_targets
+from packc.driver.combine import NothingMeasured, combine_targets
 from packc.driver.endings import BuildOptions, TargetResult
-from packc.errors import MissingError, PackError
+from packc.errors import PackError
 from packc.package.manifest import Manifest, ServedRecord
 from packc.package.manifest_file import check_files, read_manifest
 from packc.runtimes.runtime import GRAPH_PARAMETER
@@ -91,7 +91,8 @@ def test_everything_beside_the_repository_knows_of_all_targets(tmp_path: Path, c
     assert (package / "targets" / "h100" / "golden" / "answers.npz").is_file()
     assert not (package / "targets" / "t4" / "golden").exists(), "nothing was measured of it"
     readme = (package / "README.md").read_text()
-    assert readme.startswith("# tiny for h200\n")
+    assert readme.startswith("# tiny for several GPUs: fleet\n\nEach server takes ")
+    assert "`h200`, `h100`, `t4`" in readme.split("\n## Several GPUs\n")[0]
     assert "| verified | not loaded yet |" in readme
     assert "--model-config-name=h100" in readme
     assert "`l4` has no part in it: there is no build of it yet." in readme
@@ -231,7 +232,7 @@ def test_a_target_that_does_not_fit_is_left_out_and_said_so(tmp_path: Path, comb
 
 def test_without_any_package_there_is_nothing_to_combine(tmp_path: Path, combined: Combined) -> None:
     write_built(tmp_path, "t4", {FP16: 3.0})
-    with pytest.raises(MissingError, match="no target of it was measured") as failure:
+    with pytest.raises(NothingMeasured, match="none of t4, l4 was measured yet") as failure:
         combined("t4", "l4")
     assert failure.value.exit_code == 5
     assert not (tmp_path / "fleet").exists()

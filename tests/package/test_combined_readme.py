@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from goldens import check_golden
-from packc.package.combined_readme import describe_targets
+from packc.package.combined_readme import describe_targets, write_readme
 from packc.package.manifest import CombinedRecord
 
 BASE = CombinedRecord("h200", "nvidia-h200-sxm", "9.0", "verified", "ort-fp16", "fp16", "model.onnx", "default", 1.9,
@@ -19,3 +19,14 @@ def test_the_section_reads_as_golden() -> None:
 
 def test_without_configurations_of_their_own_no_flag_is_told() -> None:
     assert "--model-config-name" not in describe_targets((BASE, T4), "h200")
+
+
+def test_the_title_and_what_comes_first_are_of_all_targets() -> None:
+    text = write_readme("# tiny for h200\n\nTensors in.\n", "tiny", "fleet", "h200", (BASE, T4, L4))
+    head, rest = text.split("\n\nTensors in.\n")
+    assert head == (
+        "# tiny for several GPUs: fleet\n\nEach server takes the artifact of its GPU: `h200`, `t4`. The section "
+        "[Several GPUs](#several-gpus) says\nwhich that is and how; what stands before it is about `h200`."
+    )
+    assert rest == "\n" + describe_targets((BASE, T4, L4), "h200")
+    assert "\n## Several GPUs\n" in rest

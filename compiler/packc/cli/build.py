@@ -10,7 +10,7 @@ import click
 from packc.cache import Cache
 from packc.cli.console import print_json, print_note
 from packc.driver.endings import JOB_FOLDER, BuildOptions, End, TargetResult, find_jobs
-from packc.driver.spec import TargetFailure, build_spec
+from packc.driver.spec import Ending, TargetFailure, TargetWaiting, build_spec
 from packc.errors import BudgetMissed, MissingError, PackError, QualityMissed, UsageError
 from packc.package.manifest import Manifest
 from packc.package.manifest_file import MANIFEST
@@ -32,7 +32,7 @@ _EXIT_CODES: dict[End, int] = {
     "built": MissingError.exit_code,
     "planned": MissingError.exit_code,
 }
-"""Of a target; a TargetFailure has that of its error."""
+"""Of a target; what failed or waits has that of its error."""
 
 _CONTENTS: dict[End, str] = {
     "published": "package",
@@ -87,7 +87,7 @@ def build(
     return print_results(build_spec(model, spec.resolve(), out.resolve(), options, Cache(), targets), model, as_json)
 
 
-def print_results(results: Sequence[TargetResult | TargetFailure], model: Spec, as_json: bool) -> int:
+def print_results(results: Sequence[Ending], model: Spec, as_json: bool) -> int:
     """Says how each target ended, and returns the gravest exit code."""
     if as_json:
         print_json({"schema": 1, "model": model.model.name, "targets": [_describe(result) for result in results]})
@@ -95,6 +95,8 @@ def print_results(results: Sequence[TargetResult | TargetFailure], model: Spec, 
         if isinstance(result, TargetFailure):
             print_note(f"target {result.target} could not be built:")
             print_note(result.error.render())
+        elif isinstance(result, TargetWaiting):
+            print_note(f"{result.target} waits: {result.error}\n\nhint: {result.error.hint}")
         elif not as_json:
             _print(result.manifest)
             click.echo(f"\n{_CONTENTS[result.end]}: {_shorten(result.folder)}")
@@ -131,19 +133,24 @@ def _explain_rest(result: TargetResult) -> None:
     print_note(f"\nhint: {hint}")
 
 
-def _find_exit_code(result: TargetResult | TargetFailure) -> int:
-    return result.error.exit_code if isinstance(result, TargetFailure) else _EXIT_CODES[result.end]
+def _find_exit_code(result: Ending) -> int:
+    return _EXIT_CODES[result.end] if isinstance(result, TargetResult) else result.error.exit_code
 
 
-def _describe(result: TargetResult | TargetFailure) -> dict[str, object]:
-    """One target of the JSON document; paths are absolute, null where there is no such file."""
-    if isinstance(result, TargetFailure):
+def _describe(result: Ending) -> dict[str, object]:
+    """One target of the JSON document; paths are absolute, null where there is no such file.
+
+    "reason" says why there is no package; null where there is one.
+    """
+    if not isinstance(result, TargetResult):
         nothing = dict.fromkeys(("met", "repository", "manifest", "report"))
-        return {"name": result.target, "state": "failed", **nothing}
+        state = "waiting" if isinstance(result, TargetWaiting) else "failed"
+        return {"name": result.target, "state": state, "reason": str(result.error), **nothing}
     repository = result.folder / "model_repository"
     return {
         "name": result.target,
         "state": result.manifest.state,
+        "reason": None if repository.is_dir() else "; ".join(result.manifest.verdict.reasons),
         "met": result.manifest.verdict.met,
         "repository": str(repository) if repository.is_dir() else None,
         "manifest": str(result.folder / MANIFEST),

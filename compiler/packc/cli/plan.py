@@ -45,7 +45,8 @@ def plan(spec: Path, as_json: bool) -> int:
     ]
     if as_json:
         targets = [_describe(target, profile, found) for target, profile, found in planned]
-        print_json({"schema": 1, "model": model.model.name, "targets": targets})
+        groups = [{"name": name, "targets": group} for name, group in model.combine.items()]
+        print_json({"schema": 1, "model": model.model.name, "targets": targets, "combine": groups})
     elif any(isinstance(found, Plan) for _, _, found in planned):
         _print(model, info, planned)
     failures = [(target.target, found) for target, _, found in planned if isinstance(found, PackError)]

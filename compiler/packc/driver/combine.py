@@ -23,7 +23,7 @@ from packc.errors import MissingError, PackError, UsageError
 from packc.ingest.fingerprint import hash_file
 from packc.jobs.bundle import read_job
 from packc.package.combine import Bundle, LeftOut, Part, Placed, combine_repository, find_artifact
-from packc.package.combined_readme import describe_targets
+from packc.package.combined_readme import write_readme
 from packc.package.lint import lint_repository
 from packc.package.manifest import CandidateRecord, CombinedRecord, Manifest
 from packc.package.manifest_file import MANIFEST, check_files, read_manifest
@@ -42,18 +42,22 @@ NOT_JUDGED = "and its answers were not judged"
 OTHER_MODEL = "its build is of another model: build it again"
 
 
+class NothingMeasured(MissingError):
+    """A combined package waits for its first target that is measured: nothing is wrong."""
+
+
 def combine_targets(
     name: str, targets: Sequence[tuple[str, Target]], folder: Path, options: BuildOptions, cache: Cache
 ) -> TargetResult:
     """Makes `folder`/<name> of the builds of `targets` below `folder`, or finds it there unchanged.
 
-    All are NVIDIA GPUs, as `find_profiles` has seen to. Raises MissingError where none of them has a package yet.
+    All are NVIDIA GPUs, as `find_profiles` has seen to. Raises NothingMeasured where none of them has a package yet.
     """
     members, missing = read_members(targets, folder)
     base = next((member for member in members if member.has_package), None)
     if base is None:
-        raise MissingError(
-            f"{name} has nothing to be combined of yet: no target of it was measured",
+        raise NothingMeasured(
+            f"none of {', '.join(target for target, _ in targets)} was measured yet",
             hint="run the job bundles of one of them on its GPU and `pack import` them, or build where the GPU is",
         )
     others = [member for member in members if member is not base]
@@ -75,7 +79,7 @@ def combine_targets(
         manifest = _verify(replace(base.manifest, target=name, build_key=key), base, staging, options, cache)
         records = (replace(records[0], is_loaded=manifest.state == "verified"), *records[1:])
         readme = staging / "README.md"
-        readme.write_text(f"{readme.read_text()}\n{describe_targets(records, base.target, bringing)}")
+        readme.write_text(write_readme(readme.read_text(), manifest.model, name, base.target, records, bringing))
         return publish_package(staging, final, replace(manifest, combined=records))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from packc.cache import IN_USE_S, Cache
-from packc.driver.combine import combine_targets
+from packc.driver.combine import NothingMeasured, combine_targets
 from packc.driver.endings import BuildOptions, TargetResult
 from packc.driver.inputs import gather_inputs, list_versions
 from packc.driver.profiles import find_profiles
@@ -35,9 +35,21 @@ class TargetFailure:
     error: PackError
 
 
+@dataclass(frozen=True, slots=True)
+class TargetWaiting:
+    """A combined package that cannot be yet, and what it waits for."""
+
+    target: str
+    error: NothingMeasured
+
+
+Ending = TargetResult | TargetFailure | TargetWaiting
+"""What became of a target, or of a combined package."""
+
+
 def build_spec(
     spec: Spec, spec_path: Path, out: Path, options: BuildOptions, cache: Cache, only: Sequence[str] = ()
-) -> list[TargetResult | TargetFailure]:
+) -> list[Ending]:
     """Builds the targets named in `only` (empty: all) below `out`/<model>/; one that cannot be built costs only itself.
 
     Raises PackError for what concerns all of them: the model or a profile cannot be read.
@@ -45,7 +57,7 @@ def build_spec(
     chosen = find_profiles(spec, spec_path, find_target, only)
     info = inspect_source(spec.model)
     folder = out / spec.model.name
-    results: list[TargetResult | TargetFailure] = []
+    results: list[Ending] = []
     for target, profile in chosen:
         if isinstance(profile, PackError):
             results.append(TargetFailure(target.target, profile))
@@ -65,18 +77,20 @@ def build_spec(
         manifests |= {name: found for name in names if name not in standing if (found := _recall(folder / name))}
         built = [manifests[name] for name in names if name in manifests]
         write_lock(folder, _make_lock(spec, spec_path, info, built))
-    if any(isinstance(result, TargetFailure) or result.end != "unchanged" for result in results):
+    if any(not isinstance(result, TargetResult) or result.end != "unchanged" for result in results):
         cache.collect_garbage(spare_s=IN_USE_S)
     return results
 
 
 def _combine(
     name: str, group: Sequence[str], spec: Spec, spec_path: Path, folder: Path, options: BuildOptions, cache: Cache
-) -> TargetResult | TargetFailure:
+) -> Ending:
     """The package of several targets, of what their builds have left by now."""
     try:
         targets = [(target, find_target(spec.targets[target].profile, spec_path.parent)) for target in group]
         return combine_targets(name, targets, folder, options, cache)
+    except NothingMeasured as error:
+        return TargetWaiting(name, error)
     except Exception as error:
         return _fail(name, error)
 

@@ -9,6 +9,20 @@ from packc.package.manifest import CombinedRecord
 from packc.package.render import render_template
 
 
+def write_readme(
+    text: str, model: str, name: str, base: str, records: Sequence[CombinedRecord], bringing: Collection[str] = ()
+) -> str:
+    """The README of the combined package `name`: `text`, the base's own, below what is said of all the targets."""
+    served = ", ".join(f"`{record.target}`" for record in records if record.file)
+    rest = text.partition("\n")[2]  # without its title
+    return (
+        f"# {model} for several GPUs: {name}\n\n"
+        f"Each server takes the artifact of its GPU: {served}. The section [Several GPUs](#several-gpus) says\n"
+        f"which that is and how; what stands before it is about `{base}`.\n"
+        f"{rest}\n{describe_targets(records, base, bringing)}"
+    )
+
+
 def describe_targets(records: Sequence[CombinedRecord], base: str, bringing: Collection[str] = ()) -> str:
     """A section of markdown; `records` are of all targets, `base` is the one that the rest of the README is about, and
     the engines of those in `bringing` have code of their own."""
