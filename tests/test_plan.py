@@ -8,7 +8,7 @@ import pytest
 from packc.candidate import Rejection
 from packc.errors import TargetError
 from packc.ingest.source import Geometry, SourceInfo, TextPreprocessing
-from packc.plan import make_plan
+from packc.plan import explain_lacking, explain_unfit, make_plan
 from packc.runtimes import aotinductor
 from packc.runtimes.onnxruntime import OnnxRuntime
 from packc.spec.optimize import DistillSection, OptimizeSection, RuntimeName
@@ -65,7 +65,7 @@ def test_some_candidates_wait_until_the_spec_names_their_runtime() -> None:
 def test_a_precision_that_the_target_lacks_is_an_error() -> None:
     with pytest.raises(TargetError, match=r"\[optimize\] precisions: Box \(box\) has no bf16, fp8") as caught:
         make_plan(BERT, device(), OptimizeSection(precisions=("bf16", "fp32", "fp8")))
-    assert caught.value.hint == "it has fp32, int8, int4"
+    assert caught.value.hint == "pack has recipes for fp32, int8, int4 there"
     assert caught.value.exit_code == 2
 
 
@@ -135,14 +135,115 @@ def test_precisions_that_a_named_runtime_lacks_are_rejected_by_name_once() -> No
     refused = [item for item in plan.rejected if item.what.startswith("torch")]
     assert [item.what for item in refused] == ["torch-int8", "torch-int4"]
     assert missing not in {item.reason for item in refused}, "the runtime itself says why"
-    gpu = replace(device("cuda", ("fp16", "bf16", "fp8")), is_here=False)
-    optimize = OptimizeSection(runtimes=("onnxruntime-cuda",), precisions=("fp16", "bf16", "fp8"))
+    gpu = replace(device("cuda", ("fp16", "bf16", "int8")), is_here=False)
+    optimize = OptimizeSection(runtimes=("onnxruntime-cuda",), precisions=("fp16", "bf16", "int8"))
     vision = make_plan(source_info("image-classification", None), gpu, optimize)
     assert {candidate.precision for candidate in vision.candidates} == {"fp16"}
     assert {item.what: item.reason for item in vision.rejected} == {
-        "onnxruntime-cuda-fp8": "pack has no recipe for it with ONNX Runtime's CUDA provider",
+        "onnxruntime-cuda-int8": "pack has no recipe for it with ONNX Runtime's CUDA provider",
         "onnxruntime-cuda-bf16": missing,
     }
+
+
+L4 = replace(device("cuda", ("fp32", "tf32", "bf16", "fp16", "fp8", "int8")), is_here=False, name="L4")
+
+
+@pytest.mark.parametrize(
+    ("optimize", "message", "hint"),
+    [
+        (
+            OptimizeSection(precisions=("int4",)),
+            "pack has no recipe for it (int4 on L4)",
+            "pack has recipes for fp32, tf32, bf16, fp16, int8 there",
+        ),
+        (
+            OptimizeSection(precisions=("fp16", "fp8")),
+            "pack has no recipe for it (fp8 on L4)",
+            "pack has recipes for fp32, tf32, bf16, fp16, int8 there",
+        ),
+        (
+            OptimizeSection(precisions=("int8",), runtimes=("onnxruntime-cuda",)),
+            "pack has no recipe for it with onnxruntime-cuda (int8 on L4)",
+            "pack has recipes for fp32, tf32, bf16, fp16 there",
+        ),
+    ],
+)
+def test_what_nothing_on_a_target_can_do_is_told_with_what_something_can(
+    optimize: OptimizeSection, message: str, hint: str
+) -> None:
+    assert explain_lacking(L4, optimize) == (message, hint)
+    with pytest.raises(TargetError) as caught:
+        make_plan(BERT, L4, optimize)
+    assert (str(caught.value), caught.value.hint) == (f"[optimize] precisions: {message}", hint)
+
+
+def test_one_precision_of_a_named_runtime_is_enough() -> None:
+    assert explain_lacking(L4, OptimizeSection(precisions=("fp16", "int8"), runtimes=("onnxruntime-cuda",))) is None
+
+
+def test_what_the_hint_names_has_candidates() -> None:
+    for precision in ("fp32", "tf32", "bf16", "fp16", "int8"):
+        assert make_plan(BERT, L4, OptimizeSection(precisions=(precision,))).candidates
+
+
+@pytest.mark.parametrize(
+    ("target", "runtimes", "message", "hint"),
+    [
+        (
+            L4,
+            ("onnxruntime",),
+            "onnxruntime is for cpu devices, and L4 is a cuda device",
+            'did you mean "onnxruntime-cuda", "onnxruntime-tensorrt" or "tensorrt"?',
+        ),
+        (
+            L4,
+            ("torch-cuda",),
+            "torch-cuda compiles for the device that it runs on alone, and L4 is elsewhere",
+            'did you mean "onnxruntime-cuda", "onnxruntime-tensorrt" or "tensorrt"?',
+        ),
+        (
+            replace(device("jetson", ("fp16",)), is_here=False),
+            ("onnxruntime-cuda",),
+            "onnxruntime-cuda is for cuda devices, and Box is a jetson device",
+            'did you mean "tensorrt"?',
+        ),
+        (
+            device(),
+            ("tensorrt", "torch-cuda"),
+            "tensorrt is for cuda and jetson devices, and Box is a cpu device; "
+            "torch-cuda is for cuda devices, and Box is a cpu device",
+            'did you mean "onnxruntime", "openvino" or "torch"?',
+        ),
+    ],
+)
+def test_runtimes_of_which_none_fits_are_told_with_those_that_do(
+    target: Target, runtimes: tuple[RuntimeName, ...], message: str, hint: str
+) -> None:
+    assert explain_unfit(target, OptimizeSection(runtimes=runtimes)) == (message, hint)
+
+
+@pytest.mark.parametrize(
+    ("target", "runtimes"),
+    [
+        (L4, ("onnxruntime", "tensorrt")),
+        (L4, None),
+        (replace(L4, id="host-gpu"), ("torch-cuda",)),
+        (replace(L4, is_here=True), ("torch-cuda",)),
+        (device("neuron", ("bf16",)), ("onnxruntime",)),
+        (device(unsupported="its toolchain ended in 2024"), ("tensorrt",)),
+    ],
+    ids=["one", "unnamed", "absent", "here", "nothing", "unsupported"],
+)
+def test_where_one_fits_or_none_can_there_is_no_mistake(
+    target: Target, runtimes: tuple[RuntimeName, ...] | None
+) -> None:
+    assert explain_unfit(target, OptimizeSection(runtimes=runtimes)) is None
+
+
+def test_runtimes_for_other_devices_are_not_missed_where_the_spec_narrows() -> None:
+    plan = make_plan(BERT, L4, OptimizeSection(precisions=("fp16",)))
+    assert not {"onnxruntime", "openvino", "torch"} & {rejection.what for rejection in plan.rejected}
+    assert "openvino" in {rejection.what for rejection in make_plan(BERT, L4, OptimizeSection()).rejected}
 
 
 def test_what_was_not_asked_for_by_both_names_needs_no_reason() -> None:
@@ -217,4 +318,10 @@ def test_models_and_runtimes_that_cannot_be_pruned_say_so() -> None:
     plan = make_plan(unknown, device(), OptimizeSection(prune=0.25))
     assert plan.rejected[-1].reason.startswith("only transformers whose heads and widths")
     elsewhere = make_plan(BERT, device(), OptimizeSection(prune=0.25, runtimes=("openvino",)))
-    assert elsewhere.rejected[-1].reason == "no ONNX Runtime candidate for it is in the plan"
+    assert elsewhere.rejected[-1].reason == (
+        "they are made of onnxruntime-fp32-fused and onnxruntime-int8-dynamic-smooth, and the plan has none of these"
+    )
+    gpu = replace(device("cuda", native=("fp32", "fp16")), is_here=False)
+    assert make_plan(BERT, gpu, OptimizeSection(prune=0.25)).rejected[-1] == Rejection(
+        "pruned candidates", "pack prunes candidates of ONNX Runtime on CPUs alone, and Box is a cuda device"
+    )

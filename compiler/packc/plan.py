@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 from packc.candidate import Candidate, Rejection
 from packc.errors import TargetError
+from packc.gpu import HOST_GPU
 from packc.ingest.source import SourceInfo, TextPreprocessing
 from packc.runtimes import RUNTIMES
-from packc.runtimes.onnxruntime import prune_candidates
+from packc.runtimes.onnxruntime import PRUNABLE, OnnxRuntime, prune_candidates
 from packc.runtimes.runtime import Runtime
 from packc.spec.optimize import OptimizeSection
 from packc.target import Target, TargetKind
@@ -27,6 +28,7 @@ WITHOUT_RECIPE: tuple[Precision, ...] = ("int4",)
 NO_RECIPE = "pack has no recipe for it"
 FOR_SIZE = 'is smaller and not faster: [optimize] goal = "size" tries it, or precisions that name it'
 NOT_TOGETHER = "pack has no recipe with that runtime in that precision for this model"
+PRUNES_ON_CPUS = "pack prunes candidates of ONNX Runtime on CPUs alone"
 NO_GEOMETRY = "only transformers whose heads and widths the checkpoint's config states are pruned"
 
 
@@ -52,12 +54,14 @@ def make_plan(
     if target.unsupported is not None:
         return Plan((), (Rejection(target.id, target.unsupported),))
     candidates: list[Candidate] = []
-    precisions = _choose_precisions(target, optimize)
+    precisions = _choose_precisions(target, optimize, runtimes)
     rejected = _reject_lacking(target, optimize, precisions)
     asked = optimize.runtimes
     for runtime in runtimes:
         if asked is not None and runtime.name not in asked:
             continue
+        if asked is None and optimize.precisions is not None and target.kind not in runtime.kinds:
+            continue  # nobody who says what to try misses what is for other devices
         offered, refused = runtime.candidates(info, target, precisions)
         if asked and not offered and not refused:
             refused = (Rejection(runtime.name, _explain_silence(runtime, target, precisions)),)
@@ -74,8 +78,7 @@ def make_plan(
         pruned = prune_candidates(whole, optimize.prune) if info.geometry else ()
         candidates += pruned
         if not pruned:
-            why = "no ONNX Runtime candidate for it is in the plan" if info.geometry else NO_GEOMETRY
-            rejected.append(Rejection("pruned candidates", why))
+            rejected.append(Rejection("pruned candidates", _explain_unpruned(info, target)))
     if optimize.distill is not None:
         graphs = {runtime.name for runtime in runtimes if runtime.reads == "graph"}
         trained = [candidate for candidate in whole if candidate.runtime in graphs]
@@ -102,6 +105,14 @@ def name_student(layers: int) -> str:
     return f"student{layers}"
 
 
+def _explain_unpruned(info: SourceInfo, target: Target) -> str:
+    if info.geometry is None:
+        return NO_GEOMETRY
+    if target.kind not in OnnxRuntime().kinds:
+        return f"{PRUNES_ON_CPUS}, and {target.name} is a {target.kind} device"
+    return f"they are made of {' and '.join(PRUNABLE)}, and the plan has none of these"
+
+
 def _plan_students(
     info: SourceInfo, layers: int, candidates: Sequence[Candidate]
 ) -> tuple[tuple[Candidate, ...], tuple[Rejection, ...]]:
@@ -124,18 +135,65 @@ def _refuse_student(info: SourceInfo, layers: int) -> str | None:
     return None
 
 
-def explain_lacking(target: Target, optimize: OptimizeSection) -> tuple[str, str] | None:
-    """What `precisions` asks of a target that it cannot do, and what it can; None where it can all, or nothing at all
-    can be built for it."""
-    can = (*target.native, *_list_stored(target))
-    lacking = [precision for precision in optimize.precisions or () if precision not in can]
-    if not lacking or target.unsupported is not None:
+def explain_lacking(
+    target: Target, optimize: OptimizeSection, runtimes: Sequence[Runtime] = RUNTIMES
+) -> tuple[str, str] | None:
+    """What `precisions` asks of a target that nothing there can do, and what can be done; None where all can be done.
+
+    None, too, where nothing at all can be built for it. Where the spec names runtimes that fit, one of the precisions
+    has to be one of theirs.
+    """
+    asked = optimize.precisions
+    if asked is None or target.unsupported is not None:
         return None
-    no_recipe = [precision for precision in lacking if precision in _list_without_recipe(target)]
-    no_hardware = [precision for precision in lacking if precision not in no_recipe]
+    fitting = [runtime for runtime in runtimes if target.kind in runtime.kinds]
+    named = [runtime for runtime in fitting if runtime.name in (optimize.runtimes or ())]
+    can, usual = _list_precisions(target, fitting), _list_precisions(target, named or fitting)
+    lacking = [precision for precision in asked if precision not in can]
+    if not lacking and any(precision in usual for precision in asked):
+        return None
+    hint = f"pack has recipes for {', '.join(usual or can)} there"
+    if not lacking:
+        names = " and ".join(runtime.name for runtime in named)
+        return f"{NO_RECIPE} with {names} ({', '.join(asked)} on {target.name})", hint
+    has = (*target.native, *_list_stored(target), *_list_without_recipe(target))
+    no_hardware = [precision for precision in lacking if precision not in has]
+    no_recipe = [precision for precision in lacking if precision in has]
     said = [f"{target.name} ({target.id}) has no {', '.join(no_hardware)}"] if no_hardware else []
     said += [f"{NO_RECIPE} ({', '.join(no_recipe)} on {target.name})"] if no_recipe else []
-    return "; ".join(said), f"it has {', '.join(can)}"
+    return "; ".join(said), hint
+
+
+def explain_unfit(
+    target: Target, optimize: OptimizeSection, runtimes: Sequence[Runtime] = RUNTIMES
+) -> tuple[str, str] | None:
+    """Why none of the runtimes that the spec names is for a target, and which are.
+
+    None where one is, where the spec names none, and where no runtime at all is for it.
+    """
+    asked = optimize.runtimes
+    fitting = [runtime.name for runtime in runtimes if _find_misfit(runtime, target) is None]
+    if asked is None or target.unsupported is not None or not fitting or any(name in fitting for name in asked):
+        return None
+    reasons = [f"{r.name} {reason}" for r in runtimes if r.name in asked and (reason := _find_misfit(r, target))]
+    *others, last = (f'"{name}"' for name in fitting)
+    return "; ".join(reasons), f"did you mean {' or '.join([', '.join(others), last] if others else [last])}?"
+
+
+def _list_precisions(target: Target, runtimes: Sequence[Runtime]) -> tuple[Precision, ...]:
+    """Those of the target in which one of the `runtimes` has a recipe; all of them where no runtime is for its kind."""
+    has = (*target.native, *_list_stored(target))
+    known = {precision for runtime in runtimes for precision in runtime.precisions(target)}
+    return tuple(precision for precision in has if precision in known) if runtimes else has
+
+
+def _find_misfit(runtime: Runtime, target: Target) -> str | None:
+    """Why a runtime has nothing for a target whatever the model is; None where it may have."""
+    if target.kind not in runtime.kinds:
+        return f"is for {' and '.join(runtime.kinds)} devices, and {target.name} is a {target.kind} device"
+    if runtime.compiles_here_only and not target.is_here and target.id != HOST_GPU:
+        return f"compiles for the device that it runs on alone, and {target.name} is elsewhere"
+    return None
 
 
 def _list_stored(target: Target) -> tuple[Precision, ...]:
@@ -147,12 +205,12 @@ def _list_without_recipe(target: Target) -> tuple[Precision, ...]:
     return WITHOUT_RECIPE if target.kind in ("cuda", "jetson") else ()
 
 
-def _choose_precisions(target: Target, optimize: OptimizeSection) -> tuple[Precision, ...]:
+def _choose_precisions(target: Target, optimize: OptimizeSection, runtimes: Sequence[Runtime]) -> tuple[Precision, ...]:
     asked = optimize.precisions
     stored = _list_stored(target)
     if asked is None:
         return (*target.native, *stored) if optimize.goal == "size" else target.native
-    if lack := explain_lacking(target, optimize):
+    if lack := explain_lacking(target, optimize, runtimes):
         message, hint = lack
         raise TargetError(f"[optimize] precisions: {message}", hint=hint)
     return asked
@@ -185,6 +243,6 @@ def _reject_missing(
 
 def _explain_silence(runtime: Runtime, target: Target, precisions: Sequence[Precision]) -> str:
     """Why a runtime that the spec names has nothing for a target."""
-    if target.kind not in runtime.kinds:
-        return f"is for {' and '.join(runtime.kinds)} devices, and {target.name} is a {target.kind} device"
+    if misfit := _find_misfit(runtime, target):
+        return misfit
     return f"pack has no recipe with it for this model in {', '.join(precisions)}"

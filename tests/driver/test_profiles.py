@@ -83,6 +83,12 @@ def test_a_gpu_that_is_not_here_costs_its_target(tmp_path: Path, monkeypatch: py
             'optimize.precisions = ["int4"]',
         ),
         (
+            "",
+            'optimize.runtimes = ["onnxruntime"]\n',
+            "[targets.t4] optimize.runtimes: onnxruntime is for cpu devices, and NVIDIA T4 is a cuda device",
+            'optimize.runtimes = ["onnxruntime"]',
+        ),
+        (
             '[optimize.tensorrt]\nhardware_compatible = "ampere_plus"\n',
             "",
             '[optimize.tensorrt] hardware_compatible: "ampere_plus" is for Ampere and later GPUs, and NVIDIA T4 is of '
@@ -90,7 +96,7 @@ def test_a_gpu_that_is_not_here_costs_its_target(tmp_path: Path, monkeypatch: py
             'hardware_compatible = "ampere_plus"',
         ),
     ],
-    ids=["all", "own", "ampere"],
+    ids=["all", "own", "runtime", "ampere"],
 )
 def test_what_a_device_cannot_do_costs_its_target(
     tmp_path: Path, shared: str, own: str, message: str, line: str

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from packc.errors import Diagnostic, MissingError, SpecError, TargetError
-from packc.plan import explain_lacking
+from packc.plan import explain_lacking, explain_unfit
 from packc.spec.model import Spec, TargetSpec
 from packc.spec.optimize import TensorRtSection
 from packc.spec.read import read_places
@@ -81,6 +81,8 @@ def _check_groups(spec: Spec, target: str, device: Target, places: Places) -> li
 def _refuse(target: TargetSpec, device: Target, places: Places) -> SpecError | None:
     """What the spec asks of a device that it cannot do."""
     mistakes = []
+    if unfit := explain_unfit(device, target.optimize):
+        mistakes.append(_point_at(target, ("optimize", "runtimes"), *unfit, places))
     if lack := explain_lacking(device, target.optimize):
         mistakes.append(_point_at(target, ("optimize", "precisions"), *lack, places))
     asked, settings = target.optimize.runtimes, target.optimize.tensorrt

@@ -66,6 +66,7 @@ class AotInductor(Runtime):
     device: Literal["cpu", "gpu"] = "cpu"
     compiler = "packc.runtimes.aotinductor_compile"
     reads: Literal["graph", "source"] = "source"
+    compiles_here_only = True
     engine = Path(__file__).with_name("aotinductor_engine.py")
     model_filename = "model.pt2"
 
@@ -77,6 +78,10 @@ class AotInductor(Runtime):
     @property
     def server_requirement(self) -> str | None:
         return self.requirement
+
+    def precisions(self, target: Target) -> tuple[Precision, ...]:
+        found = dict.fromkeys(recipe.precision for recipe in RECIPES)
+        return tuple(p for p in found if p != "bf16" or target.multiplies_bf16)
 
     def candidates(
         self, info: SourceInfo, target: Target, precisions: tuple[Precision, ...]

@@ -111,6 +111,7 @@ class AotInductorCuda(Runtime):
     kinds: tuple[TargetKind, ...] = ("cuda",)
     compiler = "packc.runtimes.aotinductor_cuda_compile"
     reads: Literal["graph", "source"] = "source"
+    compiles_here_only = True
     length_multiple = LENGTH_MULTIPLE
     engine = Path(__file__).with_name("aotinductor_cuda_engine.py")
     model_filename = "model.pt2"
@@ -125,6 +126,9 @@ class AotInductorCuda(Runtime):
     @property
     def server_requirement(self) -> str:
         return self.requirement
+
+    def precisions(self, target: Target) -> tuple[Precision, ...]:
+        return tuple(dict.fromkeys(recipe.precision for recipe in RECIPES))
 
     def candidates(
         self, info: SourceInfo, target: Target, precisions: tuple[Precision, ...]

@@ -160,6 +160,9 @@ class OnnxRuntime(Runtime):
     engine = Path(__file__).with_name("onnxruntime_engine.py")
     model_filename = "model.onnx"
 
+    def precisions(self, target: Target) -> tuple[Precision, ...]:
+        return tuple(dict.fromkeys(recipe.precision for recipe in RECIPES))
+
     def candidates(
         self, info: SourceInfo, target: Target, precisions: tuple[Precision, ...]
     ) -> tuple[tuple[Candidate, ...], tuple[Rejection, ...]]:

@@ -122,6 +122,9 @@ class OnnxRuntimeCuda(Runtime):
     def as_measured(self, versions: Mapping[str, str]) -> Runtime:
         return type(self)(versions.get(self.library))
 
+    def precisions(self, target: Target) -> tuple[Precision, ...]:
+        return tuple(dict.fromkeys(recipe.precision for recipe in RECIPES))
+
     def candidates(
         self, info: SourceInfo, target: Target, precisions: tuple[Precision, ...]
     ) -> tuple[tuple[Candidate, ...], tuple[Rejection, ...]]:

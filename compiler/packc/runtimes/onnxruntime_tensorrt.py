@@ -48,6 +48,9 @@ class OnnxRuntimeTensorRt(OnnxRuntimeCuda):
     is_fitted = True
     builds_to_load = True
 
+    def precisions(self, target: Target) -> tuple[Precision, ...]:
+        return ("fp16",)
+
     def candidates(
         self, info: SourceInfo, target: Target, precisions: tuple[Precision, ...]
     ) -> tuple[tuple[Candidate, ...], tuple[Rejection, ...]]:

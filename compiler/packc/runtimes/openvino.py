@@ -84,6 +84,10 @@ class OpenVino(Runtime):
     engine = Path(__file__).with_name("openvino_engine.py")
     model_filename = "model.xml"
 
+    def precisions(self, target: Target) -> tuple[Precision, ...]:
+        found = dict.fromkeys(recipe.precision for recipe in RECIPES)
+        return tuple(p for p in found if p != "bf16" or target.multiplies_bf16)
+
     def candidates(
         self, info: SourceInfo, target: Target, precisions: tuple[Precision, ...]
     ) -> tuple[tuple[Candidate, ...], tuple[Rejection, ...]]:

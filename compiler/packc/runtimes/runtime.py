@@ -72,6 +72,11 @@ class Runtime(Protocol):
         return ("cpu",)
 
     @property
+    def compiles_here_only(self) -> bool:
+        """Whether its compiler works for the very device that it runs on, so that it has nothing for one elsewhere."""
+        return False
+
+    @property
     def requirement(self) -> str:
         """What pip installs on the device to run a job bundle."""
 
@@ -129,6 +134,9 @@ class Runtime(Protocol):
     @property
     def model_filename(self) -> str:
         """What Triton's backend calls the model in a version folder."""
+
+    def precisions(self, target: Target) -> tuple[Precision, ...]:
+        """Those that it has a recipe in, for one model or another, on a target of its kinds."""
 
     def candidates(
         self, info: SourceInfo, target: Target, precisions: tuple[Precision, ...]

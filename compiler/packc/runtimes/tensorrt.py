@@ -90,6 +90,9 @@ class TensorRt(Runtime):
     def as_measured(self, versions: Mapping[str, str]) -> Runtime:
         return TensorRt(versions.get("tensorrt"))
 
+    def precisions(self, target: Target) -> tuple[Precision, ...]:
+        return tuple(CASTS)
+
     def candidates(
         self, info: SourceInfo, target: Target, precisions: tuple[Precision, ...]
     ) -> tuple[tuple[Candidate, ...], tuple[Rejection, ...]]:
