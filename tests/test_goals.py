@@ -8,10 +8,12 @@ from packc.spec.optimize import Goal
 from packc.tensors import ShapeCase
 
 
-def measure(p50_ms: float, spread: float, size_mib: float = 23.0) -> Measurement:
+def measure(p50_ms: float, spread: float | None, size_mib: float = 23.0) -> Measurement:
     """One of a sample a call, whose larger shape is twice as fast a sample and three times as noisy."""
     typical = Latency(ShapeCase("typical", 1, 32), p50_ms, p50_ms, p50_ms, 1e3 / p50_ms, 3, False, (), spread)
-    largest = Latency(ShapeCase("max", 4, 32), p50_ms, p50_ms, p50_ms, 2e3 / p50_ms, 3, False, (), 3 * spread)
+    largest = Latency(
+        ShapeCase("max", 4, 32), p50_ms, p50_ms, p50_ms, 2e3 / p50_ms, 3, False, (), spread and 3 * spread
+    )
     return Measurement((typical, largest), 0.1, 300.0, size_mib, 2, "some CPU", ())
 
 
@@ -37,3 +39,11 @@ def test_noise_is_that_of_the_noisier_one() -> None:
     assert is_within_noise(noisy, quiet, "latency")
     assert not is_within_noise(quiet, far, "latency")
     assert not is_within_noise(quiet, measure(2.0, 0.5, 23.1), "size")
+
+
+def test_a_single_round_may_be_as_far_off_as_quiet_rounds_are() -> None:
+    single = measure(2.0, None)
+    assert find_spread(single, "latency") is None
+    assert find_spread(single, "size") == 0.0
+    assert is_within_noise(single, measure(2.19, 0.0), "latency")
+    assert not is_within_noise(single, measure(2.21, 0.0), "latency")

@@ -25,11 +25,16 @@ BUDGET = BudgetSection(latency_ms=15)
 
 
 def timed(
-    name: str, p50_ms: float = 2.0, size_mib: float = 23.0, spread: float = 0.0, threads: int = 2, calls: int = 300
+    name: str,
+    p50_ms: float = 2.0,
+    size_mib: float = 23.0,
+    spread: float | None = 0.0,
+    threads: int = 2,
+    calls: int = 300,
 ) -> Timed:
     """All of its calls take `p50_ms`."""
     case = ShapeCase("typical", 1, 32)
-    latency = Latency(case, p50_ms, p50_ms, p50_ms, 1e3 / p50_ms, calls, spread > 0.1, (p50_ms,) * calls, spread)
+    latency = Latency(case, p50_ms, p50_ms, p50_ms, 1e3 / p50_ms, calls, (spread or 0) > 0.1, (p50_ms,) * calls, spread)
     return Timed(name, Measurement((latency,), 0.1, 300.0, size_mib, threads, "some CPU", ()))
 
 
@@ -56,6 +61,23 @@ def test_a_choice_within_the_noise_of_others_is_not_called_certain() -> None:
     assert describe_choice(quick, [quick], "latency", "that keep every promise", True) == (
         "the only candidate timed for long that keeps every promise: p50 2 ms"
     )
+
+
+def test_one_round_does_not_tell_which_of_two_is_ahead() -> None:
+    first, second = timed("first", 7.33, spread=None), timed("second", 7.38, spread=None)
+    why = "not known: p50 7.33 ms"
+    assert describe_choice(first, [first, second], "latency", "left", False) == (
+        f"fastest of 2 left, but by one round, so that whether it is ahead of second (p50 7.38 ms) is {why}"
+    )
+    far = timed("far", 12.0, spread=None)
+    assert describe_choice(first, [first, far], "latency", "left", False).endswith("p50 7.33 ms, then far (p50 12 ms)")
+    assert describe_gain(first, second, "latency") == [
+        "by one round about the speed of second, the model as exported: p50 7.33 ms against 7.38 ms"
+    ]
+    assert describe_gain(first, far, "latency")[0].startswith("1.6 x the speed of far")
+    assert list_doubts(first.measurement.latencies[0], BUDGET) == [
+        "timed in one round: nobody knows how far others would differ from it"
+    ]
 
 
 def test_a_gain_is_told_in_speed_and_where_that_is_the_goal_in_size() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from packc.measure.measurement import Measurement
+from packc.measure.statistics import NOISE_LIMIT
 from packc.promises import format_figure
 from packc.spec.optimize import Goal
 
@@ -45,15 +46,23 @@ def describe_figure(measurement: Measurement, goal: Goal) -> str:
             return f"{format_figure(figure)} core-ms a sample"
 
 
-def find_spread(measurement: Measurement, goal: Goal) -> float:
-    """How far the rounds that the figure rests on disagree, as a share of it; 0 for sizes, which have no noise."""
+def find_spread(measurement: Measurement, goal: Goal) -> float | None:
+    """How far the rounds that the figure rests on disagree, as a share of it; 0 for sizes, which have no noise.
+
+    None where there was a single round.
+    """
     if goal == "size":
         return 0.0
     counted = measurement.latencies if goal == "throughput" else measurement.latencies[:1]
-    return max(latency.spread for latency in counted)
+    spreads = [latency.spread for latency in counted if latency.spread is not None]
+    return max(spreads) if len(spreads) == len(counted) else None
 
 
 def is_within_noise(one: Measurement, other: Measurement, goal: Goal) -> bool:
-    """Whether the two differ by no more than the rounds of one of them do."""
+    """Whether the two differ by no more than the rounds of one of them do.
+
+    A single round may be as far from others as rounds are that nobody calls noisy.
+    """
     low, high = sorted(find_figure(measurement, goal) for measurement in (one, other))
-    return high <= low * (1 + max(find_spread(one, goal), find_spread(other, goal)))
+    spreads = [find_spread(measurement, goal) for measurement in (one, other)]
+    return high <= low * (1 + max(NOISE_LIMIT if spread is None else spread for spread in spreads))

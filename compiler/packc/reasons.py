@@ -59,7 +59,10 @@ def describe_choice(best: Timed, ranked: Sequence[Timed], goal: Goal, scope: str
     if not near:
         return f"{place}: {text}, then {ranked[1].id} ({ranked[1].text(goal)})"
     names = ", ".join(f"{other.id} ({other.text(goal)})" for other in near)
-    spread = max(find_spread(one.measurement, goal) for one in (best, *near))
+    spreads = [spread for one in (best, *near) if (spread := find_spread(one.measurement, goal)) is not None]
+    if len(spreads) <= len(near):
+        return f"{place}, but by one round, so that whether it is ahead of {names} is not known: {text}"
+    spread = max(spreads)
     return f"{place}, but within noise of {names}: {text}, and the rounds differ by up to {100 * spread:.0f} %"
 
 
@@ -68,8 +71,9 @@ def describe_gain(best: Timed, exported: Timed, goal: Goal) -> list[str]:
     before, after = exported.measurement, best.measurement
     before_ms, after_ms = before.latencies[0].p50_ms, after.latencies[0].p50_ms
     figures = f"p50 {format_figure(after_ms)} ms against {format_figure(before_ms)} ms"
-    is_close = is_within_noise(before, after, "latency")
-    gain = "within noise of" if is_close else f"{before_ms / after_ms:.1f} x"
+    is_single = None in (find_spread(before, "latency"), find_spread(after, "latency"))
+    near = "by one round about" if is_single else "within noise of"
+    gain = near if is_within_noise(before, after, "latency") else f"{before_ms / after_ms:.1f} x"
     gains = [f"{gain} the speed of {exported.id}, the model as exported: {figures}"]
     if goal == "size":
         share = f"{after.size_mib / before.size_mib:.2f} of the size of {exported.id}, the model as exported"
@@ -82,6 +86,8 @@ def list_doubts(latency: Latency, budget: BudgetSection) -> list[str]:
     doubts = []
     if latency.noisy:
         doubts.append("timing was noisy: the medians of its rounds differ by more than 10 %")
+    if latency.spread is None:
+        doubts.append("timed in one round: nobody knows how far others would differ from it")
     if budget.latency_ms and latency.samples < needed_calls(budget.percentile):
         doubts.append(f"p{budget.percentile:g} rests on {latency.samples} calls only")
     return doubts

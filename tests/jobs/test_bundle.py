@@ -26,7 +26,8 @@ RESULT = {
 def test_a_bundle_holds_everything_a_runner_needs(tmp_path: Path) -> None:
     bundle = stub_bundle(tmp_path)
     names = {str(path.relative_to(bundle)) for path in bundle.rglob("*") if path.is_file()}
-    assert names == {"job.json", "run.py", "gpu_state.py", "engine.py", "model/model.txt", "samples.npz", "latency.npz"}
+    runner = {"run.py", "result_files.py", "gpu_state.py"}
+    assert names == {*runner, "job.json", "engine.py", "model/model.txt", "samples.npz", "latency.npz"}
     assert read_job(bundle) == stub_job(cases=())
 
 

@@ -110,7 +110,7 @@ def test_without_numpy_there_is_a_result_and_one_line(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-S", "run.py"], cwd=bundle, capture_output=True, timeout=60)
     assert read_result(bundle).failure == "this Python has no numpy: run it with the one that has"
     assert done.returncode == 1
-    assert len(done.stderr.decode().splitlines()) == 1
+    assert done.stderr.decode() == "bundle: failed: this Python has no numpy: run it with the one that has\n"
 
 
 @pytest.mark.parametrize("rounds", ["0", "-1", "two"])
@@ -129,6 +129,104 @@ def test_what_an_earlier_run_left_goes_first(tmp_path: Path) -> None:
         (bundle / name).write_text("of an earlier run")
     subprocess.run([sys.executable, "run.py"], cwd=bundle, capture_output=True, timeout=60)
     assert not any((bundle / name).exists() for name in ("result.json", "answers.npz"))
+
+
+def read_files(bundle: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in bundle.iterdir() if path.is_file()}
+
+
+def run_somehow(bundle: Path, *options: str) -> tuple[int, str]:
+    """The exit status and what it said."""
+    done = subprocess.run([sys.executable, *options, "run.py"], cwd=bundle, capture_output=True, timeout=60)
+    return done.returncode, done.stderr.decode()
+
+
+UNHEALTHY = DOUBLING.replace("    return {", "    if os.path.exists('ill'):\n        FAULT\n    return {", 1)
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("raise RuntimeError('no GPU')", "bundle: failed: RuntimeError: no GPU\n"),
+        ("os._exit(3)", ""),
+        ("if len(inputs['x']) == 2: raise RuntimeError('no memory')", "bundle: failed: RuntimeError: no memory\n"),
+    ],
+)
+def test_a_good_result_stays_until_there_is_another(tmp_path: Path, fault: str, said: str) -> None:
+    """Where the next run fails as it answers, or as it times, or is killed."""
+    engine = f"import os\n{UNHEALTHY.replace('FAULT', fault)}"
+    bundle = stub_bundle(tmp_path, engine, stub_job(cases=(TYPICAL, LARGEST), answer=True))
+    assert run_by_hand(bundle).status == "ok"
+    (bundle / "ill").touch()
+    before = read_files(bundle)
+    code, told = run_somehow(bundle)
+    assert code != 0
+    if said:
+        assert told == f"bundle: the good result of an earlier run stays\n{said}"
+    after = read_files(bundle)
+    after.pop(".answers.npz.part", None)  # of the run that was killed
+    assert after == before
+    (bundle / "ill").unlink()
+    assert run_by_hand(bundle).status == "ok"
+    assert (bundle / "result.json").read_bytes() != before["result.json"]
+    assert not (bundle / ".answers.npz.part").exists()
+
+
+def test_a_python_without_the_packages_leaves_a_good_result(tmp_path: Path) -> None:
+    bundle = stub_bundle(tmp_path, job=stub_job(answer=True))
+    run_by_hand(bundle)
+    before = read_files(bundle)
+    code, told = run_somehow(bundle, "-S")
+    assert (code, read_files(bundle)) == (1, before)
+    assert "bundle: the good result of an earlier run stays\n" in told
+
+
+@pytest.mark.parametrize("name", ["job.json", "answers.npz"])
+def test_a_result_of_another_job_or_without_its_answers_is_not_good(tmp_path: Path, name: str) -> None:
+    bundle = stub_bundle(tmp_path, job=stub_job(answer=True))
+    run_by_hand(bundle)
+    (bundle / name).write_bytes((bundle / name).read_bytes() + b"\n")
+    assert run_somehow(bundle, "-S")[0] == 1
+    assert read_result(bundle).status == "failed"
+    assert not (bundle / "answers.npz").exists()
+
+
+def test_a_result_does_not_outlive_its_engine(tmp_path: Path) -> None:
+    building = "import os\n" + DOUBLING.replace(
+        "    with open",
+        """    with open("model/model.plan", "w") as file:
+        file.write("built")
+    if os.path.exists("ill"):
+        raise RuntimeError("no memory")
+    with open""",
+        1,
+    )
+    bundle = stub_bundle(tmp_path, building, stub_job(answer=True))
+    assert run_by_hand(bundle).status == "ok"
+    (bundle / "ill").touch()
+    result = run_by_hand(bundle)
+    assert (result.status, result.failure) == ("failed", "RuntimeError: no memory")
+    assert not (bundle / "answers.npz").exists()
+
+
+def test_what_an_adapter_tells_has_no_traceback_and_a_mistake_has(tmp_path: Path) -> None:
+    told = DOUBLING.replace("    with open", "    raise RuntimeError('no GPU')\n    with open", 1)
+    assert run_somehow(stub_bundle(tmp_path / "told", told)) == (1, "bundle: failed: RuntimeError: no GPU\n")
+    for number, fault in enumerate(("{}['x']", "int('x')", "import json; json.loads('{')")):
+        wrong = DOUBLING.replace("    with open", f"    {fault}\n    with open", 1)
+        assert "Traceback" in run_somehow(stub_bundle(tmp_path / str(number), wrong))[1]
+
+
+def test_a_failure_has_the_versions_of_what_failed(tmp_path: Path) -> None:
+    engine = "import json\nimport numpy as np\nimport other as ort\n" + DOUBLING
+    bundle = stub_bundle(tmp_path / "good", engine)
+    (bundle / "other.py").write_text("__version__ = '1.31.1'\n")
+    assert {name for name, _ in run_by_hand(bundle).versions} == {"python", "numpy", "stub"}, "as the adapter says"
+    failing = engine.replace("    with open", "    raise RuntimeError('no GPU')\n    with open", 1)
+    bundle = stub_bundle(tmp_path / "failing", failing)
+    (bundle / "other.py").write_text("__version__ = '1.31.1'\n")
+    versions = dict(run_by_hand(bundle).versions)
+    assert (versions["other"], set(versions)) == ("1.31.1", {"python", "numpy", "other"})
 
 
 def test_what_came_before_a_failure_is_kept(tmp_path: Path) -> None:

@@ -36,6 +36,13 @@ def test_times_are_pooled_and_the_rest_summarized(tmp_path: Path) -> None:
     assert (measurement.threads, measurement.device) == (1, "some CPU")
 
 
+def test_of_a_single_round_nobody_knows_how_far_others_differ(tmp_path: Path) -> None:
+    bundle = stub_bundle(tmp_path, job=stub_job(cases=(TYPICAL, LARGEST)))
+    (single, _), (several, _) = (summarize_runs(bundle, [result([1.0], [10.0])] * count).latencies for count in (1, 2))
+    assert (single.spread, single.noisy) == (None, False)
+    assert several.spread == 0.0
+
+
 def test_memory_of_a_gpu_is_the_most_of_all_rounds(tmp_path: Path) -> None:
     bundle = stub_bundle(tmp_path, job=stub_job(cases=(TYPICAL, LARGEST)))
     runs = [replace(result([1.0], [2.0]), device_memory_mib=mib) for mib in (300.0, None, 400.0)]

@@ -20,7 +20,7 @@ def test_spread_is_relative_to_the_middle() -> None:
 def test_noise_is_between_rounds_not_within_them() -> None:
     assert spread_of_rounds([[1.0, 1.0, 9.0], [1.0, 1.0, 8.0], [1.05, 1.05, 1.0]]) == pytest.approx(0.05)
     assert spread_of_rounds([[1.0, 1.0, 1.0], [1.0, 1.0, 1.0], [1.2, 1.2, 1.0]]) == pytest.approx(0.2)
-    assert spread_of_rounds([[1.0, 5.0]]) == 0.0
+    assert spread_of_rounds([[1.0, 5.0]]) is None
 
 
 @pytest.mark.parametrize(("percentile", "calls"), [(99, 100), (99.9, 1000), (95, 20), (50, 20)])

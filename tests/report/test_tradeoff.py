@@ -107,5 +107,5 @@ def test_without_a_latency_there_is_no_plot() -> None:
 
 
 def test_every_mark_has_a_shape_of_its_own() -> None:
-    shapes = [draw_mark(mark).split("class")[0] for mark, _ in LEGEND if mark != "not judged"]
+    shapes = [draw_mark(mark).split("class")[0] for mark, _ in LEGEND if mark != "not timed"]
     assert len(set(shapes)) == len(shapes)

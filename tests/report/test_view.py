@@ -13,7 +13,14 @@ from manifests import (
     make_missed_manifest,
     make_planned_manifest,
 )
-from packc.package.manifest import MissRecord, QualityRecord, RejectedRecord, StudentRecord, VerdictRecord
+from packc.package.manifest import (
+    MeasurementRecord,
+    MissRecord,
+    QualityRecord,
+    RejectedRecord,
+    StudentRecord,
+    VerdictRecord,
+)
 from packc.report.view import (
     STANDINGS,
     describe_basis,
@@ -82,6 +89,18 @@ def test_what_only_the_device_can_judge_has_a_short_reason() -> None:
     planned = make_planned_manifest()
     records = tuple(replace(r, status="built", failure=f"{why}: no kernel for {r.id}") for r in planned.candidates)
     assert list_missing(make_rows(replace(planned, candidates=records))) == (("all", why),)
+
+
+def test_what_was_judged_and_waits_for_its_device_is_not_timed() -> None:
+    planned, why = make_planned_manifest(), "not judged: the CPU of this machine cannot run it: no kernel"
+    judged = MeasurementRecord(None, None, None, None, None, None, QualityRecord("cosine", 0.99, 0.98, 1.0))
+    first, second, *_ = planned.candidates
+    records = (replace(first, status="built", failure=why), replace(second, status="built", measurements=judged))
+    rows = make_rows(replace(planned, state="built", candidates=records))
+    assert [(row.record.id, row.words, row.why_missing) for row in rows] == [
+        (second.id, "not timed", "not timed: that is for the device"),
+        (first.id, "not judged", "not judged: the CPU of this machine cannot run it"),
+    ]
 
 
 def test_outcome_in_one_line() -> None:

@@ -13,12 +13,16 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from packc.errors import PackError
-from packc.jobs import gpu_state, runner
+from packc.jobs import gpu_state, result_files, runner
 from packc.jobs.job import Job, JobResult
 
 MODEL_FOLDER = "model"
 
-RUNNER: Mapping[str, Path] = {"run.py": Path(runner.__file__), "gpu_state.py": Path(gpu_state.__file__)}
+RUNNER: Mapping[str, Path] = {
+    "run.py": Path(runner.__file__),
+    "result_files.py": Path(result_files.__file__),
+    "gpu_state.py": Path(gpu_state.__file__),
+}
 """Of every bundle: file -> what it is a copy of."""
 
 T = TypeVar("T")

@@ -2,6 +2,8 @@
 
     job.json      what to do (Job)
     run.py        the runner: standard library and numpy only
+    result_files.py
+                  of the runner: what runs leave
     gpu_state.py  of the runner: how a GPU runs at a moment
     engine.py     the runtime's adapter: its own package only, and files of its own beside it (Runtime.engine_files)
     model/        the lowered graph

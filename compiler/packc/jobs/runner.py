@@ -1,9 +1,10 @@
 """Runs the job bundle that this file lies in: `python3 run.py [--rounds N]` writes result.json and answers.npz.
 
-Copied into every bundle as run.py, so it imports nothing of packc: Python 3.10, numpy and the bundle's engine.py
-and gpu_state.py.
-Whatever goes wrong is written into result.json, numpy that is missing as well. The exit status is 1 where the job
-failed; for pack, which asks for `--child` and reads the file, it is 0 whenever that was written.
+Copied into every bundle as run.py, so it imports nothing of packc: Python 3.10, numpy and the bundle's engine.py,
+result_files.py and gpu_state.py.
+Whatever goes wrong is written into result.json, numpy that is missing as well, unless an earlier run of the same job
+left a good result, which only another good one replaces. The exit status is 1 where the job failed; for pack, which
+asks for `--child` and reads the file, it is 0 whenever that was written.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 log = logging.getLogger("run")
@@ -36,6 +38,8 @@ COPIES = "copies.json"
 """File that names the copies of a bundle which run at the same time, and how long each waits for the others."""
 LOADED = "loaded"
 """File that a copy leaves once it has loaded."""
+TOLD = (RuntimeError, LookupError, TimeoutError)
+"""What this file and adapters raise for people to read; subclasses, such as KeyError, are mistakes in the code."""
 
 Tensors = dict[str, Any]
 """Name -> numpy's array. numpy itself is imported where it is used, as a Python without it has to say so."""
@@ -49,8 +53,9 @@ def main() -> None:
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     if arguments.child:
         become_expendable()
-    result = run(Path(__file__).resolve().parent, arguments.rounds)
-    log.info("result.json: %s", result["failure"] or "ok")
+    bundle = Path(__file__).resolve().parent
+    result = run(bundle, arguments.rounds)
+    log.info("%s: %s", bundle.name, f"failed: {result['failure']}" if result["failure"] else "ok")
     if result["failure"] and not arguments.child:
         sys.exit(1)
 
@@ -63,12 +68,14 @@ def count_rounds(text: str) -> int:
 
 
 def run(bundle: Path, rounds: int) -> dict[str, Any]:
-    """Does the whole job; returns what it wrote to result.json (the fields of packc.jobs.job.JobResult).
+    """Does the whole job; returns what came of it: the fields of packc.jobs.job.JobResult, as result.json has them.
 
-    What an earlier run left goes first, so that none of it stands beside what this one leaves, even if it is killed.
+    What an earlier run left goes first, so that none of it stands beside what this one leaves, even if it is killed. A
+    good result stays until there is another one: a Python without the runtime, say, costs none of what another one did.
     """
-    for stale in ("result.json", "answers.npz"):
-        (bundle / stale).unlink(missing_ok=True)
+    files = importlib.import_module("result_files")
+    if not files.has_good_result(bundle):
+        files.remove_result(bundle)
     result: dict[str, Any] = {
         "status": "ok",
         "failure": None,
@@ -93,28 +100,41 @@ def run(bundle: Path, rounds: int) -> dict[str, Any]:
         known = f"this Python has no {error.name}: run it with the one that has"
         result["failure"] = known if error.name else one_line(error)
     except Exception as error:
-        log.exception("the job failed")
+        if not is_told(error, bundle):
+            log.exception("the job failed")
         result["status"] = "failed"
         result["failure"] = one_line(error)
     result["peak_rss_mib"] = peak_rss_mib()
-    write_whole(bundle / "result.json", lambda path: path.write_text(json.dumps(result, indent=1), "utf-8"))
+    if result["failure"] and files.has_good_result(bundle):
+        (bundle / files.NEW_ANSWERS).unlink(missing_ok=True)
+        log.info("%s: the good result of an earlier run stays", bundle.name)
+    else:
+        files.write_result(bundle, result)
     return result
 
 
 def run_job(bundle: Path, job: dict[str, Any], rounds: int, result: dict[str, Any]) -> None:
     """Loads, answers and times; fills `result` as it goes, so that a failure keeps what came before it."""
-    engine = importlib.import_module("engine")
+    engine, files = (importlib.import_module(name) for name in ("engine", "result_files"))
+    own = result["versions"]
+    result["versions"] = own + list_packages(engine)  # where loading fails, that is what failed
+    model = bundle / job["model"]
+    before = list_times(model.parent)
     start = time.perf_counter()
-    session = engine.load(str(bundle / job["model"]), job["options"], job["threads"])
+    try:
+        session = engine.load(str(model), job["options"], job["threads"])
+    finally:
+        if list_times(model.parent) != before:  # an engine was built: what the one before it did tells nothing of it
+            files.remove_result(bundle)
     result["load_s"] = round(time.perf_counter() - start, 6)
     await_copies(bundle)
     facts = dict(engine.describe(session))
     result["device"] = facts.pop("device", result["device"])
-    result["versions"] += [[name, version] for name, version in sorted(facts.items())]
+    result["versions"] = own + [[name, version] for name, version in sorted(facts.items())]
     if job["answer"]:
-        answers = bundle / "answers.npz"
-        write_whole(answers, lambda path: write_answers(engine, session, bundle / "samples.npz", job["outputs"], path))
-        result["answers"], result["answers_sha256"] = answers.name, hash_file(answers)
+        answers = bundle / files.NEW_ANSWERS
+        write_answers(engine, session, bundle / "samples.npz", job["outputs"], answers)
+        result["answers"], result["answers_sha256"] = files.ANSWERS, files.hash_file(answers)
     if job["cases"]:
         inputs = list(itertools.islice(read_samples(bundle / "latency.npz"), len(job["cases"])))
         read_state = open_state_reader(engine, job)
@@ -126,6 +146,19 @@ def run_job(bundle: Path, job: dict[str, Any], rounds: int, result: dict[str, An
                 result["times"].append({"case": case["name"], "times_ms": times_ms})
     if hasattr(engine, "device_memory_mib"):
         result["device_memory_mib"] = engine.device_memory_mib(session)
+
+
+def list_packages(engine: Any) -> list[list[str]]:
+    """[package, version] of what the adapter imported by name, but numpy."""
+    modules = [value for value in vars(engine).values() if isinstance(value, ModuleType)]
+    known = {"numpy", *sys.stdlib_module_names}
+    told = {module.__name__: getattr(module, "__version__", None) for module in modules}
+    return sorted([name, str(version)] for name, version in told.items() if version and name not in known)
+
+
+def list_times(folder: Path) -> dict[Path, int]:
+    """File below `folder` -> when it was written, in nanoseconds."""
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
 def await_copies(bundle: Path) -> None:
@@ -205,20 +238,13 @@ def read_samples(path: Path) -> Iterator[Tensors]:
             yield {name: archive[f"{index}/{name}"] for name in names[index]}
 
 
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Lets `write` fill a temporary file, then renames it to `path`: readers see all of it or nothing."""
-    part = path.with_name(f".{path.name}.part")
-    write(part)
-    part.replace(path)
-
-
-def hash_file(path: Path) -> str:
-    """Hex sha256 of the file's content, read in pieces."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(2**20):
-            digest.update(piece)
-    return digest.hexdigest()
+def is_told(error: Exception, bundle: Path) -> bool:
+    """Whether a file of the bundle raised it for people, who need no place in the code beside its words."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    is_own = place is not None and Path(place.tb_frame.f_code.co_filename).resolve().parent == bundle
+    return is_own and type(error) in TOLD
 
 
 def one_line(error: Exception) -> str:

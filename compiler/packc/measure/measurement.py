@@ -25,8 +25,9 @@ class Latency:
     """Rounds disagree: their medians spread by more than 10 % of the middle one."""
     times_ms: tuple[float, ...]
     """Every timed call, in order."""
-    spread: float = 0.0
-    """Distance between the medians of the rounds, as a share of the middle one; 0 for a single round."""
+    spread: float | None = 0.0
+    """Distance between the medians of the rounds, as a share of the middle one; None for a single round, as nobody
+    knows how far others would be from it."""
 
     def percentile_ms(self, percentile: float) -> float:
         """Latency that `percentile` % of the calls stay within."""

@@ -79,7 +79,7 @@ def _summarize_case(case: ShapeCase, rounds_ms: Sequence[tuple[float, ...]]) -> 
         min_ms=min(times_ms),
         throughput_per_s=case.batch * len(times_ms) / (sum(times_ms) / 1e3),
         samples=len(times_ms),
-        noisy=spread > NOISE_LIMIT,
+        noisy=spread is not None and spread > NOISE_LIMIT,
         times_ms=times_ms,
         spread=spread,
     )

@@ -20,8 +20,10 @@ def relative_spread(medians: Sequence[float]) -> float:
     return float(np.ptp(medians) / np.median(medians))
 
 
-def spread_of_rounds(rounds_ms: Sequence[Sequence[float]]) -> float:
-    """How much the rounds disagree about the median; above NOISE_LIMIT they are noisy."""
+def spread_of_rounds(rounds_ms: Sequence[Sequence[float]]) -> float | None:
+    """How much the rounds disagree about the median; above NOISE_LIMIT they are noisy. None for a single one."""
+    if len(rounds_ms) < 2:
+        return None
     return relative_spread([float(np.median(times_ms)) for times_ms in rounds_ms])
 
 

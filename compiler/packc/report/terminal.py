@@ -40,6 +40,7 @@ _COLORS: dict[Standing, str] = {
     "over budget": "33",
     "outpaced": "2",
     "below quality": "33",
+    "not timed": "2",
     "not judged": "2",
     "failed": "31",
 }

@@ -261,6 +261,6 @@ LEGEND: tuple[tuple[str, str], ...] = (
     ("over budget", "over budget"),
     ("below quality", "below quality"),
     ("outpaced", "behind in a short timing"),
-    ("not judged", "not judged"),
+    ("not timed", "not timed"),
 )
 """Mark -> its meaning."""

@@ -25,7 +25,7 @@ from packc.roofline import OF_PROFILE
 from packc.select import NOT_JUDGED
 from packc.spec.model import ERROR_METRICS
 
-Standing = Literal["chosen", "kept", "over budget", "outpaced", "below quality", "not judged", "failed"]
+Standing = Literal["chosen", "kept", "over budget", "outpaced", "below quality", "not timed", "not judged", "failed"]
 STANDINGS: tuple[Standing, ...] = get_args(Standing)
 """Best first: the order of candidates in a report."""
 
@@ -266,7 +266,8 @@ def _make_row(key: str, label: str, record: CandidateRecord, manifest: Manifest)
 def _find_standing(record: CandidateRecord, manifest: Manifest) -> Standing:
     if record.id == manifest.verdict.chosen:
         return "chosen"
-    return _STANDING_OF_STATUS.get(record.status, "not judged")
+    is_judged = record.measurements is not None and record.measurements.quality is not None
+    return _STANDING_OF_STATUS.get(record.status, "not timed" if is_judged else "not judged")
 
 
 def _explain_missing(record: CandidateRecord, manifest: Manifest) -> str:
@@ -276,6 +277,8 @@ def _explain_missing(record: CandidateRecord, manifest: Manifest) -> str:
         return "not timed: the quality gate refused it first"
     if record.status == "outpaced":
         return OUTPACED
+    if record.status == "built":
+        return "not timed: that is for the device"
     if record.measurements is None:
         return f"not measured: the package is only {manifest.state}"
     return "not measured"
