@@ -142,8 +142,8 @@ def publish_jobs(
             files = artifact_files(outcome.model).values()
             samples = trial.ingested.inputs
             write_bundle(folder, job, files, samples, trial.latency_inputs, runtime.engine_files, linked=False)
-        requirements = tuple(dict.fromkeys(find_runtime(o.candidate.runtime).require(inputs.info) for o in kept))
-        write_job_readme(staging / "README.md", inputs.spec, inputs.target, requirements, ROUNDS, arguments)
+        required = {o.candidate.runtime: find_runtime(o.candidate.runtime).require(inputs.info) for o in kept}
+        write_job_readme(staging / "README.md", inputs.spec, inputs.target, required, ROUNDS, arguments)
         return _take_place(staging, place, final, manifest, "built")
 
 
