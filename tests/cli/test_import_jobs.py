@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from driver_world import HOST, World, install_world
+from driver_world import HOST, Way, World, install_world
 from packc.cli.main import run
 
 GENOA = '\n[targets.big]\nprofile = "cpu-amd-genoa"\n'
@@ -72,7 +72,31 @@ def test_bundles_that_never_ran_are_a_failure(world: World, capsys: pytest.Captu
     run(["build", spec])
     capsys.readouterr()
     assert run(["import", spec]) == 1
-    assert "no job bundle was measured: base: not run on the device: there is no result.json" in capsys.readouterr().err
+    why = "not run on the device: there is no result.json in the job bundle"
+    told = f"none of 1 job bundles was measured:\n  base: {why}\n\nhint: run them on the device"
+    assert told in capsys.readouterr().err
+
+
+def test_bundles_without_figures_stay_beside_the_package(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run in the wrong Python is mended after the first import."""
+    world.ways["other"] = Way()
+    spec = str(world.write_spec(targets=GENOA))
+    run(["build", spec])
+    package, beside = Path("build/tiny/big"), Path("build/tiny/big.jobs")
+    run_bundle(package / "job" / "base")
+    subprocess.run([sys.executable, "-S", "run.py"], cwd=package / "job" / "other", check=False, capture_output=True)
+    capsys.readouterr()
+    assert run(["import", spec]) == 0
+    out, err = capsys.readouterr()
+    assert "other: on the device: this Python has no numpy: run it with the one that has\n" in err
+    assert "the job bundles stay, as it has no figures of some\n" in err
+    assert out.endswith(f"package: {package}\nthe job bundles stay: {beside}\n")
+    assert run(["build", spec]) == 0
+    assert capsys.readouterr().out.endswith(f"package (nothing changed): {package}\nthe job bundles stay: {beside}\n")
+    run_bundle(beside / "job" / "other")
+    assert run(["import", spec]) == 0
+    assert capsys.readouterr().out.endswith(f"package: {package}\n")
+    assert not beside.exists()
 
 
 def test_which_target_has_to_be_clear(world: World, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,17 +13,15 @@ import pytest
 from driver_world import Way, World, snapshot
 from packc.candidate import Rejection
 from packc.driver.endings import (
-    find_jobs,
     publish_jobs,
     publish_miss,
     publish_package,
     publish_plan,
-    refuse_to_lose_results,
 )
 from packc.driver.imported import recall_training
 from packc.driver.inputs import BuildInputs
+from packc.driver.job_folder import find_jobs
 from packc.driver.verdict import record_findings
-from packc.errors import UsageError
 from packc.ingest.student import Training
 from packc.package.manifest_file import check_files, read_manifest
 from packc.package.publish import staging_dir
@@ -151,22 +149,6 @@ def test_there_are_no_jobs_when_no_candidate_is_good_enough(
     assert read_manifest(world.missed).verdict.met is False
 
 
-@pytest.mark.parametrize("name", ["result.json", "answers.npz", "model/model.plan"])
-def test_results_of_a_device_are_not_replaced(world: World, elsewhere: BuildInputs, name: str) -> None:
-    export_jobs(world, elsewhere)
-    refuse_to_lose_results(world.final)
-    result = world.final / "job" / "base" / name
-    result.write_text("from the device")
-    with pytest.raises(UsageError, match=f"cpu/job: results of a device are here, such as job/base/{name}") as error:
-        refuse_to_lose_results(world.final)
-    assert error.value.hint == "`pack import` them, or move the folder away first"
-    world.final.rename(world.folder / "aside")
-    publish_good(world, elsewhere)
-    (world.folder / "aside").rename(world.jobs)
-    with pytest.raises(UsageError, match=r"cpu\.jobs/job: results of a device are here"):
-        refuse_to_lose_results(world.final)
-
-
 def test_a_plan_or_jobs_stand_beside_the_good_package(world: World, elsewhere: BuildInputs) -> None:
     publish_good(world, elsewhere)
     before = snapshot(world.final)
@@ -180,22 +162,5 @@ def test_a_plan_or_jobs_stand_beside_the_good_package(world: World, elsewhere: B
     assert snapshot(world.final) == before
     publish_miss(MISS, record_findings(elsewhere.make_findings((), ()), "measured", MISS), world.final)
     assert (world.jobs / "job" / "base").is_dir(), "its results may be what missed"
-    publish_good(world, elsewhere, "better")
+    publish_good(world, dataclasses.replace(elsewhere, key="of another build"), "better")
     assert sorted(path.name for path in world.final.parent.iterdir()) == ["cpu"]
-
-
-def write_result(bundle: Path, status: str) -> None:
-    bundle.mkdir(exist_ok=True)
-    result = {"status": status, "failure": None, "load_s": 0.0, "peak_rss_mib": 0.0, "times": [], "answers": None}
-    (bundle / "result.json").write_text(json.dumps({**result, "device": "GPU", "versions": []}))
-
-
-def test_runs_that_failed_are_no_loss(world: World, elsewhere: BuildInputs) -> None:
-    export_jobs(world, elsewhere)
-    jobs = world.final / "job"
-    write_result(jobs / "base", "failed")
-    (jobs / "base" / "model" / "model.plan").write_text("built before it failed")
-    refuse_to_lose_results(world.final)
-    write_result(jobs / "good", "ok")
-    with pytest.raises(UsageError, match=r"results of a device are here, such as job/good/result\.json"):
-        refuse_to_lose_results(world.final)

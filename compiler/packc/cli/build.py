@@ -9,7 +9,8 @@ import click
 
 from packc.cache import Cache
 from packc.cli.console import print_json, print_note
-from packc.driver.endings import JOB_FOLDER, BuildOptions, End, TargetResult, find_jobs
+from packc.driver.endings import BuildOptions, End, TargetResult
+from packc.driver.job_folder import JOB_FOLDER, find_jobs
 from packc.driver.spec import Ending, TargetFailure, TargetWaiting, build_spec
 from packc.errors import BudgetMissed, MissingError, PackError, QualityMissed, UsageError
 from packc.package.manifest import Manifest

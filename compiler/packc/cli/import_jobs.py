@@ -8,7 +8,8 @@ import click
 
 from packc.cache import Cache
 from packc.cli.build import OUT, print_results
-from packc.driver.endings import JOB_FOLDER, BuildOptions, find_jobs
+from packc.driver.endings import BuildOptions
+from packc.driver.job_folder import JOB_FOLDER, find_jobs
 from packc.driver.spec import build_spec
 from packc.errors import UsageError
 from packc.spec.read import read_spec

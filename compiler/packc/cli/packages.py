@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from packc.driver.endings import JOB_FOLDER
+from packc.driver.job_folder import JOB_FOLDER
 from packc.errors import MissingError, UsageError
 from packc.package.manifest import Manifest
 from packc.package.manifest_file import MANIFEST, read_manifest

@@ -17,7 +17,8 @@ from pathlib import Path
 from packc import __version__
 from packc.cache import Cache, cache_key
 from packc.driver.combined_files import add_files
-from packc.driver.endings import JOB_FOLDER, BuildOptions, TargetResult, publish_package
+from packc.driver.endings import BuildOptions, TargetResult, publish_package
+from packc.driver.job_folder import JOB_FOLDER
 from packc.driver.members import REPOSITORY, Member, read_members
 from packc.errors import MissingError, PackError, UsageError
 from packc.ingest.fingerprint import hash_file

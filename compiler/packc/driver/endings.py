@@ -7,7 +7,7 @@ planned        manifest.json and report.html: nothing can be built here for this
 
 While a good package is at the folder, job bundles are left beside it at `<target>.jobs`, a plan at `<target>.missed`.
 Whatever takes a place but a missed promise's record removes what earlier builds left beside it; that record leaves job
-bundles alone, as their results may be what missed.
+bundles alone, as their results may be what missed, and so does a package of some of their results.
 """
 
 from __future__ import annotations
@@ -22,18 +22,19 @@ from typing import Literal
 from packc.driver.evaluate import Trial
 from packc.driver.halving import check_candidates, list_outpaced
 from packc.driver.inputs import BuildInputs
+from packc.driver.job_folder import JOB_FOLDER, beside_package, set_aside
 from packc.driver.returned import identify_graph
 from packc.driver.timing import ROUNDS
 from packc.driver.verdict import record_findings
-from packc.errors import PackError, UsageError
+from packc.errors import UsageError
 from packc.ingest.student import Training
-from packc.jobs.bundle import MODEL_FOLDER, read_result, write_bundle
+from packc.jobs.bundle import write_bundle
 from packc.jobs.job import Job
 from packc.measure.jobs import timing_job
 from packc.package.artifact import artifact_files
 from packc.package.job_readme import write_job_readme
 from packc.package.manifest import Manifest
-from packc.package.manifest_file import MANIFEST, hash_files, read_manifest, write_manifest
+from packc.package.manifest_file import hash_files, read_manifest, write_manifest
 from packc.package.publish import publish, staging_dir
 from packc.plan import Plan, explain_nothing
 from packc.report.html import write_html
@@ -43,10 +44,6 @@ from packc.select import NOT_JUDGED, Outcome, Verdict, select
 from packc.target import Target
 
 log = logging.getLogger(__name__)
-
-JOB_FOLDER = "job"
-RESULT_FILES = ("result.json", "answers.npz", f"{MODEL_FOLDER}/*.plan")
-"""What a run leaves in a bundle; engines among it."""
 
 End = Literal["published", "unchanged", "budget_missed", "quality_missed", "failed", "built", "planned"]
 
@@ -78,9 +75,12 @@ class TargetResult:
 
 
 def publish_package(staging: Path, final: Path, manifest: Manifest) -> TargetResult:
-    """Makes the package in `staging` the target's."""
-    result = _take_place(staging, final, final, manifest, "published")
+    """Makes the package in `staging` the target's; job bundles stay beside it while it lacks figures of some."""
+    beside = beside_package(final) if set_aside(final, manifest) else None
+    result = _take_place(staging, final, final, manifest, "published", beside)
     log.info("published %s", final)
+    if beside:
+        log.info("the job bundles stay, as it has no figures of some")
     return result
 
 
@@ -132,7 +132,7 @@ def publish_jobs(
         f"run the {bundles} in {JOB_FOLDER}/ there as README.md beside it says, then `pack import`",
     )
     manifest = record_findings(findings, "built", _unjudged(*reasons))
-    place = _jobs_folder(final) if _holds_package(final) else final
+    place = beside_package(final) if _holds_package(final) else final
     with staging_dir(place) as staging:
         for outcome in kept:
             runtime = find_runtime(outcome.candidate.runtime)
@@ -157,35 +157,6 @@ def make_device_job(outcome: Outcome, trial: Trial, target: Target, build_key: s
     return replace(job, answer=True, outputs=outputs, build=build_key, graph=identify_graph(model))
 
 
-def find_jobs(final: Path) -> Path:
-    """The folder, with manifest and job/, where a build leaves job bundles while `final` is as it is."""
-    beside = _jobs_folder(final)
-    return beside if (beside / MANIFEST).is_file() else final
-
-
-def refuse_to_lose_results(final: Path) -> None:
-    """Raises UsageError where bundles that a build would replace ran on a device: nobody can make that again here.
-
-    What a run left that says it failed is no loss.
-    """
-    folder = find_jobs(final)
-    for bundle in sorted((folder / JOB_FOLDER).glob("*")):
-        found = [file for name in RESULT_FILES for file in sorted(bundle.glob(name))]
-        if found and not _has_failed(bundle):
-            raise UsageError(
-                f"{folder / JOB_FOLDER}: results of a device are here, such as {found[0].relative_to(folder)}",
-                hint="`pack import` them, or move the folder away first",
-            )
-
-
-def _has_failed(bundle: Path) -> bool:
-    """Whether the bundle ran and failed; of one whose result cannot be read nobody knows."""
-    try:
-        return read_result(bundle).status != "ok"
-    except PackError:
-        return False
-
-
 def list_exported(outcomes: Sequence[Outcome], trial: Trial) -> list[Outcome]:
     """Those that get a bundle: their answers hold here, or only the device can tell."""
     kept = {outcome.candidate.id for outcome in list_outpaced(outcomes, trial)}
@@ -196,11 +167,14 @@ def _unjudged(*reasons: str) -> Verdict:
     return Verdict(met=None, chosen=None, reasons=reasons, misses=(), missed=None)
 
 
-def _take_place(staging: Path, place: Path, final: Path, manifest: Manifest, end: End) -> TargetResult:
-    """Puts the finished `staging` at `place`, which is `final` or beside it; what else was beside that goes."""
+def _take_place(
+    staging: Path, place: Path, final: Path, manifest: Manifest, end: End, kept: Path | None = None
+) -> TargetResult:
+    """Puts the finished `staging` at `place`, which is `final` or beside it; what else was beside that goes, but for
+    `kept`."""
     result = _publish(staging, place, manifest, end)
-    for folder in (_missed_folder(final), _jobs_folder(final)):
-        if folder != place:
+    for folder in (_missed_folder(final), beside_package(final)):
+        if folder not in (place, kept):
             shutil.rmtree(folder, ignore_errors=True)
     return result
 
@@ -220,10 +194,6 @@ def _holds_package(final: Path) -> bool:
         return read_manifest(final).state in ("measured", "verified")
     except UsageError:
         return False
-
-
-def _jobs_folder(final: Path) -> Path:
-    return final.with_name(f"{final.name}.jobs")
 
 
 def _missed_folder(final: Path) -> Path:

@@ -8,15 +8,16 @@ came from the device are judged: they are what it gives.
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from packc.candidate import Candidate, Rejection
-from packc.driver.endings import JOB_FOLDER, find_jobs
+from packc.candidate import Candidate, Rejection, group_rejections
 from packc.driver.evaluate import Trial
 from packc.driver.inputs import BuildInputs
+from packc.driver.job_folder import find_bundle, find_jobs, list_bundle_files
 from packc.driver.returned import read_returned, read_unchanged_job
 from packc.errors import DataError, PackError, UsageError
 from packc.ingest.student import Training
@@ -55,6 +56,11 @@ def read_origin(inputs: BuildInputs, final: Path) -> Manifest:
         )
     folder = find_jobs(final)
     manifest = read_manifest(folder)
+    if manifest.state in ("measured", "verified"):
+        raise UsageError(
+            f"{folder} waits for no job bundles: it is a package, whose bundles were all imported",
+            hint="to measure again, move it away, and `pack build` makes new bundles",
+        )
     if manifest.state != "built":
         message = f"{folder} holds no job bundles: its state is {manifest.state}"
         raise UsageError(message, hint="`pack build` makes them")
@@ -77,18 +83,19 @@ def recall_training(built: Manifest) -> Training | None:
 
 
 def import_results(
-    candidates: Sequence[Candidate], folder: Path, trial: Trial, target: Target, built: Manifest
+    candidates: Sequence[Candidate], folders: Sequence[Path], trial: Trial, target: Target, built: Manifest
 ) -> list[Outcome]:
-    """What became of the candidates: as the manifest of their build says, and by what the bundles in `folder` brought.
+    """What became of the candidates: as the manifest of their build says, and by what the bundles in `folders` brought.
 
-    A candidate that failed on the device, or did not run, has that as its failure; so has one whose bundle is of
-    another build, ran on another device, or came back damaged. Raises PackError where nothing is left, or of different
-    devices.
+    A bundle is taken from the first folder where it went well: later ones have what came earlier. A candidate that
+    failed on the device, or did not run, has that as its failure; so has one whose bundle is of another build, ran on
+    another device, or came back damaged. Raises PackError where nothing is left, or of different devices.
     """
     records = {record.id: record for record in built.candidates}
     recalled = [_recall(candidate, records[candidate.id]) for candidate in candidates if candidate.id in records]
-    bundles = {o.candidate.id: files for o in recalled if (files := _list_files(o.candidate.id, built))}
-    absent = [name for name in bundles if not (folder / name / "result.json").is_file()]
+    bundles, folder = list_bundle_files(built), folders[0]
+    places = {name: find_bundle(name, folders) for name in bundles}
+    absent = [name for name, place in places.items() if not (place / "result.json").is_file()]
 
     def take(outcome: Outcome) -> Outcome:
         name = outcome.candidate.id
@@ -96,21 +103,25 @@ def import_results(
             return outcome
         if name in absent:
             return replace(outcome, failure=NOT_RUN)
-        return _import_one(outcome, folder / name, bundles[name], trial, target, built.build_key)
+        return _import_one(outcome, places[name], bundles[name], trial, target, built.build_key)
 
     imported = [take(outcome) for outcome in recalled]
     devices = {outcome.measurement.device: outcome.candidate.id for outcome in imported if outcome.measurement}
+    tried = [outcome for outcome in imported if outcome.candidate.id in bundles]
+    failures = group_rejections(Rejection(o.candidate.id, o.failure) for o in tried if o.failure is not None)
     if not devices:
-        told = _tell_failures([outcome for outcome in imported if outcome.candidate.id in bundles])
+        told = "".join(f"\n  {failure.what}: {failure.reason}" for failure in failures)
         raise PackError(
-            f"{folder}: no job bundle was measured: {told}",
+            f"{folder}: none of {len(bundles)} job bundles was measured:{told}",
             hint="run them on the device as README.md beside job/ says, and copy job/ back whole",
         )
+    for failure in failures:
+        log.info("%s: %s", failure.what, failure.reason)
+    if earlier := [o.candidate.id for o in tried if o.measurement and places[o.candidate.id].parent != folder]:
+        log.info("brought by an earlier import: %s", ", ".join(earlier))
     if len(devices) > 1:
         told = ", ".join(f"{device} ({name})" for device, name in sorted(devices.items()))
         raise PackError(f"{folder}: the bundles ran on different devices: {told}", hint="run all on one")
-    if absent:
-        log.info("%d of %d job bundles did not run on the device: %s", len(absent), len(bundles), ", ".join(absent))
     return imported
 
 
@@ -161,26 +172,11 @@ def _take_engine(outcome: Outcome, plan: Path, result: JobResult, target: Target
     return replace(outcome, model=plan, measurement=measured)
 
 
-def _tell_failures(outcomes: Sequence[Outcome]) -> str:
-    """Each reason once, with the first candidate that has it and how many others do."""
-    names: dict[str, list[str]] = {}
-    for outcome in outcomes:
-        names.setdefault(outcome.failure or "", []).append(outcome.candidate.id)
-    told = (f"{ids[0]}{f' and {len(ids) - 1} more' if ids[1:] else ''}: {reason}" for reason, ids in names.items())
-    return "; ".join(told)
-
-
 def _recall(candidate: Candidate, record: CandidateRecord) -> Outcome:
     """What the build found out about the candidate, apart from its graph, which is in its bundle."""
     quality = record.measurements.quality if record.measurements else None
     score = QualityScore(**asdict(quality)) if quality else None
     return Outcome(candidate, None, None, score, record.failure, record.warnings)
-
-
-def _list_files(candidate: str, built: Manifest) -> dict[str, str]:
-    """Path -> sha256 of the files in the candidate's bundle as it was built; empty where it got none."""
-    start = f"{JOB_FOLDER}/{candidate}/"
-    return {path.removeprefix(start): sha256 for path, sha256 in built.files.items() if path.startswith(start)}
 
 
 def _import_one(
@@ -192,8 +188,7 @@ def _import_one(
     except DataError:
         raise  # the user's samples are at fault, not the candidate
     except PackError as error:
-        log.info("%s: failed: %s", outcome.candidate.id, error)
-        return replace(outcome, failure=str(error))
+        return replace(outcome, failure=str(error).replace(f"{bundle}{os.sep}", ""))
 
 
 def _take_result(outcome: Outcome, bundle: Path, job: Job, trial: Trial, target: Target) -> Outcome:

@@ -21,15 +21,14 @@ from packc.driver.endings import (
     BuildOptions,
     End,
     TargetResult,
-    find_jobs,
     publish_jobs,
     publish_plan,
-    refuse_to_lose_results,
 )
 from packc.driver.evaluate import Trial
 from packc.driver.halving import Search, log_duration, search_candidates
 from packc.driver.imported import describe_device, import_results, read_origin, recall_rejections, recall_training
 from packc.driver.inputs import BuildInputs
+from packc.driver.job_folder import JOB_FOLDER, find_jobs, keep_results, refuse_to_lose_results
 from packc.driver.limits import find_roofline
 from packc.driver.packing import Packing
 from packc.driver.sensitivity import find_sensitivity
@@ -94,7 +93,10 @@ def build_target(inputs: BuildInputs, final: Path, options: BuildOptions, cache:
         return publish_jobs(inputs, plan, trial, final, options.import_arguments, training)
     limit = TimeLimit(spec.optimize.max_minutes)
     if built is not None and options.jobs is not None:
-        outcomes = import_results(plan.candidates, options.jobs, trial, target, built)
+        kept = find_jobs(final)
+        folders = tuple(dict.fromkeys((options.jobs, kept / JOB_FOLDER)))
+        outcomes = import_results(plan.candidates, folders, trial, target, built)
+        keep_results(outcomes, options.jobs, built, kept)
         search = Search(outcomes, recall_rejections(built))
     else:
         trial = replace(trial, roofline=roofline)

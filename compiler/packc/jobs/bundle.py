@@ -25,6 +25,9 @@ RUNNER: Mapping[str, Path] = {
 }
 """Of every bundle: file -> what it is a copy of."""
 
+MOST_SHOWN = 60
+"""Characters of a value that has no business in a file."""
+
 T = TypeVar("T")
 
 
@@ -93,9 +96,20 @@ def _read(path: Path, adapter: TypeAdapter[T]) -> T:
             hint="run the bundle first: python3 run.py" if path.name == "result.json" else None,
         ) from None
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise PackError(f"{path}: malformed at {place or 'the top'}: {first['msg']}") from None
+        raise PackError(f"{path} cannot be read: {_explain(error)}") from None
+
+
+def _explain(error: ValidationError) -> str:
+    """The first mistake of a file, in words."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "json_invalid":
+        return "it is cut short, or no JSON"
+    if not place:
+        return "it has no fields"
+    if first["type"] == "missing":
+        return f"it has no {place}"
+    return f"its {place} is {json.dumps(first['input'], default=str)[:MOST_SHOWN]}"
 
 
 def _copy(source: Path, destination: Path) -> None:
