@@ -32,7 +32,7 @@ def test_options_of_the_provider_are_off_unless_given(ort: StubOrt) -> None:
 
 def test_tensorrts_provider_comes_first_and_keeps_its_engines_in_the_bundle(ort: StubOrt, tmp_path: Path) -> None:
     ort.providers = ("TensorrtExecutionProvider", *ort.providers)
-    options = {"tensorrt": True, "graph": True, "usual_shapes": "x:1x2", "device": 1}
+    options = {"tensorrt": True, "graph": True, "trt_profile_opt_shapes": "x:1x2", "device": 1}
     session = engine.load(str(tmp_path / "model" / "model.onnx"), options, threads=1)
     assert ort.asked == {
         "device_id": "1",

@@ -74,9 +74,9 @@ def test_the_loader_is_asked_in_a_process_of_its_own(package: Path, monkeypatch:
 
 def test_the_range_of_every_input_is_told() -> None:
     assert write_shapes([IDS, FIXED]) == {
-        "least_shapes": "ids:1x1,scale:1",
-        "usual_shapes": "ids:1x128,scale:1",
-        "most_shapes": "ids:8x128,scale:1",
+        "trt_profile_min_shapes": "ids:1x1,scale:1",
+        "trt_profile_opt_shapes": "ids:1x128,scale:1",
+        "trt_profile_max_shapes": "ids:8x128,scale:1",
     }
     assert write_shapes([FIXED]) == {}
 

@@ -29,12 +29,9 @@ MOST_GRAPHS = 64
 PROVIDER_OPTIONS = {"tf32": "use_tf32", "graph": "enable_cuda_graph", "nhwc": "prefer_nhwc"}
 """Options of `load` -> those of the provider; all are off where they are not given."""
 
-SHAPE_OPTIONS = {
-    "least_shapes": "trt_profile_min_shapes",
-    "usual_shapes": "trt_profile_opt_shapes",
-    "most_shapes": "trt_profile_max_shapes",
-}
-"""Options of `load` -> those of TensorRT's provider: "ids:1x1,mask:1x1"."""
+SHAPE_OPTIONS = "trt_profile_"
+"""How options of TensorRT's provider begin that `load` takes as they are: least, usual and largest shapes,
+"ids:1x1,mask:1x1"."""
 
 MOST_SHAPES = 256
 """Shapes that buffers are kept for, at most, beside those of recorded graphs."""
@@ -93,7 +90,7 @@ def open_session(model: str, settings: Any, options: Mapping[str, Any]) -> Sessi
 
     Options, all false by default: `tf32` computes fp32 products with 10 bits of mantissa, as ONNX Runtime does where
     nobody says otherwise; `graph` records CUDA graphs; `nhwc` lays convolutions out with the channels last; `tensorrt`
-    has TensorRT run what it can, in the types of the graph, built for the shapes of SHAPE_OPTIONS, and `engine_cache`
+    has TensorRT run what it can, in the types of the graph, built for the shapes that SHAPE_OPTIONS say, and `engine_cache`
     names a folder for what it built. Raises RuntimeError where there is no GPU, or a CUDA graph was asked for and some
     operator would run elsewhere.
     """
@@ -130,7 +127,7 @@ def open_session(model: str, settings: Any, options: Mapping[str, Any]) -> Sessi
 def describe_tensorrt(options: Mapping[str, Any], device: int) -> dict[str, str]:
     """Options of TensorRT's provider."""
     told = {"device_id": str(device), "trt_cuda_graph_enable": "1" if options.get("graph", False) else "0"}
-    told.update({theirs: str(options[ours]) for ours, theirs in SHAPE_OPTIONS.items() if ours in options})
+    told.update({name: str(value) for name, value in options.items() if name.startswith(SHAPE_OPTIONS)})
     if options.get("engine_cache"):
         told.update({f"trt_{kind}_cache_enable": "1" for kind in ("engine", "timing")})
         told.update({f"trt_{kind}_cache_path": str(options["engine_cache"]) for kind in ("engine", "timing")})

@@ -29,10 +29,8 @@ OPEN = "import ctypes, sys; ctypes.CDLL(sys.argv[1])"
 
 ACCELERATOR = "tensorrt"
 """What Triton's onnxruntime backend calls the provider, and the option of the engine that asks for it."""
-LEAST, USUAL, MOST = "least_shapes", "usual_shapes", "most_shapes"
-"""Options of the engine: "ids:1x1,mask:1x1"."""
-SHAPE_OPTIONS = {LEAST: "trt_profile_min_shapes", USUAL: "trt_profile_opt_shapes", MOST: "trt_profile_max_shapes"}
-"""The same -> options of the provider."""
+LEAST, USUAL, MOST = SHAPE_OPTIONS = "trt_profile_min_shapes", "trt_profile_opt_shapes", "trt_profile_max_shapes"
+"""Options of the provider, which the engine and Triton call alike: "ids:1x1,mask:1x1"."""
 
 NO_RECIPE = "pack has no recipe for it with ONNX Runtime's provider for TensorRT"
 SLOW_LOAD = (
@@ -77,9 +75,9 @@ class OnnxRuntimeTensorRt(OnnxRuntimeCuda):
         by the names in a graph, whatever its weights are, so that an updated model would answer as the old one did, and
         timings need a folder of the server's machine, which a package does not know."""
         accelerator = config.optimization.execution_accelerators.gpu_execution_accelerator.add(name=ACCELERATOR)
-        for ours, theirs in SHAPE_OPTIONS.items():
-            if ours in options:
-                accelerator.parameters[theirs] = str(options[ours])
+        for name in SHAPE_OPTIONS:
+            if name in options:
+                accelerator.parameters[name] = str(options[name])
         super().configure_triton(config, options, threads)
 
 

@@ -32,13 +32,6 @@ _GRAPH_LEVELS = {
 }
 """`optimization.graph.level`, whose scale is Triton's own; absent means everything on."""
 
-_SHAPE_OPTIONS = {
-    "least_shapes": "trt_profile_min_shapes",
-    "usual_shapes": "trt_profile_opt_shapes",
-    "most_shapes": "trt_profile_max_shapes",
-}
-"""Options of the engine -> parameters of the accelerator "tensorrt"."""
-
 _ON = ("1", "true")
 """What Triton's maps of strings call a switch that is on."""
 
@@ -182,12 +175,14 @@ def _open_session(path: Path, config: Mapping[str, Any], args: Mapping[str, str]
     if here not in sys.path:
         sys.path.insert(0, here)
     engine = import_module("cuda_engine")
-    on_gpu = engine.open_session(str(path), options, _cuda_options(config, int(args["model_instance_device_id"])))
+    asked, device = _cuda_options(config, engine.SHAPE_OPTIONS), int(args["model_instance_device_id"])
+    on_gpu = engine.open_session(str(path), options, {**asked, "device": device})
     return on_gpu.model, lambda wanted, feed: {k: v for k, v in engine.run(on_gpu, feed).items() if k in wanted}
 
 
-def _cuda_options(config: Mapping[str, Any], device: int) -> dict[str, Any]:
+def _cuda_options(config: Mapping[str, Any], kept: str) -> dict[str, Any]:
     """Options of the engine, from those of the accelerators "cuda" and "tensorrt"; ONNX Runtime's own where none are.
+    Those that begin with `kept` stay as they are.
 
     The native backend reads the same, but for `pack_cuda_graph`: it cannot record CUDA graphs.
     """
@@ -201,12 +196,11 @@ def _cuda_options(config: Mapping[str, Any], device: int) -> dict[str, Any]:
         given |= accelerator.get("parameters", {})
     graph = config.get("parameters", {}).get("pack_cuda_graph", {}).get("string_value", "0")
     return {
-        "device": device,
         "tf32": given.get("use_tf32", "1") in _ON,
         "nhwc": given.get("prefer_nhwc", "0") in _ON,
         "graph": graph in _ON,
         "tensorrt": any(accelerator["name"] == "tensorrt" for accelerator in accelerators),
-        **{ours: given[theirs] for ours, theirs in _SHAPE_OPTIONS.items() if theirs in given},
+        **{name: value for name, value in given.items() if name.startswith(kept)},
     }
 
 
