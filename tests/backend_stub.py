@@ -53,6 +53,8 @@ def import_backend(path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     }.items():
         setattr(utilities, name, value)
     monkeypatch.setitem(sys.modules, "triton_python_backend_utils", utilities)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "pack_requests", raising=False)
     spec = importlib.util.spec_from_file_location("backend_under_test", path)
     assert spec is not None
     assert spec.loader is not None

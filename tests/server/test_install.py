@@ -58,6 +58,7 @@ def test_installs_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interpre
         "python/libtriton_python.so",
         "python/triton_python_backend_utils.py",
         "python/triton_python_backend_stub",
+        "pack_requests.py",
         "onnxruntime/model.py",
         "onnxruntime/cuda_engine.py",
         "openvino/model.py",

@@ -90,9 +90,9 @@ def open_session(model: str, settings: Any, options: Mapping[str, Any]) -> Sessi
 
     Options, all false by default: `tf32` computes fp32 products with 10 bits of mantissa, as ONNX Runtime does where
     nobody says otherwise; `graph` records CUDA graphs; `nhwc` lays convolutions out with the channels last; `tensorrt`
-    has TensorRT run what it can, in the types of the graph, built for the shapes that SHAPE_OPTIONS say, and `engine_cache`
-    names a folder for what it built. Raises RuntimeError where there is no GPU, or a CUDA graph was asked for and some
-    operator would run elsewhere.
+    has TensorRT run what it can, in the types of the graph, built for the shapes in options that begin with
+    SHAPE_OPTIONS, and `engine_cache` names a folder for what it built. Raises RuntimeError where there is no GPU, or a
+    CUDA graph was asked for and some operator would run elsewhere.
     """
     if hasattr(ort, "preload_dlls"):
         ort.preload_dlls()  # CUDA and cuDNN of pip's packages, where the system has none

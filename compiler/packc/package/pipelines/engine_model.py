@@ -2,7 +2,7 @@
 
 The requests of one batch share calls of the engine where their shapes allow. Copied into packages as model.py, beside
 the engine that measured the candidate in its job, so it imports nothing of packc, and repeats the way of grouping that
-pack's own backends (packc/server/backends) have: each of these files stands alone where it is copied to.
+pack's own backends share (packc/server/backends/pack_requests.py): it stands alone where it is copied to.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from __future__ import annotations
 import ctypes
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,11 @@ import numpy.typing as npt
 import onnxruntime as ort  # noqa: TID253 - this file runs in the server, whose purpose is onnxruntime
 import triton_python_backend_utils as pb_utils  # type: ignore[import-not-found]  # exists in Triton's stub only
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from pack_requests import Call, answer_requests, find_model, read_inputs  # type: ignore[import-not-found]
+
 Array = npt.NDArray[Any]
-Call = Callable[[Sequence[str], Mapping[str, Array]], dict[str, Array]]
 
 _GRAPH_LEVELS = {
     -1: ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
@@ -58,7 +61,7 @@ class TritonPythonModel:
     def initialize(self, args: Mapping[str, str]) -> None:
         """Loads the graph; any exception makes Triton refuse the model with its text."""
         config = json.loads(args["model_config"])
-        path = _find_model(args, _choose_file(config, args))
+        path = find_model(args, _choose_file(config, args))
         graph, self._call = _open_session(path, config, args)
         self._max_batch = int(config.get("max_batch_size", 0))
         _check_tensors("input", config["input"], graph.get_inputs(), self._max_batch)
@@ -71,46 +74,17 @@ class TritonPythonModel:
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """One response a request, in order; a request that fails answers with its own error."""
+        # arrays and not OrtValues or DLPack: 6 against 57 us a call on a small tensor, and no copy more
         feeds = [self._read(request) for request in requests]
-        responses: list[Any] = [None] * len(requests)
-        for group in _group(feeds, self._max_batch > 0):
-            for index, response in zip(group, self._run(group, feeds, requests), strict=True):
-                responses[index] = response
+        responses: list[Any] = answer_requests(requests, feeds, self._max_batch > 0, self._answer)
         return responses
 
     def _read(self, request: Any) -> dict[str, Array]:
-        feed = {}
-        for tensor in request.inputs():
-            array = tensor.as_numpy()
-            feed[tensor.name()] = _decode_strings(array) if tensor.name() in self._strings else array
-        return feed
+        feed = read_inputs(request)
+        return {name: _decode_strings(array) if name in self._strings else array for name, array in feed.items()}
 
-    def _run(self, group: Sequence[int], feeds: Sequence[dict[str, Array]], requests: Sequence[Any]) -> list[Any]:
-        """Responses of the requests in `group`, whose inputs fit together, from one call of the session."""
-        alone = len(group) == 1
-        first = feeds[group[0]]
-        wanted = sorted({name for index in group for name in requests[index].requested_output_names()})
-        try:
-            # arrays and not OrtValues or DLPack: 6 against 57 us a call on a small tensor, and no copy more
-            feed = first if alone else {name: np.concatenate([feeds[i][name] for i in group]) for name in first}
-            outputs = self._call(wanted, feed)
-        except Exception as error:  # onnxruntime's own exceptions have no common base
-            if alone:
-                return [pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error)))]
-            return [self._run([index], feeds, requests)[0] for index in group]
-        if alone:
-            return [_respond(requests[group[0]], outputs)]
-        responses, start = [], 0
-        for index in group:
-            end = start + len(next(iter(feeds[index].values())))
-            responses.append(_respond(requests[index], {name: array[start:end] for name, array in outputs.items()}))
-            start = end
-        return responses
-
-
-def _respond(request: Any, outputs: Mapping[str, Array]) -> Any:
-    names = request.requested_output_names()
-    return pb_utils.InferenceResponse([pb_utils.Tensor(name, _triton_array(outputs[name])) for name in names])
+    def _answer(self, wanted: Sequence[str], feed: Mapping[str, Array]) -> dict[str, Array]:
+        return {name: _triton_array(array) for name, array in self._call(wanted, feed).items()}
 
 
 def _triton_array(array: Array) -> Array:
@@ -119,24 +93,6 @@ def _triton_array(array: Array) -> Array:
 
 def _decode_strings(array: Array) -> Array:
     return np.array([item.decode() for item in array.ravel()], dtype=object).reshape(array.shape)
-
-
-def _group(feeds: Sequence[Mapping[str, Array]], batched: bool) -> Iterable[Sequence[int]]:
-    """Indices of requests that can run as one call: the same inputs, equal in all axes but the batch."""
-    groups: dict[object, list[int]] = {}
-    for index, feed in enumerate(feeds):
-        shapes = tuple((name, array.shape[1:]) for name, array in sorted(feed.items()))
-        groups.setdefault(shapes if batched else index, []).append(index)
-    return groups.values()
-
-
-def _find_model(args: Mapping[str, str], filename: str) -> Path:
-    repository, version = Path(args["model_repository"]), args["model_version"]
-    tried = [repository / version / filename, repository / args["model_name"] / version / filename]
-    for path in tried:
-        if path.is_file():
-            return path
-    raise pb_utils.TritonModelException(f"no model file at {tried[0]}")
 
 
 def _choose_file(config: Mapping[str, Any], args: Mapping[str, str]) -> str:

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # openvino would report that it was imported
 
 import openvino as ov  # noqa: E402, TID253 - this file runs in the server, whose purpose is openvino
 import triton_python_backend_utils as pb_utils  # type: ignore[import-not-found]  # noqa: E402 - in Triton's stub only
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from pack_requests import answer_requests, find_model, read_inputs  # type: ignore[import-not-found]  # noqa: E402
 
 Array = npt.NDArray[Any]
 
@@ -51,7 +54,7 @@ class TritonPythonModel:
         for group in config.get("instance_group", []):
             if group.get("kind") == "KIND_GPU":
                 raise pb_utils.TritonModelException("KIND_GPU: the openvino backend supports CPUs only")
-        path = _find_model(args, config.get("default_model_filename") or "model.xml")
+        path = find_model(args, config.get("default_model_filename") or "model.xml")
         properties = _read_properties(config)
         compiled = ov.Core().compile_model(str(path), "CPU", properties)
         wanted = properties.get("INFERENCE_PRECISION_HINT")
@@ -68,57 +71,13 @@ class TritonPythonModel:
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """One response a request, in order; a request that fails answers with its own error."""
-        feeds = [{tensor.name(): tensor.as_numpy() for tensor in request.inputs()} for request in requests]
-        responses: list[Any] = [None] * len(requests)
-        for group in _group(feeds, self._max_batch > 0):
-            for index, response in zip(group, self._run(group, feeds, requests), strict=True):
-                responses[index] = response
+        feeds = [read_inputs(request) for request in requests]
+        responses: list[Any] = answer_requests(requests, feeds, self._max_batch > 0, self._answer)
         return responses
 
-    def _run(self, group: Sequence[int], feeds: Sequence[dict[str, Array]], requests: Sequence[Any]) -> list[Any]:
-        """Responses of the requests in `group`, whose inputs fit together, from one call of the model."""
-        first = feeds[group[0]]
-        if len(group) > 1:
-            first = {name: np.concatenate([feeds[index][name] for index in group]) for name in first}
-        try:
-            found = self._request.infer(first, share_inputs=True)
-        except Exception as error:  # openvino raises RuntimeError and its own exceptions alike
-            if len(group) == 1:
-                return [pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error)))]
-            return [self._run([index], feeds, requests)[0] for index in group]
-        outputs = {name: array for port, array in found.items() for name in port.names}
-        responses, start = [], 0
-        for index in group:
-            end = start + len(next(iter(feeds[index].values()))) if len(group) > 1 else None
-            responses.append(_respond(requests[index], outputs, slice(start, end)))
-            start = end or 0
-        return responses
-
-
-def _respond(request: Any, outputs: Mapping[str, Array], rows: slice) -> Any:
-    names = request.requested_output_names()
-    whole = rows == slice(0, None)
-    return pb_utils.InferenceResponse(
-        [pb_utils.Tensor(name, outputs[name] if whole else outputs[name][rows]) for name in names]
-    )
-
-
-def _group(feeds: Sequence[Mapping[str, Array]], batched: bool) -> Iterable[Sequence[int]]:
-    """Indices of requests that can run as one call: the same inputs, equal in all axes but the batch."""
-    groups: dict[object, list[int]] = {}
-    for index, feed in enumerate(feeds):
-        shapes = tuple((name, array.shape[1:]) for name, array in sorted(feed.items()))
-        groups.setdefault(shapes if batched else index, []).append(index)
-    return groups.values()
-
-
-def _find_model(args: Mapping[str, str], filename: str) -> Path:
-    repository, version = Path(args["model_repository"]), args["model_version"]
-    tried = [repository / version / filename, repository / args["model_name"] / version / filename]
-    for path in tried:
-        if path.is_file():
-            return path
-    raise pb_utils.TritonModelException(f"no model file at {tried[0]}")
+    def _answer(self, wanted: Sequence[str], feed: Mapping[str, Array]) -> dict[str, Array]:
+        found = self._request.infer(feed, share_inputs=True)
+        return {name: array for port, array in found.items() for name in port.names}
 
 
 def _read_properties(config: Mapping[str, Any]) -> dict[str, Any]:

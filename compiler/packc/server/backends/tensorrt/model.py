@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import triton_python_backend_utils as pb_utils  # type: ignore[import-not-found]  # exists in Triton's stub only
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from pack_requests import answer_requests, find_model, read_inputs  # type: ignore[import-not-found]
 
 Array = npt.NDArray[Any]
 
@@ -42,7 +45,7 @@ class TritonPythonModel:
         if args.get("model_instance_kind", "GPU").removeprefix("KIND_") != "GPU":
             raise pb_utils.TritonModelException("KIND_CPU: the tensorrt backend supports GPUs only")
         self._engine, device = _import_engine(), int(args.get("model_instance_device_id", 0))
-        path = _find_model(args, self._choose_file(config, device))
+        path = find_model(args, self._choose_file(config, device))
         graph = config.get("parameters", {}).get("pack_cuda_graph", {}).get("string_value", "0")
         options = {"device": device, "graph": graph in ("1", "true")}
         self._session = self._engine.load(str(path), options, 1)
@@ -55,12 +58,13 @@ class TritonPythonModel:
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """One response a request, in order; a request that fails answers with its own error."""
-        feeds = [{tensor.name(): tensor.as_numpy() for tensor in request.inputs()} for request in requests]
-        responses: list[Any] = [None] * len(requests)
-        for group in _group(feeds, self._is_batched):
-            for index, response in zip(group, self._run(group, feeds, requests), strict=True):
-                responses[index] = response
+        feeds = [read_inputs(request) for request in requests]
+        responses: list[Any] = answer_requests(requests, feeds, self._is_batched, self._answer)
         return responses
+
+    def _answer(self, wanted: Sequence[str], feed: Mapping[str, Array]) -> dict[str, Array]:
+        outputs: dict[str, Array] = self._engine.run(self._session, feed)
+        return outputs
 
     def _choose_file(self, config: Mapping[str, Any], device: int) -> str:
         """The one for the GPU's compute capability where the configuration has one, as in the native backend."""
@@ -70,50 +74,6 @@ class TritonPythonModel:
             return usual
         major, minor = self._engine.Device(device).compute_capability()
         return str(by_capability.get(f"{major}.{minor}", usual))
-
-    def _run(self, group: Sequence[int], feeds: Sequence[dict[str, Array]], requests: Sequence[Any]) -> list[Any]:
-        """Responses of the requests in `group`, whose inputs fit together, from one call of the engine."""
-        feed = feeds[group[0]]
-        if len(group) > 1:
-            feed = {name: np.concatenate([feeds[index][name] for index in group]) for name in feed}
-        try:
-            outputs = self._engine.run(self._session, feed)
-        except Exception as error:  # a shape that no profile takes, a lack of memory
-            if len(group) == 1:
-                return [pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error)))]
-            return [self._run([index], feeds, requests)[0] for index in group]
-        if len(group) == 1:
-            return [_respond(requests[group[0]], outputs)]
-        responses, start = [], 0
-        for index in group:
-            end = start + len(next(iter(feeds[index].values())))
-            responses.append(_respond(requests[index], {name: array[start:end] for name, array in outputs.items()}))
-            start = end
-        return responses
-
-
-def _respond(request: Any, outputs: Mapping[str, Array]) -> Any:
-    return pb_utils.InferenceResponse(
-        [pb_utils.Tensor(name, outputs[name]) for name in request.requested_output_names()]
-    )
-
-
-def _group(feeds: Sequence[Mapping[str, Array]], is_batched: bool) -> Iterable[Sequence[int]]:
-    """Indices of requests that can run as one call: the same inputs, equal in all axes but the batch."""
-    groups: dict[object, list[int]] = {}
-    for index, feed in enumerate(feeds):
-        shapes = tuple((name, array.shape[1:]) for name, array in sorted(feed.items()))
-        groups.setdefault(shapes if is_batched else index, []).append(index)
-    return groups.values()
-
-
-def _find_model(args: Mapping[str, str], filename: str) -> Path:
-    repository, version = Path(args["model_repository"]), args["model_version"]
-    tried = [repository / version / filename, repository / args["model_name"] / version / filename]
-    for path in tried:
-        if path.is_file():
-            return path
-    raise pb_utils.TritonModelException(f"no model file at {tried[0]}")
 
 
 def _import_engine() -> Any:
