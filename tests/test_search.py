@@ -233,3 +233,9 @@ def test_more_are_timed_only_while_nobody_keeps_every_promise() -> None:
     failed = replace(shortly("failed", 1.0), measurement=None, failure="killed", is_rough=False)
     assert names(needs_more([failed, *rest], spec)) == ["fast", "slow"]
     assert needs_more([replace(shortly("kept", 1.0), is_rough=False), *rest], spec) == []
+
+
+def test_spared_candidates_can_be_told_once() -> None:
+    candidate = Candidate("b", "openvino", "int8", (PassStep("openvino", {"ffn": True}),), session={"threads": 1})
+    spared = Spared("b", "a does the same", candidate, "a")
+    assert list(dict.fromkeys((spared, replace(spared)))) == [spared]

@@ -75,7 +75,7 @@ class TimeLimit:
 class Spared(Rejection):
     """A candidate that is not tried for as long as its `rival`, which does the same with fewer precautions, holds."""
 
-    candidate: Candidate
+    candidate: Candidate = field(hash=False)  # its options are mappings, which cannot be hashed
     rival: str
 
 
