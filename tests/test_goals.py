@@ -41,9 +41,9 @@ def test_noise_is_that_of_the_noisier_one() -> None:
     assert not is_within_noise(quiet, measure(2.0, 0.5, 23.1), "size")
 
 
-def test_a_single_round_may_be_as_far_off_as_quiet_rounds_are() -> None:
+def test_a_single_round_may_be_far_off() -> None:
     single = measure(2.0, None)
     assert find_spread(single, "latency") is None
     assert find_spread(single, "size") == 0.0
-    assert is_within_noise(single, measure(2.19, 0.0), "latency")
-    assert not is_within_noise(single, measure(2.21, 0.0), "latency")
+    assert is_within_noise(single, measure(2.49, 0.0), "latency")
+    assert not is_within_noise(single, measure(2.51, 0.0), "latency")

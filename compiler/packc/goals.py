@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from packc.measure.measurement import Measurement
-from packc.measure.statistics import NOISE_LIMIT
 from packc.promises import format_figure
 from packc.spec.optimize import Goal
 
@@ -16,6 +15,10 @@ SUPERLATIVES: dict[Goal, str] = {
 
 SAME = 1.02
 """Figures within 2 % of each other are equal as far as measuring can tell."""
+
+ONE_ROUND = 0.25
+"""Share that a figure of a single round may be off by for all that is known, as far as ten calls may (MARGIN of
+packc.search)."""
 
 
 def find_figure(measurement: Measurement, goal: Goal) -> float:
@@ -61,8 +64,8 @@ def find_spread(measurement: Measurement, goal: Goal) -> float | None:
 def is_within_noise(one: Measurement, other: Measurement, goal: Goal) -> bool:
     """Whether the two differ by no more than the rounds of one of them do.
 
-    A single round may be as far from others as rounds are that nobody calls noisy.
+    Of a single round nobody knows that: those that differ by no more than ONE_ROUND count as near then.
     """
     low, high = sorted(find_figure(measurement, goal) for measurement in (one, other))
     spreads = [find_spread(measurement, goal) for measurement in (one, other)]
-    return high <= low * (1 + max(NOISE_LIMIT if spread is None else spread for spread in spreads))
+    return high <= low * (1 + max(ONE_ROUND if spread is None else spread for spread in spreads))
