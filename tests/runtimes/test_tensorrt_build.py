@@ -199,3 +199,28 @@ def test_a_tensorrt_that_cannot_use_the_gpu(bench: Bench, monkeypatch: pytest.Mo
     monkeypatch.setattr(bench.trt, "Builder", fail)
     with pytest.raises(RuntimeError, match=r"cannot use the GPU: CUDA initialization failure with error: 35$"):
         bench.engine.build(bench.model, str(bench.plan), DYNAMIC)
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("sys.stderr.write('[W] slow\\nRuntimeError: TensorRT cannot build it: no kernel\\n'); sys.exit(1)",
+         r"^TensorRT cannot build it: no kernel$"),
+        ("sys.stderr.write('ModuleNotFoundError: No module named tensorrt'); sys.exit(1)", r"^ModuleNotFoundError: "),
+        ("sys.exit(3)", r"^the builder ended with status 3$"),
+    ],
+)  # fmt: skip
+def test_what_another_process_says_is_the_reason(bench: Bench, tmp_path: Path, code: str, why: str) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(f"import sys\n{code}\n")
+    with pytest.raises(RuntimeError, match=why):
+        bench.module("build").build_apart(str(program), bench.model, str(bench.plan), DYNAMIC)
+
+
+def test_another_process_is_told_what_to_build(bench: Bench, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text("import pathlib, sys\nmodel, plan, options = map(pathlib.Path, sys.argv[1:])\n"
+                       "plan.write_text(f'{model.name}: {options.read_text()}')\n")  # fmt: skip
+    bench.module("build").build_apart(str(program), bench.model, str(bench.plan), DYNAMIC)
+    name, _, options = bench.plan.read_text().partition(": ")
+    assert (name, json.loads(options)) == ("model.onnx", DYNAMIC)

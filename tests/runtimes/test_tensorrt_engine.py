@@ -41,12 +41,6 @@ def test_what_a_session_tells(bench: Bench) -> None:
     assert bench.engine.device_memory_mib(session) == 2 * 4 * 2 * 4 / 2**20
 
 
-def test_nobody_knows_the_memory_where_the_builder_took_some(bench: Bench) -> None:
-    session = bench.engine.load(bench.model, DYNAMIC, threads=1)
-    bench.run(session, 4)
-    assert bench.engine.device_memory_mib(session) is None
-
-
 def test_scalars_are_inputs_too(bench: Bench) -> None:
     save_network(Path(bench.model), inputs={"x": ("float32", [])}, outputs={"y": ("float32", [])})
     session = bench.engine.load(bench.model, {}, threads=1)

@@ -154,8 +154,8 @@ def describe_device(outcomes: Sequence[Outcome]) -> dict[str, str]:
 def _take_engine(outcome: Outcome, plan: Path, result: JobResult, target: Target) -> Outcome:
     """The outcome with the engine that the device made of the bundle's graph, and its size.
 
-    The run built the engine before it loaded it: nobody measured how long loading it alone takes, nor how much memory
-    of the host a server needs. Raises PackError where the engine's stamp says another origin.
+    Another process of the run built the engine before it was loaded: nobody measured how long loading it alone takes.
+    Raises PackError where the engine's stamp says another origin.
     """
     stamp = find_stamp(plan)
     assert stamp is not None, "plans are engines"
@@ -168,7 +168,7 @@ def _take_engine(outcome: Outcome, plan: Path, result: JobResult, target: Target
     if stamp.compute_capability != (target.compute_capability or stamp.compute_capability):
         raise PackError(f"{plan} is an engine of {stamp.describe()}, and {target.name} has {target.compute_capability}")
     size_mib = sum(file.stat().st_size for file in artifact_files(plan).values()) / 2**20
-    measured = replace(outcome.measurement, size_mib=size_mib, load_s=None, peak_rss_mib=None)
+    measured = replace(outcome.measurement, size_mib=size_mib, load_s=None)
     return replace(outcome, model=plan, measurement=measured)
 
 

@@ -11,6 +11,9 @@ import contextlib
 import json
 import os
 import re
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -130,6 +133,24 @@ def write_engine(
     write_whole(plan.with_suffix(".json"), json.dumps(facts, indent=1).encode())
     write_whole(plan, data)
     return facts
+
+
+def build_apart(program: str, model: str, plan: str, options: Mapping[str, Any]) -> None:
+    """`build`, in a process that runs `program` with the arguments of the adapter's command line.
+
+    So the builder's libraries and kernels leave the device before the engine is loaded, and what is measured then is
+    the engine's alone. Raises RuntimeError with the last line that the process printed.
+    """
+    with tempfile.TemporaryDirectory(prefix="pack-tensorrt-") as folder:
+        file = Path(folder, "options.json")
+        file.write_text(json.dumps(dict(options)), "utf-8")
+        command = [sys.executable, program, model, plan, str(file)]
+        ended = subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+    said = ended.stderr.decode("utf-8", "replace")
+    sys.stderr.write(said)
+    if ended.returncode:
+        lines = said.strip().splitlines() or [f"the builder ended with status {ended.returncode}"]
+        raise RuntimeError(lines[-1].partition("RuntimeError: ")[2] or lines[-1])
 
 
 def inspect_engine(engine: Any, inputs: Sequence[str]) -> dict[str, Any]:

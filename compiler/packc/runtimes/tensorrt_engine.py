@@ -29,7 +29,7 @@ import tensorrt as trt  # noqa: TID253, E402 - this file runs where tensorrt is,
 if str(HERE) not in sys.path:
     sys.path.append(str(HERE))  # last: what lies there may have the names of other packages
 
-from tensorrt_build import build  # type: ignore[import-not-found]  # noqa: E402
+from tensorrt_build import build, build_apart  # type: ignore[import-not-found]  # noqa: E402
 from tensorrt_driver import Buffer, Device, capture  # type: ignore[import-not-found]  # noqa: E402
 from tensorrt_plan import (  # type: ignore[import-not-found]  # noqa: E402
     HOST_DTYPES,
@@ -71,9 +71,8 @@ class Session:
     log: Any
     runtime: Any
     engine: Any
-    free_bytes: int | None
-    """Of the device's memory before the engine was loaded; None where this process had built it, whose libraries and
-    kernels stay on the device."""
+    free_bytes: int
+    """Of the device's memory before the engine was loaded."""
     stream: ctypes.c_void_p
     is_graph: bool
     inputs: dict[str, Buffer]
@@ -89,18 +88,17 @@ class Session:
 
 
 def load(model: str, options: Mapping[str, Any], threads: int) -> Session:
-    """A session with the engine of `model`: a .plan, or an .onnx, of which the .plan beside it is built first.
+    """A session with the engine of `model`: a .plan, or an .onnx, of which another process builds the .plan beside it.
 
     The options are those of `build`, and `graph`: record a CUDA graph for each shape. Threads of the host have no part
     in it. Raises RuntimeError where there is no GPU, or the plan belongs to another TensorRT, GPU or platform.
     """
     path = Path(model)
     plan = path.with_suffix(".plan")
-    is_built = path.suffix == ".onnx"
-    if is_built:
-        build(model, str(plan), options)
+    if path.suffix == ".onnx":
+        build_apart(__file__, model, str(plan), options)
     device = Device(int(options.get("device", 0)))
-    free_bytes = None if is_built else device.free_bytes()
+    free_bytes = device.free_bytes()
     stamp = read_stamp(plan)
     refuse_foreign_plan(plan, stamp, device)
     log = open_log()
@@ -167,13 +165,11 @@ def describe(session: Session) -> dict[str, str]:
     return {"tensorrt": find_version(), **{name: facts[name] for name in ("device", "driver", "cuda") if name in facts}}
 
 
-def device_memory_mib(session: Session) -> float | None:
+def device_memory_mib(session: Session) -> float:
     """What the device's free memory has lost since before the engine was loaded: weights, activations, buffers, graphs.
 
-    Another process that takes or frees memory meanwhile counts too. None where this process built the engine as well.
+    Another process that takes or frees memory meanwhile counts too.
     """
-    if session.free_bytes is None:
-        return None
     session.device.enter()
     free_bytes: int = session.device.free_bytes()
     return max(0, session.free_bytes - free_bytes) / 2**20
