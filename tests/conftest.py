@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import signal
 from pathlib import Path
 
@@ -19,6 +20,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 # A shell that starts the tests in the background has them ignore SIGINT, and so would all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def default_log_level() -> None:
+    """What a command that ran in this process made of pack's log is no other test's matter."""
+    logging.getLogger("packc").setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

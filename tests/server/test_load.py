@@ -27,6 +27,12 @@ class StandIn:
     delay_s: float = 0.0
 
 
+class Listening(http.server.ThreadingHTTPServer):
+    """Lets as many clients connect at once as a test has: those that are turned away try again seconds later."""
+
+    request_queue_size = 512
+
+
 @pytest.fixture
 def server() -> Iterator[StandIn]:
     stand_in, lock = StandIn(), threading.Lock()
@@ -61,7 +67,7 @@ def server() -> Iterator[StandIn]:
         def log_message(self, *arguments: object) -> None:
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
+    with Listening(("127.0.0.1", 0), Handler) as listening:
         listening.daemon_threads = True
         stand_in.url = f"http://127.0.0.1:{listening.server_address[1]}"
         threading.Thread(target=listening.serve_forever, daemon=True).start()
