@@ -95,9 +95,8 @@ def test_json_document_is_the_contract(built: Finished, workspace: Path) -> None
     assert Path(target["report"]).is_file()
 
 
-def test_the_chosen_candidate_is_narrower_and_keeps_the_bound(manifest: dict[str, Any]) -> None:
+def test_the_chosen_candidate_beats_the_model_as_exported_and_keeps_the_bound(manifest: dict[str, Any]) -> None:
     chosen = next(c for c in manifest["candidates"] if c["id"] == manifest["verdict"]["chosen"])
-    assert chosen["precision"] in ("int8", "bf16"), "whichever is faster on this CPU"
     assert chosen["measurements"]["quality"]["low"] >= 0.9
     baseline = next(c for c in manifest["candidates"] if c["id"] == "onnxruntime-fp32")
     assert chosen["measurements"]["p50_ms"] < baseline["measurements"]["p50_ms"]
