@@ -74,9 +74,10 @@ def test_arrivals_at_a_rate_are_a_poisson_process(tmp_path: Path) -> None:
     assert next(make_run(tmp_path)._schedule(5.0)) == 0.0, "a closed loop sends at once"
 
 
+@pytest.mark.parametrize("other", [b"X: y", b"Inference-Header-Content-Length: 3"])
 @pytest.mark.parametrize("pieces", [1, 7])
-def test_an_answer_is_whole_when_all_of_it_is_here(pieces: int) -> None:
-    answer = b"HTTP/1.1 200 OK\r\ncontent-LENGTH: 11\r\nX: y\r\n\r\nhello world"
+def test_an_answer_is_whole_when_all_of_it_is_here(pieces: int, other: bytes) -> None:
+    answer = b"HTTP/1.1 200 OK\r\n" + other + b"\r\ncontent-LENGTH: 11\r\n\r\nhello world"
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
@@ -93,6 +94,11 @@ def test_an_answer_is_whole_when_all_of_it_is_here(pieces: int) -> None:
             server.close()
             with pytest.raises(ConnectionError, match="closed the connection"):
                 connection.receive()
+
+
+def test_an_answer_that_does_not_say_its_length_is_an_error() -> None:
+    with pytest.raises(ConnectionError, match="without a Content-Length"):
+        load_child.read_body_length(b"HTTP/1.1 200 OK\r\nInference-Header-Content-Length: 3")
 
 
 PARENT = """

@@ -63,12 +63,20 @@ class Connection:
             raise ConnectionError("the server closed the connection")
         self.buffer += chunk
         if self.length < 0 and (end := self.buffer.find(b"\r\n\r\n")) >= 0:
-            head = bytes(self.buffer[:end]).lower()
-            start = head.find(b"content-length:")
-            if start < 0:
-                raise ConnectionError("the server answered without a Content-Length")
-            self.length = end + 4 + int(head[start + 15 :].split(b"\r\n", 1)[0])
+            self.length = end + 4 + read_body_length(bytes(self.buffer[:end]))
         return 0 <= self.length <= len(self.buffer)
+
+
+def read_body_length(head: bytes) -> int:
+    """Bytes of the body, by an answer's head; Triton's Inference-Header-Content-Length is that of a part of it.
+
+    Raises ConnectionError where the head does not say.
+    """
+    for line in head.split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length":
+            return int(value)
+    raise ConnectionError("the server answered without a Content-Length")
 
 
 class Run:
