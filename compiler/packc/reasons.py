@@ -1,6 +1,6 @@
 """The reasons of a verdict, in words: what was kept or missed, what the choice gains, and what is doubtful about it.
 
-Pure functions of figures; packc.select decides which of them have a say.
+Pure functions of figures; packc.select and packc.served decide which of them have a say.
 """
 
 from __future__ import annotations

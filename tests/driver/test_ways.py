@@ -13,7 +13,7 @@ from packc.candidate import PassStep
 from packc.driver import ways
 from packc.driver.endings import BuildOptions
 from packc.driver.packing import Packing, PackingFailed
-from packc.driver.ways import WayFinder, describe_figures
+from packc.driver.ways import WayFinder
 from packc.errors import PackError
 from packc.measure.curve import CurvePoint, ServiceCurve
 from packc.search import TimeLimit
@@ -22,7 +22,6 @@ from packc.server.libraries import LibraryMissing
 from packc.server.load import ServerFailed, Traffic
 from packc.serving import choices, plan_serving
 from packc.serving.choices import Split
-from packc.serving.queue import LoadFigures
 
 TRAFFIC = "[workload]\nconcurrency = 8\n"
 GOAL = "[optimize]\ngoal = 'throughput'\n"
@@ -168,10 +167,6 @@ def test_one_client_has_no_load_below_it(world: World) -> None:
     packing = make_packing(world, outcomes)
     assert WayFinder(packing).find_kept_load(outcomes[0], packing.rule) is None
     assert world.probed == []
-
-
-def test_figures_in_words() -> None:
-    assert describe_figures(LoadFigures(1204.2, 4.81, 9.1), 95) == "1,204 samples/s, p50 4.81 ms, p95 9.1 ms"
 
 
 GPU = {"kind": "cuda", "units": 132, "memory_gb": 80.0}

@@ -5,9 +5,7 @@ from pathlib import Path
 import pytest
 
 from checkpoints import write_bert_folder, write_sentence_files, write_vit_folder
-from models import write_json
-from packc.errors import SourceError
-from packc.ingest.checkpoint import inspect_checkpoint, read_sentence_modules
+from packc.ingest.checkpoint import inspect_checkpoint
 from packc.ingest.source import Geometry, SourceInfo, TextPreprocessing
 from packc.spec.model import ModelSection
 
@@ -42,29 +40,6 @@ def test_token_vectors_of_a_sentence_encoder_are_not_normalised(tmp_path: Path) 
     folder = write_sentence_files(write_bert_folder(tmp_path / "st"), "Transformer", "Pooling", "Normalize")
     info = inspect(folder, task="feature-extraction", pooling="none")
     assert (info.pooling, info.normalize) == ("none", False)
-
-
-def test_no_modules_file_is_no_sentence_encoder(tmp_path: Path) -> None:
-    assert read_sentence_modules(write_bert_folder(tmp_path / "bert")) is None
-
-
-def test_prompt_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    folder = write_sentence_files(write_bert_folder(tmp_path / "st"), "Transformer", "Pooling")
-    write_json(folder / "config_sentence_transformers.json", {"default_prompt_name": "query"})
-    inspect(folder)
-    assert "puts its prompt 'query' before every text" in caplog.text
-
-
-@pytest.mark.parametrize("lowers", [True, False])
-def test_lowering_must_be_in_the_tokenizer(lowers: bool, tmp_path: Path) -> None:
-    folder = write_sentence_files(write_bert_folder(tmp_path / "st"), "Transformer", "Pooling")
-    write_json(folder / "sentence_bert_config.json", {"do_lower_case": True})
-    write_json(folder / "tokenizer.json", {"normalizer": {"type": "BertNormalizer", "lowercase": lowers}})
-    if lowers:
-        assert inspect(folder).task == "sentence-similarity"
-    else:
-        with pytest.raises(SourceError, match="lowers the case of texts"):
-            inspect(folder)
 
 
 def test_image_classifier(tmp_path: Path) -> None:

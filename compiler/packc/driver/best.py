@@ -19,7 +19,8 @@ from packc.package.manifest import Manifest, State
 from packc.package.publish import staging_dir
 from packc.passes import find_pass
 from packc.promises import format_figure
-from packc.select import NEAREST, Outcome, Verdict, classify, judge_memory, judge_served, select
+from packc.select import NEAREST, Outcome, Verdict, classify, select
+from packc.served import judge_memory, judge_served
 from packc.server.verify import read_workload, verify_package
 from packc.serving import ServingPlan
 from packc.serving.search import Tried

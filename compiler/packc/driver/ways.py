@@ -17,7 +17,6 @@ from packc.host import count_cores
 from packc.measure.curve import ServiceCurve
 from packc.package.pipelines.batches import cut_batches
 from packc.package.pipelines.choice import ChosenPipeline
-from packc.promises import format_figure
 from packc.runtimes import find_runtime
 from packc.runtimes.runtime import GRAPH_OPTION
 from packc.select import Outcome, classify, goal_figure
@@ -27,6 +26,7 @@ from packc.serving.choices import Split, describe_queue, fits_memory, list_batch
 from packc.serving.limit import KeptLoad, find_kept_load, guess_kept_load
 from packc.serving.plan import Front, Lengths, ServingPlan, describe_plan
 from packc.serving.queue import Batching, Load, LoadFigures, ServiceTimes
+from packc.serving.reasons import describe_figures, explain_way
 from packc.serving.search import Ground, Tried, Way, choose_tried, find_cost, predict_way, search_plans
 
 log = logging.getLogger(__name__)
@@ -89,8 +89,10 @@ class WayFinder:
         best = choose_tried(now, self._spec)
         if best is None:
             return Service(chosen, self._packing.rule, self._tried, self._packing.limit.is_over)
-        plan = replace(best.way.plan, reasons=self._explain(best, now))
-        return Service(self._outcomes[best.way.candidate], plan, self._tried, self._packing.limit.is_over)
+        candidate, percentile = best.way.candidate, self._spec.budget.percentile
+        reasons = explain_way(best, now, self._packing.rule, percentile, self._find_instance_mib(candidate))
+        plan = replace(best.way.plan, reasons=reasons)
+        return Service(self._outcomes[candidate], plan, self._tried, self._packing.limit.is_over)
 
     def find_kept_load(self, outcome: Outcome, plan: ServingPlan) -> KeptLoad | None:
         """The largest load below the workload's at which the server keeps the latency budget; None where none does."""
@@ -252,47 +254,6 @@ class WayFinder:
                     return LoadFigures(seen.samples_per_s, seen.percentile_ms(50), seen.percentile_ms(percentile))
 
                 yield measure
-
-    def _explain(self, best: Tried, tried: Sequence[Tried]) -> tuple[str, ...]:
-        """Why this way was chosen, in sentences."""
-        percentile = self._spec.budget.percentile
-        figures = best.served or best.predicted
-        assert figures is not None, "only a way with figures is chosen"
-        text = describe_figures(figures, percentile)
-        if best.served is None:
-            return (
-                f"predicted best from measured curves, without the server's own cost: {text}; no server confirmed it",
-            )
-        rule = next((item for item in tried if item.way.plan == self._rule and item.served), None)
-        served = [item for item in tried if item.served]
-        if best is rule:
-            return (*self._packing.rule.reasons, f"{_compare('as good as any', served)}: {text}")
-        reasons = [f"{_compare('best', served)}: {text}"]
-        if rule and rule.served:
-            before = describe_figures(rule.served, percentile)
-            reasons.append(
-                f"the workload alone suggested {describe_plan(rule.way.plan)} ({rule.way.candidate}): {before}"
-            )
-        return (*reasons, *self._tell_memory(best.way))
-
-    def _tell_memory(self, way: Way) -> tuple[str, ...]:
-        """What several instances take of a GPU's memory, as far as one was measured."""
-        one_mib, count = self._find_instance_mib(way.candidate), way.plan.instances
-        if one_mib is None or count == 1:
-            return ()
-        return (f"each of the {count} instances has a copy of the model: {count} x {one_mib:,.0f} MiB of GPU memory",)
-
-
-def _compare(how: str, served: Sequence[Tried]) -> str:
-    return f"{how} of {len(served)} served plans" if len(served) > 1 else "the only plan served"
-
-
-def describe_figures(figures: LoadFigures, percentile: float) -> str:
-    """ "410 samples/s, p50 4.8 ms, p99 9.1 ms"."""
-    return (
-        f"{format_figure(figures.throughput_per_s)} samples/s, p50 {format_figure(figures.p50_ms)} ms, "
-        f"p{percentile:g} {format_figure(figures.latency_ms)} ms"
-    )
 
 
 def _list_near(chosen: Outcome, rivals: Sequence[Outcome], packing: Packing) -> list[Outcome]:
