@@ -1,13 +1,14 @@
 """pack's CUDA candidates beside PyTorch and plain ONNX Runtime on one NVIDIA GPU, all timed in turns.
 
-    python benchmarks/gpu.py [MODEL ...] [--rounds N] [--out DIR] [--skip-compile] [--tensorrt all|peer|none]
+    python benchmarks/gpu.py [MODEL ...] [--batch N] [--rounds N] [--out DIR] [--skip-compile]
+                             [--tensorrt all|peer|none]
 
-MODEL: bert-base, vit-base, resnet-50, with random weights. Two times a row, both by the host's clock: a call from host
-arrays to host arrays, which is what a server pays and pack chooses by; and "resident", the same with inputs and outputs
-left in the GPU's memory. Each is the median of the medians of all rounds; ratios are against ONNX Runtime's CUDA
-provider with the graph as exported. Errors are relative norms against PyTorch in fp32 on the same GPU. Below each table
-stand the fastest of pack's candidates, the best of the others, and the floor: what the products or the weights of the
-graph take at the GPU's peak rates.
+MODEL: bert-base, vit-base, resnet-50, with random weights, at batches 1 and 32 or one of them. Two times a row, both by
+the host's clock: a call from host arrays to host arrays, which is what a server pays and pack chooses by; and
+"resident", the same with inputs and outputs left in the GPU's memory. Each is the median of the medians of all rounds;
+ratios are against ONNX Runtime's CUDA provider with the graph as exported. Errors are relative norms against PyTorch in
+fp32 on the same GPU. Below each table stand the fastest of pack's candidates, the best of the others, and the floor:
+what the products or the weights of the graph take at the GPU's peak rates.
 
 Needs torch, transformers, onnx, onnxscript, pydantic and onnxruntime-gpu, a C++ compiler and CUDA's headers, no
 network, and packc on the path.
@@ -21,6 +22,7 @@ import re
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -43,12 +45,14 @@ from packc.target_profiles import find_host_gpu
 from packc.tensors import Precision, ShapeCase
 
 RESULTS = Path(__file__).resolve().parent / "results"
+BATCHES = sorted({batch for model in GPU_MODELS.values() for batch, _ in model.shapes})
 PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "bf16", "fp16")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="*", choices=[[], *GPU_MODELS], metavar="MODEL")
+    parser.add_argument("--batch", type=int, choices=BATCHES, help="that of the two alone")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--skip-compile", action="store_true", help="leave torch.compile out")
@@ -61,11 +65,15 @@ def main() -> None:
         return
     for name in arguments.models or GPU_MODELS:
         started = time.perf_counter()
-        body, versions = compare(GPU_MODELS[name], target, arguments)
+        model = GPU_MODELS[name]
+        if arguments.batch:
+            model = replace(model, shapes=tuple(shape for shape in model.shapes if shape[0] == arguments.batch))
+        body, versions = compare(model, target, arguments)
         took = time.perf_counter() - started
         device = versions.pop("device")
         head = f"# {name} on one {device}, random weights\n\n{datetime.date.today().isoformat()}; {show(versions)}."
-        options = f"--rounds {arguments.rounds} --tensorrt {arguments.tensorrt}"
+        options = f"--batch {arguments.batch} " if arguments.batch else ""
+        options += f"--rounds {arguments.rounds} --tensorrt {arguments.tensorrt}"
         options += " --skip-compile" if arguments.skip_compile else ""
         text = f"{head}\n\n`python benchmarks/gpu.py {name} {options}` ({took:.0f} s):\n\n{body}\n"
         print(text, flush=True)

@@ -1,8 +1,8 @@
 """Rows of TensorRT in fp16: pack's candidate, and the exported graph as TensorRT's own tool would build it.
 
-Both run as CUDA graphs, in a child process of the Python that has TensorRT (PACK_TENSORRT_PYTHON). pack's is the one
-engine that a build makes, with a profile tuned for each shape; the peer has an engine for each shape, of that shape
-alone. Engines take a minute or more; they are built one by one, before anything is timed.
+Both run as CUDA graphs, in a child process of the Python that has TensorRT (PACK_TENSORRT_PYTHON). Both have an engine
+for each shape: pack's has the profiles of a workload of that shape, the peer's takes that shape alone. Engines take a
+minute or more; they are built one by one, before anything is timed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from packc.runtimes.tensorrt_compile import PLAN, compile_model
 from packc.runtimes.tensorrt_python import TensorRtPython, find_tensorrt
 from packc.spec.optimize import TensorRtSection
 from packc.target import Target
-from packc.tensors import InputRange
 from support.gpu_models import Arrays, GpuModel
 from support.gpu_onnxruntime import Way, lower_graph
 from support.gpu_rows import LEAST_CALLS, LEAST_S, WARMUP, Failure, Row, explain, log, measure_error
@@ -42,11 +41,11 @@ Wanted = Literal["all", "peer", "none"]
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """An engine that is made or being made, and the shapes of the model, by number, that it is timed at."""
+    """An engine that is made or being made, and the number of the model's shape that it is for."""
 
     name: str
     is_pack: bool
-    shapes: tuple[int, ...]
+    shape: int
     plan: Future[Path | Failure]
 
 
@@ -65,7 +64,7 @@ class TensorRtRows:
 
     def list_rows(self, shape: int, inputs: Arrays, expected: np.ndarray) -> list[Row | Failure]:
         """Those of the model's shape of that number, warm."""
-        return [self._warm(way, inputs, expected) for way in self.ways if shape in way.shapes]
+        return [self._warm(way, inputs, expected) for way in self.ways if way.shape == shape]
 
     def close(self) -> None:
         """Ends the child, which gives its GPU memory back."""
@@ -123,26 +122,25 @@ def start_tensorrt(model: GpuModel, target: Target, folder: Path, wanted: Wanted
     there = lookup.found
     pool = ThreadPoolExecutor(1)  # builders choose kernels by timing them, each alone on the GPU
 
-    def start(way: Way, options: Mapping[str, OptionValue], shapes: tuple[int, ...], out: str) -> Engine:
+    def start(way: Way, options: Mapping[str, OptionValue], shape: int, out: str) -> Engine:
         step = PassStep(BUILD, options)
         plan = pool.submit(_build, way, step, model, folder, folder / out)
-        return Engine(way.name, way.is_pack, shapes, plan)
+        return Engine(way.name, way.is_pack, shape, plan)
 
-    runtime, numbers = TensorRt(), tuple(range(len(model.shapes)))
+    runtime = TensorRt()
     # the precision that TensorRT is known for; the others have their rows with ONNX Runtime
     offered, _ = runtime.candidates(model.describe(), target, ("fp16",))
     ways = []
-    for candidate in offered if wanted == "all" else ():
-        build = runtime.fit_shapes(candidate, list_ranges(model), TensorRtSection()).build
-        assert build is not None, "the GPU is here"
-        ways.append(start(Way(candidate.id, "fp16", candidate.passes, {}), build.options, numbers, candidate.id))
-    for number in numbers:
-        profile = " ".join(
-            f"{name}={'x'.join(map(str, a.shape))}" for name, a in model.draw(*model.shapes[number]).items()
-        )
+    for number, shape in enumerate(model.shapes):
+        for candidate in offered if wanted == "all" else ():
+            build = runtime.fit_shapes(candidate, model.list_ranges(*shape), TensorRtSection()).build
+            assert build is not None, "the GPU is here"
+            way = Way(candidate.id, "fp16", candidate.passes, {})
+            ways.append(start(way, build.options, number, f"{candidate.id}-{number}"))
+        profile = " ".join(f"{name}={'x'.join(map(str, a.shape))}" for name, a in model.draw(*shape).items())
         options: Mapping[str, OptionValue] = {"precision": "fp16", "profiles": (profile,)}
         way = Way(f"TensorRT {there.version}, fp16, as exported", "fp16", list_passes(there), {}, is_pack=False)
-        ways.append(start(way, options, (number,), f"tensorrt{number}"))
+        ways.append(start(way, options, number, f"exported-{number}"))
     pool.shutdown(wait=False)
     child = subprocess.Popen(
         [there.python or sys.executable, CHILD, runtime.engine],
@@ -158,17 +156,6 @@ def list_passes(there: TensorRtPython) -> tuple[PassStep, ...]:
     """What has to be done to an exported graph before TensorRT builds it in fp16: an opset that the weakly typed one
     reads, whose builder has a flag for fp16; casts, where the graph alone says it."""
     return (PassStep("cast_fp16"),) if there.is_strongly_typed else (*LOWERED, *SUMS)
-
-
-def list_ranges(model: GpuModel) -> tuple[InputRange, ...]:
-    """As of a workload whose cases are the model's shapes, and whose least is one sample of one token."""
-    drawn = [model.draw(*shape) for shape in model.shapes]
-    least = model.draw(1, 1)
-    return tuple(
-        InputRange(name, least[name].shape, shapes, tuple(max(axis) for axis in zip(*shapes, strict=True)))
-        for name in model.inputs
-        for shapes in [tuple(arrays[name].shape for arrays in drawn)]
-    )
 
 
 def _build(way: Way, step: PassStep, model: GpuModel, folder: Path, out: Path) -> Path | Failure:

@@ -19,6 +19,7 @@ from packc.ingest.load_source import load_source
 from packc.ingest.reference import TorchReference
 from packc.runtimes import aotinductor_cuda_compile as compiler
 from packc.runtimes import aotinductor_cuda_engine as engine
+from packc.runtimes import aotinductor_cuda_facts as engine_facts
 from packc.runtimes.aotinductor_cuda_compile import (
     Made,
     choose_size,
@@ -87,8 +88,10 @@ def test_what_is_compiled_is_the_source_in_its_precision(
         "torch-cuda: the program has no GELU, so none was merged",
         f"torch-cuda: 0 of 1 ReLUs were merged: {compiler.NO_PLACE['ReLU']}",
     )
-    facts = engine.read_facts(str(tmp_path / "model.pt2"))
-    assert facts == engine.Facts("2.11.0", "13.0", "9.0", "NVIDIA H200", ("features", "shift"), ("scores", "best"))
+    facts = engine_facts.read_facts(str(tmp_path / "model.pt2"))
+    assert facts == engine_facts.Facts(
+        "2.11.0", "13.0", "9.0", "NVIDIA H200", ("features", "shift"), ("scores", "best")
+    )
     loader = torch._C._aoti.AOTIModelPackageLoader(str(tmp_path / "model.pt2"), "model", True, 1, -1)
     scores, best = loader.boxed_run([features, torch.full((5,), 10)])
     np.testing.assert_allclose(scores.numpy(), wanted, atol=0.01)

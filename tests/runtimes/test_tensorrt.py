@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -60,6 +61,20 @@ def test_what_the_parser_does_not_read_is_lowered_and_bf16_refused(version: str)
         "tensorrt-bf16": "TensorRT 8.6.0 has no such networks: TensorRT 10 and later have",
         "tensorrt-fp8": "pack has no recipe for it with TensorRT",
     }
+
+
+@weak
+def test_a_builder_that_casts_by_itself_does_so_for_all_but_transformers(version: str) -> None:
+    casts = {name: [str(step) for step in offer(info)["fp16"].passes if step.name == "cast_fp16"]
+             for name, info in (("bert", BERT), ("resnet", RESNET))}  # fmt: skip
+    assert casts == {"bert": ["cast_fp16"], "resnet": []}
+    (elsewhere,) = (c for c in TensorRt().candidates(RESNET, ELSEWHERE, ("fp16",))[0])
+    assert PassStep("cast_fp16") in elsewhere.passes, "whose builder is not known"
+
+
+@strong
+def test_where_the_graph_alone_says_types_it_has_the_casts(version: str) -> None:
+    assert PassStep("cast_fp16") in offer(RESNET)["fp16"].passes
 
 
 @weak
@@ -153,8 +168,9 @@ def test_cases_that_differ_in_the_batch_alone_have_their_shapes_for_themselves()
     assert write_profiles([same], "per_case") == ("ids=1x32/1x32/1x32", "ids=1x1/1x32/8x128")
 
 
-def test_nothing_open_needs_no_profile() -> None:
-    assert write_profiles([FIXED], "one") == ()
+@pytest.mark.parametrize("how", ["one", "per_case"])
+def test_an_open_axis_of_one_size_has_a_profile_too(how: Literal["one", "per_case"]) -> None:
+    assert write_profiles([FIXED], how) == ("scale=1/1/1",)
 
 
 def test_shapes_and_settings_reach_the_builder_wherever_it_runs(version: str) -> None:
@@ -168,7 +184,7 @@ def test_shapes_and_settings_reach_the_builder_wherever_it_runs(version: str) ->
     assert there.session == {"graph": True, "precision": "fp16", **told}
     plain = TensorRt().fit_shapes(offer()["fp16"], [FIXED], TensorRtSection())
     assert plain.build is not None
-    assert plain.build.options == {"precision": "fp16", "profiles": ()}
+    assert plain.build.options == {"precision": "fp16", "profiles": ("scale=1/1/1",)}
 
 
 @weak

@@ -37,7 +37,10 @@ def test_the_facts_beside_a_plan(bench: Bench) -> None:
     ("said", "kept"),
     [
         ('{"Layers": [{"Name": "conv\x01\n"}]}', {"Layers": [{"Name": "conv\x01\n"}]}),
-        ('{"Layers": [', {"Unread": '{"Layers": ['}),
+        (
+            '{"Layers": [',
+            {"Unread": '{"Layers": [', "Problem": "Expecting value in '{\"Layers\": ['"},
+        ),
     ],
 )
 def test_what_the_inspector_says_is_kept_as_json(bench: Bench, said: str, kept: dict[str, Any]) -> None:

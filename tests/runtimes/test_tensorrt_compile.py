@@ -78,5 +78,7 @@ def test_regions_that_are_compiled_as_a_whole_are_told() -> None:
 
 
 def test_a_report_of_the_inspector_that_cannot_be_read_is_told() -> None:
-    (remark,) = describe_layers({"Unread": "{"}, "fp16")
-    assert "nothing is known of the layers" in remark
+    (remark,) = describe_layers({"Unread": "{", "Problem": "Expecting value in '{'"}, "fp16")
+    assert remark == (
+        "tensorrt: its inspector's report is no JSON (Expecting value in '{'), so nothing is known of the layers"
+    )

@@ -9,9 +9,11 @@ from tensorrt_bench import DYNAMIC, Bench
 from tensorrt_stub import save_network
 
 
-def test_a_static_network_needs_no_profile(bench: Bench) -> None:
+@pytest.mark.parametrize("profiles", [[], ["x=2x2/2x2/2x2"]])
+def test_a_static_network_needs_no_profile(bench: Bench, profiles: list[str]) -> None:
     save_network(Path(bench.model), inputs={"x": ("float32", [2, 2])}, outputs={"y": ("float32", [2, 2])})
-    session = bench.engine.load(bench.model, {}, threads=1)
+    session = bench.engine.load(bench.model, {"profiles": profiles}, threads=1)
+    assert session.engine.num_optimization_profiles == 0
     assert bench.run(session, 2).shape == (2, 2)
     with pytest.raises(
         RuntimeError, match=r"^x has shape \[3, 2\], and the engine's profiles take \[2, 2\] to \[2, 2\]$"

@@ -26,6 +26,9 @@ from packc.spec.optimize import TensorRtSection
 from packc.target import Target, TargetKind
 from packc.tensors import InputRange, Precision
 
+FACTS = Path(__file__).with_name("aotinductor_cuda_facts.py")
+"""What the engine imports."""
+
 
 @dataclass(frozen=True, slots=True)
 class TorchBuild:
@@ -115,6 +118,10 @@ class AotInductorCuda(Runtime):
     length_multiple = LENGTH_MULTIPLE
     engine = Path(__file__).with_name("aotinductor_cuda_engine.py")
     model_filename = "model.pt2"
+
+    @property
+    def engine_files(self) -> Mapping[str, Path]:
+        return {**super().engine_files, FACTS.name: FACTS}
 
     @property
     def requirement(self) -> str:

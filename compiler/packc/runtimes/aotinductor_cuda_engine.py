@@ -1,23 +1,23 @@
 """Runs an AOTInductor package on an NVIDIA GPU, for the runner of a job bundle; packc.jobs.job has the contract.
 
-Copied into bundles and packages as engine.py, so it imports nothing of packc.
+Copied into bundles and packages as engine.py, with aotinductor_cuda_facts.py beside it, so it imports nothing of packc.
 
 A call takes arrays of the host and gives arrays of the host, as a server's does, so that its time has both copies in
 it. Small inputs of a call go over in one copy, through memory that the GPU reads by itself; the driver is faster with
-large ones. Where `graph` is set, the second call of a shape records a CUDA graph, one launch for all kernels, and later
-calls replay it from and into the same buffers.
+large ones. Outputs come back into such memory, and all but small ones are given to the caller in it. Where `graph` is
+set, the second call of a shape records a CUDA graph, one launch for all kernels, and later calls replay it from and
+into the same buffers.
 """
 
 from __future__ import annotations
 
-import json
 import os
+import sys
 import warnings
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -25,11 +25,25 @@ os.environ.setdefault("AOTI_RUNTIME_CHECK_INPUTS", "1")  # a tensor of another s
 
 import torch  # noqa: TID253 - this file runs in bundles, whose purpose is torch
 
-DEVICE = 0
+HERE = str(Path(__file__).resolve().parent)
+if HERE not in sys.path:
+    sys.path.append(HERE)  # last: what lies there may have the names of other packages
+
+from aotinductor_cuda_facts import (  # type: ignore[import-not-found]  # noqa: E402
+    DEVICE,
+    Facts,
+    check_device,
+    find_version,
+    read_facts,
+)
+
 ALIGNMENT = 256
 """Bytes that every input's place in the buffer is a multiple of, as the allocator's own are."""
 LARGE_BYTES = 2**20
-"""From here on, an array is copied by the driver, which stages a part while another is on its way."""
+"""From here on, an input is copied by the driver, which stages a part while another is on its way."""
+HANDED_BYTES = 2**16
+"""From here on, an output gets memory of its own, which the GPU writes by itself: copying it would take longer than
+asking the allocator, which gives that of answers that nobody holds any more."""
 MOST_GRAPHS = 64
 """Recorded graphs at most; further shapes run kernel by kernel."""
 MOST_SHAPES = 256
@@ -37,17 +51,6 @@ MOST_SHAPES = 256
 MOST_LOOSE_BYTES = 2**28
 """Of the GPU's memory, in buffers of shapes without a graph; the last shape's are kept even where they alone are more.
 Requests bring shapes that no job has measured the memory of."""
-
-
-class Facts(NamedTuple):
-    """What the compiler wrote into the package about it."""
-
-    torch: str
-    cuda: str
-    capability: str
-    gpu: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -64,7 +67,7 @@ class Bound:
     outputs: list[Any] = field(default_factory=list)
     """What the recorded graph writes, on the GPU."""
     answers: list[Any] = field(default_factory=list)
-    """The same on the host, in memory that the GPU writes by itself; None for large ones."""
+    """Memory on the host that the GPU writes by itself, for small outputs of every call; None for others."""
 
 
 @dataclass(slots=True)
@@ -156,18 +159,23 @@ def send_inputs(bound: Bound, arrays: list[Any]) -> None:
 def fetch_outputs(session: Session, bound: Bound, outputs: list[Any]) -> list[Any]:
     """The outputs as arrays of the caller's own, once they are ready."""
     if not bound.answers:
-        bound.answers = [None if is_large(o) else torch.empty_like(o, device="cpu", pin_memory=True) for o in outputs]
-    for answer, output in zip(bound.answers, outputs, strict=True):
-        if answer is not None:
-            answer.copy_(output, non_blocking=True)
-    large = [output.to("cpu", copy=True).numpy() if is_large(output) else None for output in outputs]
+        bound.answers = [make_answer(output) if output.nbytes < HANDED_BYTES else None for output in outputs]
+    answers = [make_answer(o) if kept is None else kept for kept, o in zip(bound.answers, outputs, strict=True)]
+    for answer, output in zip(answers, outputs, strict=True):
+        answer.copy_(output, non_blocking=True)
     session.stream.synchronize()
-    return [own if answer is None else answer.numpy().copy() for answer, own in zip(bound.answers, large, strict=True)]
+    kept_answers = zip(bound.answers, answers, strict=True)
+    return [answer.numpy() if kept is None else answer.numpy().copy() for kept, answer in kept_answers]
 
 
-def is_large(values: Any) -> bool:
-    """Whether an array or a tensor is copied by the driver."""
-    return bool(values.nbytes >= LARGE_BYTES)
+def make_answer(output: Any) -> Any:
+    """Memory on the host for an output, which the GPU writes by itself."""
+    return torch.empty_like(output, device="cpu", pin_memory=True)
+
+
+def is_large(array: Any) -> bool:
+    """Whether an input is copied by the driver."""
+    return bool(array.nbytes >= LARGE_BYTES)
 
 
 def compute(session: Session, bound: Bound) -> list[Any]:
@@ -250,42 +258,6 @@ def device_memory_mib(session: Session) -> float:
     """
     free_bytes, _ = torch.cuda.mem_get_info(DEVICE)
     return float(max(0, session.free_bytes - free_bytes)) / 2**20
-
-
-def read_facts(model: str) -> Facts:
-    """Read without loading anything. Raises RuntimeError for a package that pack did not make for a GPU."""
-    with zipfile.ZipFile(model) as archive:
-        names = [name for name in archive.namelist() if name.endswith("wrapper_metadata.json")]
-        facts = json.loads(archive.read(names[0])) if names else {}
-    if "pack.capability" not in facts:
-        raise RuntimeError(f"{model} does not say which GPU it was compiled for: pack did not make it for one")
-    own = [facts[f"pack.{key}"] for key in ("torch", "cuda", "capability", "gpu")]
-    return Facts(*own, *(tuple(json.loads(facts[f"pack.{key}"])) for key in ("inputs", "outputs")))
-
-
-def check_device(facts: Facts) -> None:
-    """Raises RuntimeError where the package cannot run: in this torch, or on what it finds here."""
-    found, cuda = find_version(), torch.version.cuda
-    if (facts.torch, facts.cuda) != (found, cuda):
-        label = "cu" + facts.cuda.replace(".", "")
-        raise RuntimeError(
-            f"the model was compiled for torch {facts.torch} with CUDA {facts.cuda}, and this is torch {found} "
-            f"{f'with CUDA {cuda}' if cuda else 'without CUDA'}: pip install torch=={facts.torch} "
-            f"--index-url https://download.pytorch.org/whl/{label}, or build the package again"
-        )
-    if not torch.cuda.is_available():
-        raise RuntimeError("PyTorch finds no GPU: the model needs one, and a driver for it")
-    capability = ".".join(map(str, torch.cuda.get_device_capability(DEVICE)))
-    if facts.capability != capability:
-        raise RuntimeError(
-            f"the model was compiled for GPUs of compute capability {facts.capability} ({facts.gpu}), and "
-            f"{torch.cuda.get_device_name(DEVICE)} has {capability}: build it on this GPU"
-        )
-
-
-def find_version() -> str:
-    """Of torch, without the name of the build."""
-    return str(torch.__version__).partition("+")[0]
 
 
 def tell_lack(error: RuntimeError, was_refused: bool) -> None:

@@ -43,6 +43,11 @@ CASTS: Mapping[Precision, tuple[PassStep, ...]] = {
 }
 """Precisions in the order of a plan -> the passes that put them into the graph."""
 
+FLAGGED: tuple[Precision, ...] = ("fp16",)
+"""Of these precisions, those that the builder of weakly typed networks makes by itself, told by a flag. Transformers
+get their casts all the same: BERT-base took as long either way, and attention in fp16 is certain then. In a network of
+convolutions a cast keeps the builder from changing type and layout of an input in one kernel."""
+
 STRONG_ONLY: tuple[Precision, ...] = ("bf16",)
 """Of these precisions, those of strongly typed networks."""
 
@@ -204,7 +209,8 @@ def prepare_graph(info: SourceInfo, there: TensorRtPython | None, casts: tuple[P
 
 def make_candidate(precision: Precision, info: SourceInfo, target: Target, there: TensorRtPython | None) -> Candidate:
     """One that is compiled here, or by the adapter on the device, whose TensorRT is not known: `there` is None then."""
-    passes = prepare_graph(info, there, CASTS[precision])
+    is_flagged = there is not None and not there.is_strongly_typed and precision in FLAGGED and not is_transformer(info)
+    passes = prepare_graph(info, there, () if is_flagged else CASTS[precision])
     told: Mapping[str, OptionValue] = {"precision": precision}
     name, graph = f"{TensorRt.name}-{precision}", {"graph": True}
     if target.is_here:
@@ -232,11 +238,9 @@ def write_profiles(ranges: Sequence[InputRange], how: Literal["one", "per_case"]
 
     Of "one", it takes all shapes and is tuned for the typical case. Of "per_case", each case of the workload has one
     that takes all and is tuned for it; where cases differ in the batch alone, so that requests do hit them, each has
-    its shape for itself, and all others share one that is tuned for the largest. Where no axis is open there is nothing
-    to choose, and no profile.
+    its shape for itself, and all others share one that is tuned for the largest. A builder wants a profile for an open
+    axis of one size too, and leaves one for a graph without open axes alone.
     """
-    if all(r.least == r.most for r in ranges):
-        return ()
     cases = range(len(ranges[0].cases))
     if how == "one":
         return (_write_profile(ranges, 0),)

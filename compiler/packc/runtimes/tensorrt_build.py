@@ -158,7 +158,7 @@ def inspect_engine(engine: Any, inputs: Sequence[str]) -> dict[str, Any]:
 
     Without shapes, it tells no types of tensors where axes are open: that is all where memory takes no context. Its
     text may hold bare control characters, as 8.6 writes the names of convolutions; what is no JSON even so is kept as
-    it came, under "Unread".
+    it came, under "Unread", and "Problem" says where it is none.
     """
     inspector = engine.create_engine_inspector()
     context = engine.create_execution_context()
@@ -169,8 +169,9 @@ def inspect_engine(engine: Any, inputs: Sequence[str]) -> dict[str, Any]:
     said = str(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
     try:
         layers: dict[str, Any] = json.loads(said, strict=False)
-    except ValueError:
-        return {"Unread": said}
+    except json.JSONDecodeError as error:
+        around = said[max(0, error.pos - 40) : error.pos + 20]
+        return {"Unread": said, "Problem": f"{error.msg} in {around!r}"}
     return layers
 
 

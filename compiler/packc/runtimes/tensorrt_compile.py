@@ -63,7 +63,8 @@ def describe_layers(inspected: Mapping[str, Any], precision: str) -> tuple[str, 
     compiled as a whole (whose inside it does not show), and how many give fp32 where a smaller precision was asked for.
     Layers without details count as layers alone."""
     if "Unread" in inspected:
-        return ("tensorrt: its inspector's report is no JSON, so nothing is known of the layers",)
+        problem = inspected["Problem"]
+        return (f"tensorrt: its inspector's report is no JSON ({problem}), so nothing is known of the layers",)
     layers = [layer for layer in inspected.get("Layers", []) if isinstance(layer, Mapping)]
     count = len(inspected.get("Layers", []))
     attentions = sum("mha" in f"{layer.get('Name', '')} {layer.get('TacticName', '')}".lower() for layer in layers)
