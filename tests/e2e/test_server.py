@@ -240,7 +240,7 @@ def test_no_server_at_a_url() -> None:
         run_load(f"http://127.0.0.1:{port}", "tiny", [{"x": np.zeros((1, WIDTH), np.float32)}], Traffic())
 
 
-def test_optional_outputs_and_unbatched_models(triton_server: Server, tmp_path: Path) -> None:
+def test_unbatched_models_and_answers_that_come_in_pieces(triton_server: Server, tmp_path: Path) -> None:
     from packc.package.pipelines.triton_model import write_models
 
     graph = make_scaling_graph(tmp_path / "model.onnx")
@@ -252,6 +252,12 @@ def test_optional_outputs_and_unbatched_models(triton_server: Server, tmp_path: 
     x = np.ones((3, WIDTH), np.float32)
     with start_server(triton_server, tmp_path / "repository") as server, connect(server.http_url) as client:
         np.testing.assert_array_equal(client.infer("flat", {"x": x})["y"], x * 2)
+        large = [{"x": np.full((100_000, WIDTH), i, np.float32)} for i in range(4)]
+        answers = ask_all(server.http_url, "flat", large, Traffic(concurrency=2))
+        assert [(answer["y"].shape, answer["y"].max()) for answer in answers] == [
+            ((100_000, WIDTH), 2 * i) for i in range(4)
+        ]
+        assert run_load(server.http_url, "flat", large, Traffic(), min_requests=20, min_seconds=0.1).errors == 0
 
 
 def _processes_of_group(group: int) -> list[int]:
