@@ -16,12 +16,12 @@ from packc.search import (
     Spared,
     TimeLimit,
     choose_finalists,
+    choose_next,
     choose_pilot,
     find_beaten,
     is_hopeless,
     list_recalled,
     may_keep_budget,
-    needs_more,
     order_candidates,
 )
 from packc.select import Miss, Outcome
@@ -231,8 +231,17 @@ def test_more_are_timed_only_while_nobody_keeps_every_promise() -> None:
     spec = with_goal(SPEC, "latency", 10.0)
     rest = [shortly("slow", 9.0), shortly("fast", 8.0), shortly("hopeless", 20.0)]
     failed = replace(shortly("failed", 1.0), measurement=None, failure="killed", is_rough=False)
-    assert names(needs_more([failed, *rest], spec)) == ["fast", "slow"]
-    assert needs_more([replace(shortly("kept", 1.0), is_rough=False), *rest], spec) == []
+    assert names(choose_next([failed, *rest], spec)) == ["fast", "slow"]
+    assert choose_next([replace(shortly("kept", 1.0), is_rough=False), *rest], spec) == []
+
+
+def test_those_without_hope_are_timed_only_where_all_others_failed() -> None:
+    """So that a miss can say how far off the budget is."""
+    spec, hopeless = with_goal(SPEC, "latency", 10.0), [shortly("late", 20.0), shortly("later", 30.0)]
+    failed = replace(shortly("failed", 1.0), measurement=None, failure="killed", is_rough=False)
+    assert names(choose_next([failed, *hopeless], spec)) == ["late", "later"]
+    missed = replace(shortly("missed", 15.0), is_rough=False)
+    assert choose_next([failed, missed, *hopeless], spec) == []
 
 
 def test_spared_candidates_can_be_told_once() -> None:

@@ -183,6 +183,13 @@ def test_all_failed_is_neither_budget_nor_quality() -> None:
         "a, c failed: no result within 60 s",
         "b failed: it was not measured",
     )
+    behind, bad = replace(outcome("d"), is_rough=True), outcome("e", low=0.5)
+    cut_short = select([*late, behind, bad], BUDGET, False)
+    assert (cut_short.missed, cut_short.misses) == ("failed", ())
+    assert cut_short.reasons == (
+        "every candidate that was timed for long failed",
+        "a, c failed: no result within 60 s",
+    )
     assert select([], BUDGET, False).reasons == ("there was no candidate to try",)
 
 

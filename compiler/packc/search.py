@@ -1,7 +1,8 @@
 """Successive halving: which candidates are worth the next, more costly look at them.
 
-A candidate is judged on a few samples, then on all of them; timed in ten calls, then in long rounds. Each step only
-drops what it is sure about. Pure functions; packc.driver.halving drives them.
+A candidate is judged on a few samples, then on all of them; timed in ten calls, then in long rounds. A step leaves
+behind what can hardly win, and some of many that are equally good; they have their turn while nobody keeps every
+promise. Pure functions; packc.driver.halving drives them.
 """
 
 from __future__ import annotations
@@ -11,9 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from packc.candidate import Candidate, PassStep
+from packc.candidate import Candidate, PassStep, Rejection
 from packc.goals import SAME
-from packc.plan import Rejection
 from packc.promises import format_figure
 from packc.quality.gate import quality_bound
 from packc.quality.score import QualityScore
@@ -39,7 +39,7 @@ LEAST_FINALISTS = 3
 FLOOR_TRUST = 0.8
 """Floors are estimates from peaks measured with other sizes and strides: this share of one is taken for certain."""
 MARGIN = 1.25
-"""Ten calls tell candidates apart that differ by more than this ratio; nearer ones are timed for long."""
+"""Ten calls tell candidates apart that differ by more than this ratio."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +139,8 @@ def _find_faster(
 ) -> Rejection | None:
     """A rival that was measured to be better than the candidate is estimated ever to be.
 
-    None while that is open, where the model may be computed with fewer multiplications than were counted, and where the
-    floors are disproved because something was faster than its own.
+    None while that is open, and where floors tell nothing: of size; of a model that may be computed with fewer
+    multiplications than were counted; once something was faster than its own.
     """
     goal = spec.optimize.goal
     floors = roofline.find_floors(candidate) if roofline and roofline.is_least else None
@@ -218,15 +218,23 @@ def may_keep_budget(outcome: Outcome, spec: TargetSpec) -> bool:
     return not late and not any(others)
 
 
-def needs_more(outcomes: Sequence[Outcome], spec: TargetSpec) -> list[Outcome]:
-    """The next ones to time for long while none of those that were keeps every promise; empty when one does."""
-    if any(classify(outcome, spec) == "kept" for outcome in outcomes):
+def choose_next(outcomes: Sequence[Outcome], spec: TargetSpec) -> list[Outcome]:
+    """The next ones to time for long while none of those that were keeps every promise; empty when one does.
+
+    Those without hope for the budget are left alone, but where all others failed: a miss has to say how far off it is.
+    """
+    statuses = {classify(outcome, spec) for outcome in outcomes}
+    if "kept" in statuses:
         return []
-    rest = [o for o in outcomes if classify(o, spec) == "outpaced" and may_keep_budget(o, spec)]
-    return sorted(rest, key=lambda outcome: _rank(outcome, spec))[:LEAST_FINALISTS]
+    rest = [outcome for outcome in outcomes if classify(outcome, spec) == "outpaced"]
+    hopeful = [outcome for outcome in rest if may_keep_budget(outcome, spec)]
+    if not hopeful and "budget_missed" in statuses:
+        return []
+    return sorted(hopeful or rest, key=lambda outcome: _rank(outcome, spec))[:LEAST_FINALISTS]
 
 
 def _rank(outcome: Outcome, spec: TargetSpec) -> tuple[bool, float]:
+    """Small for the good: first those that may keep the budget, then by the goal's figure."""
     return not may_keep_budget(outcome, spec), goal_figure(outcome, spec.optimize.goal)
 
 

@@ -53,7 +53,7 @@ class Outcome:
     answers: Path | None = None
     """Samples file of its answers to the evaluation samples; None when it gave none."""
     served_misses: tuple[Miss, ...] = ()
-    """Promises that it broke when a server answered through it, whatever was measured without one."""
+    """Promises that it broke as served, or by its serving plan, whatever was measured without a server."""
     is_rough: bool = False
     """Whether the measurement rests on a few calls of one process: enough to leave a candidate behind, not to show."""
 
@@ -85,9 +85,9 @@ class Verdict:
     reasons: tuple[str, ...]
     """Sentences for people, the most important first: "budget met: p99 9.8 ms of 15 ms"."""
     misses: tuple[Miss, ...]
-    """Of the nearest candidates (at most three), nearest first; empty when the promises are kept."""
+    """Of the chosen candidate, or of the nearest ones (at most three), nearest first; empty when all are kept."""
     missed: Missed
-    """Which promise nobody keeps: none kept the quality, none of those that did the budget, or none even ran."""
+    """The promise that nobody keeps, the budget being of those that keep the quality; "failed": none got that far."""
 
 
 def classify(outcome: Outcome, spec: TargetSpec) -> Status:
@@ -114,7 +114,10 @@ def find_baseline(outcomes: Sequence[Outcome]) -> Outcome | None:
 
 
 def find_misses(outcome: Outcome, spec: TargetSpec) -> tuple[Miss, ...]:
-    """The promises that a candidate breaks; its cost is not judged when its answers are not good enough."""
+    """The promises that a candidate breaks: those broken as served, where there are some, else those as measured.
+
+    Nothing but its quality is judged when its answers were not good enough without a server.
+    """
     if outcome.quality is not None:
         judgement = judge_score(outcome.quality, spec.quality)
         if not judgement.kept:
@@ -157,6 +160,8 @@ def select(
     failures = tuple(f"{item.what} failed: {item.reason}" for item in failed)
     if of["budget_missed"]:
         return _miss_budget(of["budget_missed"], len(of["outpaced"]), spec, failures + caveats)
+    if of["outpaced"]:
+        return Verdict(False, None, ("every candidate that was timed for long failed", *failures), (), "failed")
     if of["quality_missed"]:
         return _miss_quality(of["quality_missed"], spec, failures + caveats)
     reason = "every candidate failed" if outcomes else "there was no candidate to try"

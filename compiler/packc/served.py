@@ -46,8 +46,8 @@ def judge_served(
     """The verdict once a real server has answered: what clients get decides, not what was measured without it.
 
     `latency_ms` is at the budget's percentile, under the workload, of so many `requests`; `quality` of the answers
-    through the server, None where the metric cannot be had from them. A verdict without a choice stays as it is, and
-    so does a miss.
+    through the server, None where the metric cannot be had from them; `noisy`: whether the latency drifted meanwhile. A
+    verdict without a choice stays as it is, and so does a miss.
     """
     if verdict.chosen is None or not verdict.met:
         return verdict

@@ -127,6 +127,17 @@ def test_only_as_many_as_the_time_allows(world: World) -> None:
     assert search.cut == ("1 candidate was not tried", "mixed precision was not looked into")
 
 
+def test_mixed_precision_that_was_begun_is_told_apart(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    over = iter([False] * 2)
+    monkeypatch.setattr(TimeLimit, "is_over", property(lambda _: next(over, True)))
+    first, second = (make_candidate(name, Way()) for name in ("mixed 1", "mixed 2"))
+    monkeypatch.setattr(halving, "propose_mixed", lambda outcomes, _: [first] if len(outcomes) == 1 else [second])
+    world.ways |= {"mixed 1": Way(), "mixed 2": Way()}
+    search = search_candidates([make_candidate("base", Way())], world.make_trial("[optimize]\nmax_minutes = 1"))
+    assert [outcome.candidate.id for outcome in search.outcomes] == ["base", "mixed 1"]
+    assert search.cut == ("mixed precision was not looked into any further",)
+
+
 def test_what_the_time_cut_short_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     add_field(world)
     trial = world.make_trial("[budget]\nlatency_ms = 0.001\n[optimize]\nmax_minutes = 1")
@@ -154,7 +165,7 @@ def test_further_candidates_are_proposed_once_the_answers_are_known(
         names = ["thought of later", "and after that"][len(outcomes) - 1 :]
         return [make_candidate(name, world.ways[name]) for name in names[:1]]
 
-    monkeypatch.setattr(halving, "PROPOSERS", (propose,))
+    monkeypatch.setattr(halving, "propose_mixed", propose)
     candidates = world.candidates()
     world.ways |= {"thought of later": Way(), "and after that": Way()}
     search = search_candidates(candidates, world.make_trial())
@@ -165,7 +176,7 @@ def test_further_candidates_are_proposed_once_the_answers_are_known(
 def test_a_proposal_that_is_refused_is_not_made_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.ways["thought of later"] = Way()
     later = make_candidate("thought of later", world.ways["thought of later"])
-    monkeypatch.setattr(halving, "PROPOSERS", (lambda outcomes, trial: [later],))
+    monkeypatch.setattr(halving, "propose_mixed", lambda outcomes, trial: [later])
     refuse = lambda candidate, *_: Rejection(candidate.id, "beaten") if candidate == later else None  # noqa: E731
     monkeypatch.setattr(halving, "find_beaten", refuse)
     search = search_candidates([make_candidate("base", Way())], world.make_trial())

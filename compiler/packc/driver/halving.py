@@ -8,39 +8,33 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from packc.candidate import Candidate
+from packc.candidate import Candidate, Rejection
 from packc.driver.evaluate import Trial, check_candidate
 from packc.driver.mixed import propose_mixed
 from packc.driver.pruned import add_siblings, drop_slower
 from packc.driver.timing import time_long, time_shortly
-from packc.plan import Rejection
 from packc.samples import count_saved
 from packc.search import (
     LEAST_FINALISTS,
     TimeLimit,
     choose_finalists,
+    choose_next,
     choose_pilot,
     find_beaten,
     list_recalled,
-    needs_more,
 )
 from packc.select import Outcome, classify, find_baseline
 
 log = logging.getLogger(__name__)
 
-Proposer = Callable[[Sequence[Outcome], Trial], Sequence[Candidate]]
-"""Further candidates, thought of once it is known what became of the answers so far; asked until it has none."""
-
-PROPOSERS: tuple[Proposer, ...] = (propose_mixed,)
-
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What came of the candidates, in their order, and those that were not tried."""
+    """What came of the candidates, in the order of their checks, and those that were not tried."""
 
     outcomes: list[Outcome]
     skipped: list[Rejection]
@@ -49,7 +43,8 @@ class Search:
 
 
 def search_candidates(candidates: Sequence[Candidate], trial: Trial, *, exhaustive: bool = False) -> Search:
-    """Finds the best candidates within `[optimize] max_minutes`; those are timed for long, and so is the baseline.
+    """Finds the best candidates within `[optimize] max_minutes`; those are timed for long, and so is the baseline where
+    it keeps the quality bound.
 
     `exhaustive` judges all on all samples and times all that keep the quality for long: what the search is compared
     with.
@@ -57,28 +52,18 @@ def search_candidates(candidates: Sequence[Candidate], trial: Trial, *, exhausti
     limit = TimeLimit(trial.spec.optimize.max_minutes)
     with log_duration("checking the answers"):
         search = check_candidates(candidates, trial, limit, exhaustive=exhaustive)
-    steps: list[str] = []
-    for propose in PROPOSERS:
-        while True:
-            if limit.is_over:
-                steps.append("mixed precision was not looked into")
-                break
-            seen = {o.candidate.id for o in search.outcomes} | {rejection.what for rejection in search.skipped}
-            proposed = [candidate for candidate in propose(search.outcomes, trial) if candidate.id not in seen]
-            if not proposed:
-                break
-            more = check_candidates(proposed, trial, limit, search.outcomes, exhaustive=exhaustive)
-            search = Search(search.outcomes + more.outcomes, search.skipped + more.skipped)
+    search = _check_proposed(search, trial, limit, exhaustive=exhaustive)
     kept = list_outpaced(search.outcomes, trial)
     if len(kept) > LEAST_FINALISTS and not exhaustive:
         if limit.is_over:
-            steps.append(f"which of {len(kept)} candidates to time for long was decided by the calls of their checks")
+            how = f"which of {len(kept)} candidates to time for long was decided by the calls of their checks"
+            search = _add_cut(search, how)
         else:
             with log_duration(f"short timing of {len(kept)} candidates"):
-                search = recall_spared(_update(search, time_shortly(kept, trial)), trial, limit)
+                search = recall_spared(_add_timings(search, time_shortly(kept, trial)), trial, limit)
     search = _time_finalists(search, trial, limit, exhaustive=exhaustive)
     outcomes, dropped = drop_slower(search.outcomes)
-    cut = (*limit.tell_untried(search.skipped), *steps, *search.cut)
+    cut = (*limit.tell_untried(search.skipped), *search.cut)
     return Search(outcomes, [*search.skipped, *dropped], cut)
 
 
@@ -91,18 +76,34 @@ def check_candidates(
     exhaustive: bool = False,
 ) -> Search:
     """Checks the candidates in order while there is time, the first of all in any case; `earlier` ones were before."""
-    search = Search([], [])
+    outcomes: list[Outcome] = []
+    skipped: list[Rejection] = []
     for candidate in candidates:
-        known = [*earlier, *search.outcomes]
+        known = [*earlier, *outcomes]
         if known and limit.is_over:
-            search.skipped.append(limit.reject(candidate))
+            skipped.append(limit.reject(candidate))
         elif not exhaustive and (beaten := find_beaten(candidate, known, trial.local_spec, trial.roofline)):
             log.info("%s: %s", beaten.what, beaten.reason)
-            search.skipped.append(beaten)
+            skipped.append(beaten)
         else:
             pilot = () if exhaustive else _find_pilot(known, trial)
-            search.outcomes.append(check_candidate(candidate, trial, pilot))
-    return search
+            outcomes.append(check_candidate(candidate, trial, pilot))
+    return Search(outcomes, skipped)
+
+
+def _check_proposed(search: Search, trial: Trial, limit: TimeLimit, *, exhaustive: bool) -> Search:
+    """With the mixed candidates checked that are proposed, each knowing what became of those before, while there is
+    time."""
+    looked = "looked into"
+    while not limit.is_over:
+        seen = {o.candidate.id for o in search.outcomes} | {rejection.what for rejection in search.skipped}
+        proposed = [candidate for candidate in propose_mixed(search.outcomes, trial) if candidate.id not in seen]
+        if not proposed:
+            return search
+        more = check_candidates(proposed, trial, limit, search.outcomes, exhaustive=exhaustive)
+        search = _join(search, more)
+        looked = "looked into any further"
+    return _add_cut(search, f"mixed precision was not {looked}")
 
 
 def _find_pilot(known: Sequence[Outcome], trial: Trial) -> tuple[int, ...]:
@@ -120,33 +121,33 @@ def recall_spared(search: Search, trial: Trial, limit: TimeLimit) -> Search:
     if not recalled:
         return search
     more = check_candidates([spared.candidate for spared in recalled], trial, limit, search.outcomes)
-    skipped = [rejection for rejection in search.skipped if rejection not in recalled]
-    return Search([*search.outcomes, *more.outcomes], [*skipped, *more.skipped])
+    return _join(replace(search, skipped=[r for r in search.skipped if r not in recalled]), more)
 
 
 def time_outpaced(outcomes: Sequence[Outcome], wanted: Collection[str], trial: Trial) -> list[Outcome]:
     """All of `outcomes`, the `wanted` of those that only had a short timing now timed for long."""
     outpaced = [outcome for outcome in list_outpaced(outcomes, trial) if outcome.candidate.id in wanted]
-    return _update(Search(list(outcomes), []), time_long(outpaced, trial)).outcomes if outpaced else list(outcomes)
+    return _replace_timed(outcomes, time_long(outpaced, trial)) if outpaced else list(outcomes)
 
 
 def _time_finalists(search: Search, trial: Trial, limit: TimeLimit, *, exhaustive: bool) -> Search:
     """Times the finalists, those recalled for one of them that failed, and the next ones while none keeps every
     promise."""
-    kept = list_outpaced(search.outcomes, trial)
-    finalists = kept if exhaustive else choose_finalists(kept, trial.local_spec)
-    finalists = [o for o in kept if o in finalists or o is find_baseline(search.outcomes)]
+    kept, baseline = list_outpaced(search.outcomes, trial), find_baseline(search.outcomes)
+    best = kept if exhaustive else choose_finalists(kept, trial.local_spec)
+    finalists = [outcome for outcome in kept if outcome in best or outcome is baseline]
     while finalists:
-        with log_duration(f"timing {len(finalists)} of {len(kept)} candidates"):
-            search = _update(search, time_long(add_siblings(finalists, list_outpaced(search.outcomes, trial)), trial))
+        field = list_outpaced(search.outcomes, trial)
+        together = add_siblings(finalists, field)
+        with log_duration(f"timing {len(together)} of {len(field)} candidates"):
+            search = _add_timings(search, time_long(together, trial))
         known = len(search.outcomes)
         search = recall_spared(search, trial, limit)
         recalled = list_outpaced(search.outcomes[known:], trial)
-        finalists = needs_more(search.outcomes, trial.local_spec)
+        finalists = choose_next(search.outcomes, trial.local_spec)
         if finalists and limit.is_over:
             names = ", ".join(outcome.candidate.id for outcome in finalists)
-            cut = f"no candidate keeps every promise, and the next ones ({names}) were not timed"
-            return replace(search, cut=(cut,))
+            return _add_cut(search, f"no candidate keeps every promise, and the next ones ({names}) were not timed")
         if not limit.is_over:
             finalists += [outcome for outcome in recalled if outcome not in finalists]
     return search
@@ -157,9 +158,24 @@ def list_outpaced(outcomes: Sequence[Outcome], trial: Trial) -> list[Outcome]:
     return [outcome for outcome in outcomes if classify(outcome, trial.spec) == "outpaced"]
 
 
-def _update(search: Search, timed: Sequence[Outcome]) -> Search:
+def _add_cut(search: Search, what: str) -> Search:
+    """`search` with `what` told among the things that were not done because the time was over."""
+    return replace(search, cut=(*search.cut, what))
+
+
+def _join(search: Search, more: Search) -> Search:
+    """`search` with what came of further candidates."""
+    return replace(search, outcomes=[*search.outcomes, *more.outcomes], skipped=[*search.skipped, *more.skipped])
+
+
+def _add_timings(search: Search, timed: Sequence[Outcome]) -> Search:
+    return replace(search, outcomes=_replace_timed(search.outcomes, timed))
+
+
+def _replace_timed(outcomes: Sequence[Outcome], timed: Sequence[Outcome]) -> list[Outcome]:
+    """All of `outcomes` in their order, the `timed` ones as their timing left them."""
     found = {outcome.candidate.id: outcome for outcome in timed}
-    return Search([found.get(outcome.candidate.id, outcome) for outcome in search.outcomes], search.skipped)
+    return [found.get(outcome.candidate.id, outcome) for outcome in outcomes]
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """Mixed precision: where the int8 recipes of a runtime miss the quality bound, the least of them in a higher one.
 
 Layers are ranked by how much error they bring for their cost, measured on calibration data. The first k of them stay
-out of quantization, and k is found by asking the quality gate. A proposer of packc.driver.halving: what it proposes
-next depends only on what became of the candidates so far.
+out of quantization, and k is found by asking the quality gate. packc.driver.halving asks for proposals until there are
+none: the next one depends only on what became of the candidates so far.
 """
 
 from __future__ import annotations

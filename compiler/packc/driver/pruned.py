@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from packc.plan import Rejection
+from packc.candidate import Rejection
 from packc.promises import format_figure
 from packc.select import Outcome
 

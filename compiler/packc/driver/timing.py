@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from pydantic import TypeAdapter
 
 from packc.cache import NotKept, cache_key
-from packc.candidate import OptionValue
+from packc.candidate import Candidate, OptionValue
 from packc.driver.evaluate import JOB_TIMEOUT_S, Trial, identify_job
 from packc.jobs.bundle import write_bundle
 from packc.jobs.job import Job, JobResult
@@ -22,35 +22,34 @@ from packc.runtimes import find_runtime
 from packc.select import Outcome
 
 ROUNDS = 3
+"""Of a long timing; the calls of all are pooled, and medians that disagree mark the figures as noisy."""
 
 
 def time_shortly(outcomes: Sequence[Outcome], trial: Trial) -> list[Outcome]:
     """Each with a few calls in a fresh process, one after the other; the measurements stay rough."""
     is_wide = trial.spec.optimize.goal == "throughput"  # which the best shape decides, not the typical one
     cases = trial.cases if is_wide else trial.cases[:1]
-    jobs = {}
-    for outcome in outcomes:
-        model, options = _artifact(outcome), _job_options(outcome, trial)
-        jobs[outcome.candidate.id] = short_job(outcome.candidate, model, options, trial.threads, cases)
-    results = _run(jobs, outcomes, trial, rounds=1, is_short=True)
-    return [_with_timing(outcome, results[outcome.candidate.id], is_rough=True) for outcome in outcomes]
+    jobs = {o.candidate.id: short_job(*_list_job_parts(o, trial), cases) for o in outcomes}
+    results = _time_jobs(jobs, outcomes, trial, rounds=1, is_short=True)
+    return [_add_timing(outcome, results[outcome.candidate.id], is_rough=True) for outcome in outcomes]
 
 
 def time_long(outcomes: Sequence[Outcome], trial: Trial) -> list[Outcome]:
-    """Each in several rounds of fresh processes, with calls enough for the budget's percentile."""
-    jobs = {}
-    for outcome in outcomes:
-        model, options = _artifact(outcome), _job_options(outcome, trial)
-        percentile = trial.spec.budget.percentile
-        jobs[outcome.candidate.id] = timing_job(
-            outcome.candidate, model, options, trial.threads, trial.cases, ROUNDS, percentile
-        )
-    results = _run(jobs, outcomes, trial, ROUNDS)
-    return [_with_timing(outcome, results[outcome.candidate.id], is_rough=False) for outcome in outcomes]
+    """Each in several rounds of fresh processes, with calls enough for the budget's percentile unless they are slow."""
+    percentile = trial.spec.budget.percentile
+    jobs = {o.candidate.id: timing_job(*_list_job_parts(o, trial), trial.cases, ROUNDS, percentile) for o in outcomes}
+    results = _time_jobs(jobs, outcomes, trial, rounds=ROUNDS, is_short=False)
+    return [_add_timing(outcome, results[outcome.candidate.id], is_rough=False) for outcome in outcomes]
 
 
-def _run(
-    jobs: Mapping[str, Job], outcomes: Sequence[Outcome], trial: Trial, rounds: int, *, is_short: bool = False
+def _list_job_parts(outcome: Outcome, trial: Trial) -> tuple[Candidate, Path, Mapping[str, OptionValue], int]:
+    """What is timed: the candidate, its artifact, the options of its session, its threads."""
+    options = find_runtime(outcome.candidate.runtime).job_options(outcome.candidate, trial.threads)
+    return outcome.candidate, _find_artifact(outcome), options, trial.threads
+
+
+def _time_jobs(
+    jobs: Mapping[str, Job], outcomes: Sequence[Outcome], trial: Trial, *, rounds: int, is_short: bool
 ) -> dict[str, Measurement | JobResult]:
     """Times the candidates in interleaved rounds; the figures of one such run stay together in the cache.
 
@@ -58,7 +57,7 @@ def _run(
     may be gone the next time. A short one cannot tell whether it was noisy, so it is never kept either.
     """
     adapter = TypeAdapter(dict[str, Measurement | JobResult])
-    models = {outcome.candidate.id: _artifact(outcome) for outcome in outcomes}
+    models = {outcome.candidate.id: _find_artifact(outcome) for outcome in outcomes}
 
     def make(folder: Path) -> None:
         with TemporaryDirectory(dir=folder) as scratch:
@@ -86,16 +85,12 @@ def _is_quiet(result: Measurement | JobResult) -> bool:
     return isinstance(result, Measurement) and not any(latency.noisy for latency in result.latencies)
 
 
-def _artifact(outcome: Outcome) -> Path:
+def _find_artifact(outcome: Outcome) -> Path:
     assert outcome.model is not None, "a candidate without a model has failed"
     return outcome.model
 
 
-def _job_options(outcome: Outcome, trial: Trial) -> Mapping[str, OptionValue]:
-    return find_runtime(outcome.candidate.runtime).job_options(outcome.candidate, trial.threads)
-
-
-def _with_timing(outcome: Outcome, result: Measurement | JobResult, *, is_rough: bool) -> Outcome:
+def _add_timing(outcome: Outcome, result: Measurement | JobResult, *, is_rough: bool) -> Outcome:
     if isinstance(result, JobResult):
         return replace(outcome, measurement=None, failure=result.failure)
     return replace(outcome, measurement=result, is_rough=is_rough)
