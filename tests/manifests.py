@@ -20,6 +20,7 @@ from packc.package.manifest import (
     TriedPlanRecord,
     VerdictRecord,
 )
+from packc.select import NOT_RUN
 
 METRIC = "neighbour_agreement"
 CHOSEN = "onnxruntime-int8-dynamic-skip-ffn-down"
@@ -188,6 +189,16 @@ def make_allowed_manifest() -> Manifest:
         ),
         served=replace(kept.served, p99_ms=18.0, latency_ms=18.0, noisy=True),
     )
+
+
+def make_imported_manifest() -> Manifest:
+    """Of job bundles: one failed on the device, and two did not run there, of which one was judged before."""
+    missed = make_missed_manifest()
+    crashed, *others = missed.candidates
+    judged, unjudged = others[0], make_candidate("fp16-fused", "fp16", "not_run", None)
+    assert judged.measurements is not None
+    waiting = replace(judged, status="not_run", failure=NOT_RUN, measurements=_checked(0.931, 0.915, 0.946))
+    return replace(missed, candidates=(crashed, waiting, replace(unjudged, failure=NOT_RUN), *others[1:]))
 
 
 def make_planned_manifest() -> Manifest:

@@ -7,7 +7,7 @@ import pytest
 from packc.candidate import Candidate, PassStep
 from packc.measure.measurement import Latency, Measurement
 from packc.quality.score import QualityScore
-from packc.select import Miss, Outcome, classify, select
+from packc.select import NOT_RUN, Miss, Outcome, classify, select
 from packc.spec.model import BudgetSection, QualitySection
 from packc.spec.optimize import Goal, OptimizeSection
 from packc.tensors import ShapeCase
@@ -193,6 +193,16 @@ def test_all_failed_is_neither_budget_nor_quality() -> None:
     assert select([], BUDGET, False).reasons == ("there was no candidate to try",)
 
 
+def test_what_did_not_run_has_not_failed() -> None:
+    waiting = [failed(name, NOT_RUN) for name in ("w", "x")]
+    assert select([outcome("a"), *waiting], BUDGET, False).chosen == "a"
+    told = ("b failed: out of memory", f"w, x: {NOT_RUN}")
+    missed = select([outcome("a", 90.0), failed("b", "out of memory"), *waiting], BUDGET, False)
+    assert (missed.missed, missed.reasons[-2:]) == ("budget", told)
+    nothing = select([failed("b", "out of memory"), *waiting], BUDGET, False)
+    assert nothing.reasons == ("every candidate that ran failed", *told)
+
+
 @pytest.mark.parametrize(
     ("candidate", "status"),
     [
@@ -201,6 +211,8 @@ def test_all_failed_is_neither_budget_nor_quality() -> None:
         (outcome("a", 20.0, low=0.1), "quality_missed"),
         (replace(outcome("a", low=0.1), measurement=None), "quality_missed"),
         (failed("a", "x"), "failed"),
+        (failed("a", NOT_RUN), "not_run"),
+        (replace(outcome("a"), measurement=None, failure=NOT_RUN), "not_run"),
         (replace(outcome("a"), failure="killed in round 3"), "failed"),
     ],
 )

@@ -28,13 +28,15 @@ from packc.reasons import (
 from packc.spec.model import ERROR_METRICS, TargetSpec
 from packc.spec.optimize import Goal
 
-Status = Literal["kept", "outpaced", "budget_missed", "quality_missed", "failed"]
+Status = Literal["kept", "outpaced", "budget_missed", "quality_missed", "not_run", "failed"]
 Missed = Literal["budget", "quality", "failed"] | None
 STATUSES: tuple[Status, ...] = get_args(Status)
 
 NEAREST = 3
 NOT_JUDGED = "not judged: the CPU of this machine cannot run it"
 """How the failure of a candidate begins that only its device can tell about."""
+NOT_RUN = "not run on the device: there is no result.json in the job bundle"
+"""Why a candidate has no figures whose bundle nobody ran: nothing failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,10 @@ def classify(outcome: Outcome, spec: TargetSpec) -> Status:
     """How one candidate ended; a candidate that misses quality and budget has missed quality.
 
     "outpaced": its answers are good enough, and others were ahead in a short timing, so that it had no long one.
+    "not_run": the device that it is for did not run its bundle.
     """
+    if outcome.failure == NOT_RUN:
+        return "not_run"
     if outcome.failure is not None or outcome.quality is None:
         return "failed"
     if not judge_score(outcome.quality, spec.quality).kept:
@@ -158,13 +163,16 @@ def select(
         return _choose(of["kept"], outcomes, spec, caveats, scope, why)
     failed = group_rejections(Rejection(o.candidate.id, o.failure or "it was not measured") for o in of["failed"])
     failures = tuple(f"{item.what} failed: {item.reason}" for item in failed)
+    if of["not_run"]:
+        failures += (f"{', '.join(o.candidate.id for o in of['not_run'])}: {NOT_RUN}",)
     if of["budget_missed"]:
         return _miss_budget(of["budget_missed"], len(of["outpaced"]), spec, failures + caveats)
     if of["outpaced"]:
         return Verdict(False, None, ("every candidate that was timed for long failed", *failures), (), "failed")
     if of["quality_missed"]:
         return _miss_quality(of["quality_missed"], spec, failures + caveats)
-    reason = "every candidate failed" if outcomes else "there was no candidate to try"
+    every = "every candidate that ran failed" if of["not_run"] else "every candidate failed"
+    reason = every if outcomes else "there was no candidate to try"
     return Verdict(False, None, (reason, *failures), (), "failed")
 
 

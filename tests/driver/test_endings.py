@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from driver_world import Way, World, snapshot
-from packc.candidate import Rejection
+from packc.candidate import Candidate, PassStep, Rejection
+from packc.driver import evaluate
 from packc.driver.endings import (
     publish_jobs,
     publish_miss,
@@ -25,6 +26,7 @@ from packc.driver.verdict import record_findings
 from packc.ingest.student import Training
 from packc.package.manifest_file import check_files, read_manifest
 from packc.package.publish import staging_dir
+from packc.passes.lower import Lowered
 from packc.plan import Plan
 from packc.select import Miss, Verdict
 from packc.target_profiles import find_target
@@ -118,6 +120,19 @@ def test_jobs_of_a_device_elsewhere_really_run(world: World, elsewhere: BuildInp
     assert [times["case"] for times in result["times"]] == ["typical", "max"]
 
 
+@pytest.mark.parametrize("budget", ["[budget]\nlatency_ms = 0.001", "[budget]\nlatency_ms = 1000"])
+def test_jobs_are_the_same_whatever_the_budget(world: World, budget: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This machine's calls would spare the cautious candidate where they keep it, and not where they do not."""
+    monkeypatch.setattr(evaluate, "lower_graph", lambda source, *_: Lowered(source.graph, ()))
+    world.ways["cautious"] = Way()
+    base = Candidate("base", "onnxruntime", "fp32", ())
+    plan = Plan((base, dataclasses.replace(base, id="cautious", passes=(PassStep("smooth_outliers"),))), ())
+    inputs = world.gather(budget, target=find_target("cpu-amd-genoa", world.folder))
+    publish_jobs(inputs, plan, world.make_trial(budget), world.final, ("spec.toml",))
+    assert [path.name for path in (world.final / "job").iterdir()] == ["base"]
+    assert json.loads((world.final / "job" / "base" / "job.json").read_text())["build"] == inputs.jobs_key
+
+
 def test_jobs_say_how_this_machine_judged_int8(world: World, elsewhere: BuildInputs) -> None:
     """The bundles themselves run as the target does."""
     plan = Plan(tuple(world.candidates()), ())
@@ -162,5 +177,5 @@ def test_a_plan_or_jobs_stand_beside_the_good_package(world: World, elsewhere: B
     assert snapshot(world.final) == before
     publish_miss(MISS, record_findings(elsewhere.make_findings((), ()), "measured", MISS), world.final)
     assert (world.jobs / "job" / "base").is_dir(), "its results may be what missed"
-    publish_good(world, dataclasses.replace(elsewhere, key="of another build"), "better")
+    publish_good(world, dataclasses.replace(elsewhere, jobs_key="of another build"), "better")
     assert sorted(path.name for path in world.final.parent.iterdir()) == ["cpu"]

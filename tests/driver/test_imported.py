@@ -103,7 +103,8 @@ def test_bundles_that_did_not_run_cost_themselves_alone(
     caplog.set_level("INFO")
     manifest = build(world, jobs=jobs).manifest
     failures = {candidate.id: candidate.failure for candidate in manifest.candidates}
-    assert manifest.verdict.chosen == "base"
+    statuses = {candidate.id: candidate.status for candidate in manifest.candidates}
+    assert (manifest.verdict.chosen, statuses["base"], statuses["fast"]) == ("base", "kept", "not_run")
     assert failures["fast"] == "not run on the device: there is no result.json in the job bundle"
     assert "fast: not run on the device: there is no result.json in the job bundle" in caplog.messages
 
@@ -212,10 +213,49 @@ def test_a_damaged_file_costs_its_candidate_alone(world: World, jobs: Path, name
     assert failure in told
 
 
-def test_bundles_of_another_build_are_refused(world: World, jobs: Path) -> None:
+@pytest.mark.parametrize(
+    "section",
+    [
+        "[workload]\nbatch = { typical = 2, max = 8 }",
+        '[optimize]\nprecisions = ["fp32"]',
+        "[calibration]\nsamples = 5",
+        "[targets.cpu.quality]\nmin = 0.2",
+    ],
+)
+def test_bundles_of_another_build_are_refused(world: World, jobs: Path, section: str) -> None:
     run_jobs(jobs)
-    with pytest.raises(UsageError, match="its job bundles are of another build"):
-        build(world, "[budget]\nlatency_ms = 3", jobs=jobs)
+    with pytest.raises(UsageError, match="its job bundles are of another build") as error:
+        build(world, section, jobs=jobs)
+    assert (error.value.hint or "").endswith("; [budget], [serve] and another goal may change")
+
+
+def test_another_budget_judges_the_same_results(world: World, jobs: Path) -> None:
+    run_jobs(jobs)
+    before = snapshot(world.final)
+    missed = build(world, "[budget]\nlatency_ms = 0.001", jobs=jobs)
+    assert (missed.end, missed.manifest.verdict.met) == ("budget_missed", False)
+    assert snapshot(world.final) == before
+    loose = "[budget]\nlatency_ms = 1000"
+    kept = build(world, loose, jobs=jobs)
+    assert (kept.end, kept.manifest.verdict.met, kept.manifest.verdict.chosen) == ("published", True, "fast")
+    assert kept.manifest.promises.latency_ms == 1000
+    assert kept.manifest.verdict.reasons[0].endswith("of 1,000 ms (batch 1, 96 threads)")
+    assert build(world, loose).end == "unchanged"
+    assert sorted(path.name for path in world.final.parent.iterdir()) == ["cpu"]
+
+
+def test_a_percentile_beyond_the_calls_that_were_made_is_a_doubt(world: World, jobs: Path) -> None:
+    """Bundles make as many calls as the budget of their build needs."""
+    run_jobs(jobs)
+    reasons = build(world, "[budget]\nlatency_ms = 1000\npercentile = 99.999", jobs=jobs).manifest.verdict.reasons
+    assert reasons[0].startswith("budget met: p99.999 ")
+    assert any(reason.startswith("p99.999 rests on ") for reason in reasons)
+
+
+def test_another_goal_chooses_among_the_same_results(world: World, jobs: Path) -> None:
+    run_jobs(jobs)
+    chosen = build(world, '[optimize]\ngoal = "throughput"', jobs=jobs).manifest.verdict
+    assert any("highest throughput" in reason for reason in chosen.reasons)
 
 
 def test_where_nothing_ran_there_is_nothing_to_import(world: World, jobs: Path) -> None:
@@ -256,6 +296,17 @@ def test_results_may_come_in_parts(world: World, jobs: Path, caplog: pytest.LogC
     assert "brought by an earlier import: fast" in caplog.messages
     assert (result.end, result.manifest.verdict.chosen) == ("published", "fast")
     assert find_failures(result) == {"base": None, "fast": None, "wrong": None}
+    assert sorted(path.name for path in world.final.parent.iterdir()) == ["cpu"]
+
+
+def test_parts_may_come_under_different_budgets(world: World, jobs: Path) -> None:
+    fast, base = run_elsewhere(world, "fast"), run_elsewhere(world, "base")
+    assert build(world, "[budget]\nlatency_ms = 1000", jobs=fast).folder == world.final
+    assert (world.jobs / "job" / "base" / "run.py").is_file(), "it can still be run"
+    other = "[budget]\nlatency_ms = 900"
+    with pytest.raises(UsageError, match="results of a device are here"):
+        build(world, other)
+    assert build(world, other, jobs=base).manifest.verdict.chosen == "fast"
     assert sorted(path.name for path in world.final.parent.iterdir()) == ["cpu"]
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,9 @@ from packc.ingest.source import TextPreprocessing
 from packc.samples import RawSamples, load_samples, save_samples
 from packc.spec.read import read_spec
 from packc.spec.resolve import resolve_targets
+from packc.target_profiles import find_target
+
+GENOA = find_target("cpu-amd-genoa", Path())
 
 
 def test_without_data_samples_are_generated_and_say_so(world: World) -> None:
@@ -111,6 +115,45 @@ def test_the_key_is_that_of_everything_that_matters(world: World, monkeypatch: p
     keys.append(world.gather(section).key)
     monkeypatch.setattr(inputs.platform, "node", lambda: "another machine")
     keys.append(world.gather(section).key)
+    assert len(set(keys)) == len(keys)
+
+
+def test_what_judges_results_is_not_in_the_key_of_job_bundles(world: World) -> None:
+    def find(*sections: str) -> BuildInputs:
+        return world.gather(*sections, target=GENOA)
+
+    whole = find()
+    for section in (
+        "[budget]\nlatency_ms = 10\npercentile = 50\nsize_mib = 3",
+        "[serve]\nwarmup = false",
+        '[optimize]\ngoal = "throughput"',
+    ):
+        other = find(section)
+        assert other.key != whole.key
+        assert other.jobs_key == whole.jobs_key
+
+
+def test_the_key_of_job_bundles_is_that_of_what_they_are_made_of(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write_tensors(world.folder / "eval.npz")
+
+    def find(*sections: str, **changes: Any) -> str:
+        target = dataclasses.replace(GENOA, **changes)
+        return world.gather('data = "eval.npz"', *sections, target=target).jobs_key
+
+    keys = [find()]
+    assert find() == keys[0]
+    keys += [find("[workload]\nbatch = { typical = 2, max = 8 }"), find("[workload]\nconcurrency = 4")]
+    keys += [find("[calibration]\nsamples = 3"), find("[optimize]\nprune = 0.5"), find('[optimize]\ngoal = "size"')]
+    keys += [find("[targets.cpu.quality]\nmin = 0.2"), find(units=77)]
+    write_tensors(data, seed=1)
+    keys.append(find())
+    model = world.folder / "tiny.onnx"
+    model.write_bytes(model.read_bytes().replace(b"matmul", b"MatMul"))
+    keys.append(find())
+    monkeypatch.setattr(inputs, "__version__", "next")
+    keys.append(find())
+    monkeypatch.setattr(inputs.platform, "node", lambda: "another machine")
+    keys.append(find())
     assert len(set(keys)) == len(keys)
 
 

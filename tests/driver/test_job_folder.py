@@ -74,7 +74,7 @@ def test_files_of_bundles_are_those_of_the_build(world: World, elsewhere: BuildI
 
 def test_bundles_stay_until_the_package_has_figures_of_all(world: World, elsewhere: BuildInputs) -> None:
     before = snapshot(world.final)
-    publish_made(make_package(elsewhere, world, "base"), world.final)
+    publish_made(dataclasses.replace(make_package(elsewhere, world, "base"), build_key="other budget"), world.final)
     assert find_jobs(world.final) == world.jobs
     assert snapshot(world.jobs) == before
     publish_made(make_package(elsewhere, world, "other"), world.final)
@@ -84,7 +84,7 @@ def test_bundles_stay_until_the_package_has_figures_of_all(world: World, elsewhe
 
 
 def test_bundles_of_another_build_do_not_stay(world: World, elsewhere: BuildInputs) -> None:
-    package = dataclasses.replace(make_package(elsewhere, world, "base"), build_key="another")
+    package = dataclasses.replace(make_package(elsewhere, world, "base"), jobs_key="another")
     assert not set_aside(world.final, package)
     publish_made(package, world.final)
     assert sorted(path.name for path in world.final.parent.iterdir()) == ["cpu"]

@@ -20,6 +20,7 @@ MAKERS: dict[str, Callable[[], Manifest]] = {
     "kept": manifests.make_kept_manifest,
     "missed": manifests.make_missed_manifest,
     "allowed": manifests.make_allowed_manifest,
+    "imported": manifests.make_imported_manifest,
     "planned": manifests.make_planned_manifest,
     "error": manifests.make_error_manifest,
     "halved": manifests.make_halved_manifest,
@@ -145,6 +146,16 @@ def test_a_reason_stands_once_in_its_row() -> None:
     assert page.count("others were ahead in a few calls") == 1
     (crashed,) = (row for row in rows if "onnxruntime-bf16-fused" in row)
     assert crashed.count("killed by SIGSEGV") == 1
+
+
+def test_what_did_not_run_is_not_among_what_failed() -> None:
+    page = render_html(manifests.make_imported_manifest())
+    cards = dict(re.findall(r"<h3>([^<]*)</h3><ul class=\"reasons\">(.*?)</ul>", page, re.DOTALL))
+    names = {title: re.findall(r"<strong[^>]*>([^<]*)</strong>", text) for title, text in cards.items()}
+    assert names["Tried and failed"] == ["onnxruntime-bf16-fused"]
+    assert names["Waiting for the device"] == ["onnxruntime-int8-dynamic", "onnxruntime-fp16-fused"]
+    rows = page.split("<tbody>")[1].split("</tbody>")[0].split("</tr>")
+    assert sum("</svg> not run<" in row for row in rows) == 2
 
 
 def test_what_people_wrote_is_escaped() -> None:

@@ -15,6 +15,7 @@ MAKERS: dict[str, Callable[[], Manifest]] = {
     "kept": manifests.make_kept_manifest,
     "missed": manifests.make_missed_manifest,
     "allowed": manifests.make_allowed_manifest,
+    "imported": manifests.make_imported_manifest,
     "planned": manifests.make_planned_manifest,
     "halved": manifests.make_halved_manifest,
     "error": manifests.make_error_manifest,

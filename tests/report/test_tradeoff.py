@@ -17,6 +17,7 @@ PLOTS = {
     "kept": KEPT,
     "missed": manifests.make_missed_manifest(),
     "allowed": manifests.make_allowed_manifest(),
+    "imported": manifests.make_imported_manifest(),
     "error": manifests.make_error_manifest(),
     "crowded": manifests.make_crowded_manifest(),
     "one": replace(KEPT, candidates=KEPT.candidates[:1], served=None),
@@ -107,5 +108,5 @@ def test_without_a_latency_there_is_no_plot() -> None:
 
 
 def test_every_mark_has_a_shape_of_its_own() -> None:
-    shapes = [draw_mark(mark).split("class")[0] for mark, _ in LEGEND if mark != "not timed"]
+    shapes = [draw_mark(mark).split("class")[0] for mark, _ in LEGEND if mark not in ("not timed", "not run")]
     assert len(set(shapes)) == len(shapes)

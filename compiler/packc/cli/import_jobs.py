@@ -31,8 +31,9 @@ from packc.target_profiles import find_target
 def import_jobs(spec: Path, target: str | None, folder: Path | None, out: Path, allow_miss: bool, as_json: bool) -> int:
     """Choose among the candidates of SPEC by what their job bundles measured on the device.
 
-    The build that made the bundles must be this one still. Answers are judged as the device gave them; the budget is
-    judged without a server. Ends with 3 when no candidate keeps the budget, 4 for the quality bound.
+    The build that made the bundles must be this one still, but for [budget], [serve] and the goal, which are those of
+    SPEC as it is now. Answers are judged as the device gave them; the budget is judged without a server. Ends with 3
+    when no candidate keeps the budget, 4 for the quality bound.
     """
     model = read_spec(spec)
     name = _choose_target(tuple(model.targets), target)

@@ -41,6 +41,7 @@ from packc.report.html import write_html
 from packc.runtimes import STAND_INS, find_runtime
 from packc.search import TimeLimit
 from packc.select import NOT_JUDGED, Outcome, Verdict, select
+from packc.spec.model import BudgetSection
 from packc.target import Target
 
 log = logging.getLogger(__name__)
@@ -115,7 +116,8 @@ def publish_jobs(
     `arguments` are those of `pack import` in their README; `training` is that of the student which some begin with.
     """
     limit = TimeLimit(trial.spec.optimize.max_minutes)
-    search = check_candidates(plan.candidates, trial, limit)
+    unbound = trial.spec.model_copy(update={"budget": BudgetSection()})  # figures of this machine say nothing of it
+    search = check_candidates(plan.candidates, replace(trial, spec=unbound), limit)
     outcomes = [replace(outcome, measurement=None) for outcome in search.outcomes]
     findings = inputs.make_findings(outcomes, (*plan.rejected, *search.skipped))
     findings = replace(findings, training=training, cut=limit.tell_untried(search.skipped))
@@ -137,7 +139,7 @@ def publish_jobs(
         for outcome in kept:
             runtime = find_runtime(outcome.candidate.runtime)
             assert outcome.model is not None, "only a lowered candidate was judged"
-            job = make_device_job(outcome, trial, inputs.target, inputs.key)
+            job = make_device_job(outcome, trial, inputs.target, inputs.jobs_key)
             folder = staging / JOB_FOLDER / outcome.candidate.id
             files = artifact_files(outcome.model).values()
             samples = trial.ingested.inputs
@@ -147,14 +149,14 @@ def publish_jobs(
         return _take_place(staging, place, final, manifest, "built")
 
 
-def make_device_job(outcome: Outcome, trial: Trial, target: Target, build_key: str) -> Job:
+def make_device_job(outcome: Outcome, trial: Trial, target: Target, jobs_key: str) -> Job:
     """The job that a lowered candidate's bundle does on the device, which answers, too: that is what is judged."""
     candidate, model, threads = outcome.candidate, outcome.model, target.session_threads
     assert model is not None, "only a lowered candidate was judged"
     options = find_runtime(candidate.runtime).job_options(candidate, threads)
     job = timing_job(candidate, model, options, threads, trial.cases, ROUNDS, trial.spec.budget.percentile)
     outputs = tuple(output.name for output in trial.ingested.source.outputs)
-    return replace(job, answer=True, outputs=outputs, build=build_key, graph=identify_graph(model))
+    return replace(job, answer=True, outputs=outputs, build=jobs_key, graph=identify_graph(model))
 
 
 def list_exported(outcomes: Sequence[Outcome], trial: Trial) -> list[Outcome]:

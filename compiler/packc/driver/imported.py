@@ -31,7 +31,7 @@ from packc.promises import describe_score
 from packc.quality.metrics import score_answers
 from packc.quality.score import QualityScore
 from packc.runtimes import find_runtime
-from packc.select import Outcome
+from packc.select import NOT_RUN, Outcome
 from packc.target import Target
 from packc.target_profiles import shipped_profiles
 
@@ -41,13 +41,12 @@ ENGINE_FILE = "model.plan"
 """What TensorRT's adapter leaves beside the graph in a bundle."""
 CPU = re.compile(r"\(\d+ CPUs?\)$")
 """How a runner calls the processor where its engine names no device."""
-NOT_RUN = "not run on the device: there is no result.json in the job bundle"
 
 
 def read_origin(inputs: BuildInputs, final: Path) -> Manifest:
     """The record of the build that made the bundles for `final`.
 
-    Raises UsageError where there is none of this very build, whose results alone mean something.
+    Raises UsageError where bundles of this build would be others, whose results mean nothing here.
     """
     if inputs.target.is_here:
         raise UsageError(
@@ -64,10 +63,11 @@ def read_origin(inputs: BuildInputs, final: Path) -> Manifest:
     if manifest.state != "built":
         message = f"{folder} holds no job bundles: its state is {manifest.state}"
         raise UsageError(message, hint="`pack build` makes them")
-    if manifest.build_key != inputs.key:
+    if manifest.jobs_key != inputs.jobs_key:
         raise UsageError(
             f"{folder}: its job bundles are of another build: the spec, its data, the model or a version has changed",
-            hint="build again and run the new bundles, or go back to what they were built from",
+            hint="build again and run the new bundles, or go back to what they were built from; [budget], [serve] and "
+            "another goal may change",
         )
     return manifest
 
@@ -103,7 +103,7 @@ def import_results(
             return outcome
         if name in absent:
             return replace(outcome, failure=NOT_RUN)
-        return _import_one(outcome, places[name], bundles[name], trial, target, built.build_key)
+        return _import_one(outcome, places[name], bundles[name], trial, target, built.jobs_key)
 
     imported = [take(outcome) for outcome in recalled]
     devices = {outcome.measurement.device: outcome.candidate.id for outcome in imported if outcome.measurement}
@@ -180,11 +180,11 @@ def _recall(candidate: Candidate, record: CandidateRecord) -> Outcome:
 
 
 def _import_one(
-    outcome: Outcome, bundle: Path, files: Mapping[str, str], trial: Trial, target: Target, build_key: str
+    outcome: Outcome, bundle: Path, files: Mapping[str, str], trial: Trial, target: Target, jobs_key: str
 ) -> Outcome:
     """The outcome with what its bundle brought; whatever is wrong with that is its failure, never the others'."""
     try:
-        return _take_result(outcome, bundle, read_unchanged_job(bundle, files, build_key), trial, target)
+        return _take_result(outcome, bundle, read_unchanged_job(bundle, files, jobs_key), trial, target)
     except DataError:
         raise  # the user's samples are at fault, not the candidate
     except PackError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -26,6 +26,9 @@ from packc.select import Outcome
 from packc.spec.model import MetricName, TargetSpec
 from packc.target import Target
 
+OF_RESULTS: Mapping[str, bool | set[str]] = {"budget": True, "serve": True, "optimize": {"goal"}}
+"""What a spec says of results alone: how those that job bundles bring are judged, chosen among and served."""
+
 
 @dataclass(frozen=True, slots=True)
 class BuildInputs:
@@ -44,6 +47,12 @@ class BuildInputs:
     """What quality is judged by: the spec's metric, or the task's."""
     key: str
     """Digest of all of this and of the tools' versions; not of who else uses the GPU at the moment."""
+    jobs_key: str
+    """Digest of what job bundles are made of, so that results of a device stay good where the rest of `key` changes.
+
+    The budget is not in it. Its percentile decides how many calls a bundle makes; where these are too few for another
+    one, the verdict says so, as it does of a slow model, and many calls are made of a fast one in any case.
+    """
 
     @property
     def trains_on_evaluation(self) -> bool:
@@ -66,6 +75,7 @@ class BuildInputs:
             rejected,
             environment,
             self.key,
+            self.jobs_key,
             source_digest=digest_source(self.spec.model.name, self.info),
             device_notes=self.target.warnings,
         )
@@ -88,16 +98,20 @@ def gather_inputs(spec: TargetSpec, target: Target, info: SourceInfo, *, verify:
     lessons = _find_lessons(spec, info, traffic or whole)
     info = mark_pairs(info, evaluation, calibration, traffic, lessons)
     notes = tuple(note for note in target.notes if note not in target.warnings)
-    key = cache_key(
-        spec=spec.model_dump(mode="json"),
+    others = cache_key(
         target=asdict(replace(target, notes=notes, warnings=())),
         source=digest_source(spec.model.name, info),
         data=[digest_samples(samples) for samples in (evaluation, calibration, traffic, lessons) if samples],
         versions=list_versions(),
         machine=platform.node(),
-        verify=verify and target.is_here,
     )
-    return BuildInputs(spec, target, info, evaluation, calibration, traffic, lessons, metric, key)
+    key = cache_key(spec=spec.model_dump(mode="json"), others=others, verify=verify and target.is_here)
+    jobs_key = cache_key(
+        spec=spec.model_dump(mode="json", exclude=OF_RESULTS),
+        others=others,
+        is_for_size=spec.optimize.goal == "size",  # for that alone a plan has further candidates
+    )
+    return BuildInputs(spec, target, info, evaluation, calibration, traffic, lessons, metric, key, jobs_key)
 
 
 def _find_lessons(spec: TargetSpec, info: SourceInfo, others: RawSamples) -> RawSamples | None:

@@ -84,7 +84,7 @@ def set_aside(final: Path, package: Manifest) -> bool:
         built = read_manifest(folder)
     except UsageError:
         return False
-    is_of_them = built.state == "built" and built.build_key == package.build_key
+    is_of_them = built.state == "built" and built.jobs_key == package.jobs_key
     if not is_of_them or list_bundle_files(built).keys() <= _list_measured(package):
         return False
     if folder == final:
@@ -110,7 +110,10 @@ def refuse_to_lose_results(final: Path) -> None:
 
 
 def _list_taken(final: Path, folder: Path) -> set[str]:
-    """Candidates whose results in `folder`, beside it, went into the package at `final`."""
+    """Candidates whose results in `folder`, beside it, went into the package at `final`.
+
+    Of a package with another budget nobody knows that: its bundles may have been made, and run, again since.
+    """
     if folder == final:
         return set()
     try:

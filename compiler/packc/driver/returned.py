@@ -25,14 +25,14 @@ def identify_graph(model: Path) -> str:
     return fingerprint_files(artifact_files(model).values(), model.parent)
 
 
-def read_unchanged_job(bundle: Path, files: Mapping[str, str], build_key: str) -> Job:
+def read_unchanged_job(bundle: Path, files: Mapping[str, str], jobs_key: str) -> Job:
     """The job of a bundle whose every file is the one that the build wrote; `files` is path -> sha256 of them all.
 
     That is held against the build's own record, so that whether the same graph can be made again does not matter.
     Raises PackError.
     """
     job = read_job(bundle)
-    if job.build != build_key:
+    if job.build != jobs_key:
         raise PackError(OTHER_BUILD)
     for name, sha256 in files.items():
         if not (bundle / name).is_file():

@@ -49,6 +49,8 @@ class Findings:
     rejected: Sequence[Rejection]
     environment: dict[str, str]
     build_key: str
+    jobs_key: str = ""
+    """As `Manifest` has it."""
     source_digest: str = ""
     """Of the model, as `Manifest` has it."""
     device_notes: tuple[str, ...] = ()
@@ -102,6 +104,7 @@ def record_findings(
         student=StudentRecord(**asdict(findings.training)) if findings.training else None,
         source_digest=findings.source_digest,
         build_key=findings.build_key,
+        jobs_key=findings.jobs_key,
     )
 
 

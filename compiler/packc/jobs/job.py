@@ -65,7 +65,7 @@ class Job:
     answer: bool
     """Whether to run samples.npz and write answers.npz."""
     build: str = ""
-    """Key of the build that the bundle belongs to; empty where it does not outlive its run."""
+    """Key of what the bundles of its build are made of; empty where it does not outlive its run."""
     graph: str = ""
     """sha256 over the names and contents of the model's files, of such a bundle."""
 

@@ -279,6 +279,8 @@ class Manifest:
     """Of the model and of how it is asked: what packages must have alike to serve one model on several GPUs."""
     build_key: str = ""
     """Digest of all that the build depends on: an equal one means that nothing changed."""
+    jobs_key: str = ""
+    """Digest of what its job bundles are, or would be, made of: less than a build, which has a budget."""
     files: dict[str, str] = field(default_factory=dict)
     """Path relative to the target's folder -> sha256, of every file but the manifest and the report."""
     schema: int = SCHEMA

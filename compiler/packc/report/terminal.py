@@ -42,6 +42,7 @@ _COLORS: dict[Standing, str] = {
     "below quality": "33",
     "not timed": "2",
     "not judged": "2",
+    "not run": "2",
     "failed": "31",
 }
 

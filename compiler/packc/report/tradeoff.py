@@ -262,5 +262,6 @@ LEGEND: tuple[tuple[str, str], ...] = (
     ("below quality", "below quality"),
     ("outpaced", "behind in a short timing"),
     ("not timed", "not timed"),
+    ("not run", "not run on the device"),
 )
 """Mark -> its meaning."""

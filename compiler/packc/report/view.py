@@ -25,7 +25,9 @@ from packc.roofline import OF_PROFILE
 from packc.select import NOT_JUDGED
 from packc.spec.model import ERROR_METRICS
 
-Standing = Literal["chosen", "kept", "over budget", "outpaced", "below quality", "not timed", "not judged", "failed"]
+Standing = Literal[
+    "chosen", "kept", "over budget", "outpaced", "below quality", "not timed", "not judged", "not run", "failed"
+]
 STANDINGS: tuple[Standing, ...] = get_args(Standing)
 """Best first: the order of candidates in a report."""
 
@@ -37,6 +39,7 @@ _STANDING_OF_STATUS: dict[str, Standing] = {
     "budget_missed": "over budget",
     "outpaced": "outpaced",
     "quality_missed": "below quality",
+    "not_run": "not run",
     "failed": "failed",
 }
 
@@ -69,14 +72,10 @@ def make_rows(manifest: Manifest) -> tuple[Row, ...]:
     """The candidates, best standing first; in the order of the manifest within one standing."""
     ranked = sorted(manifest.candidates, key=lambda record: STANDINGS.index(_find_standing(record, manifest)))
     has_one_runtime = len({record.runtime for record in ranked}) == 1
+    labels = [record.id.removeprefix(f"{record.runtime}-") if has_one_runtime else record.id for record in ranked]
     return tuple(
-        _make_row(
-            _make_key(i),
-            record.id.removeprefix(f"{record.runtime}-") if has_one_runtime else record.id,
-            record,
-            manifest,
-        )
-        for i, record in enumerate(ranked)
+        _make_row(_make_key(i), label, record, manifest)
+        for i, (label, record) in enumerate(zip(labels, ranked, strict=True))
     )
 
 
