@@ -11,6 +11,8 @@ import pytest
 
 from driver_world import HOST, Way, World, install_world
 from packc.cli.main import run
+from packc.ingest.fingerprint import hash_file
+from packc.samples import load_samples, save_samples
 
 GENOA = '\n[targets.big]\nprofile = "cpu-amd-genoa"\n'
 
@@ -61,10 +63,33 @@ def test_new_bundles_leave_the_package_in_its_place(world: World, capsys: pytest
         "the package of an earlier build stays: out/tiny/big\nthe job bundles stay: out/tiny/big.jobs\n"
     )
     assert err.endswith(
-        "hint: publish the nearest with --allow-miss; for another bound or workload, build new bundles and run those\n"
+        "hint: change [budget] in the spec and import again, or publish the nearest with --allow-miss\n"
     )
     assert run(["import", second, "--out", "out", "--allow-miss"]) == 0
     assert [path.name for path in package.parent.iterdir() if path.is_dir()] == ["big"]
+
+
+def test_a_budget_that_was_missed_is_loosened(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    tight = str(world.write_spec("[budget]\nlatency_ms = 0.001", targets=GENOA))
+    run(["build", tight])
+    run_bundle(Path("build/tiny/big/job/base"))
+    assert run(["import", tight]) == 3
+    assert "budget missed" in capsys.readouterr().out
+    assert run(["import", str(world.write_spec("[budget]\nlatency_ms = 1000", targets=GENOA))]) == 0
+    assert "budget met" in capsys.readouterr().out
+
+
+def test_another_quality_bound_takes_new_bundles(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = str(world.write_spec(targets=GENOA))
+    run(["build", spec])
+    bundle = Path("build/tiny/big/job/base")
+    run_bundle(bundle)
+    answers, result = bundle / "answers.npz", json.loads((bundle / "result.json").read_text())
+    save_samples(answers, [{"scores": answer["scores"] + 0.5} for answer in load_samples(answers)])
+    (bundle / "result.json").write_text(json.dumps(result | {"answers_sha256": hash_file(answers)}))
+    capsys.readouterr()
+    assert run(["import", spec]) == 4
+    assert capsys.readouterr().err.endswith("; for another bound or workload, build new bundles and run those\n")
 
 
 def test_bundles_that_never_ran_are_a_failure(world: World, capsys: pytest.CaptureFixture[str]) -> None:

@@ -127,7 +127,9 @@ def _explain_rest(result: TargetResult) -> None:
     if result.end not in ("budget_missed", "quality_missed"):
         return
     hint = "change the bound or the workload in the spec, or publish the nearest with --allow-miss"
-    if has_jobs:
+    if has_jobs and result.end == "budget_missed":
+        hint = "change [budget] in the spec and import again, or publish the nearest with --allow-miss"
+    elif has_jobs:
         hint = "publish the nearest with --allow-miss; for another bound or workload, build new bundles and run those"
     elif result.end == "budget_missed" and is_timing_noisy(result.manifest):
         hint = f"timing was noisy, so build again on a quiet machine first; if the budget is missed there too, {hint}"
