@@ -99,8 +99,8 @@ def compare(model: GpuModel, target: Target, arguments: argparse.Namespace) -> t
         export_module(model.refer(encoder), place / EXPORTED)
         encoder.eval()  # an export may leave a module in training mode
         log(f"{model.name}: exported in {time.perf_counter() - started:.0f} s")
-        tensorrt = start_tensorrt(model, target, place, arguments.tensorrt)  # of whose GPU compilers have no need
         ours.wait()
+        tensorrt = start_tensorrt(model, target, place, arguments.tensorrt)  # alone, as compilers time kernels too
         cases = [ShapeCase(describe_shape(*shape), *shape) for shape in model.shapes]
         save_samples(place / "inputs.npz", (model.draw(*shape) for shape in model.shapes))
         works = count_work(place / EXPORTED, cases, place / "inputs.npz", Cache(place / "cache"))

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from packc.runtimes.aotinductor_cuda import FACTS
 from packc.runtimes.tensorrt_python import ENGINE_FILES
 
 PACKAGE = Path(__file__).resolve().parents[1] / "compiler" / "packc"
@@ -50,7 +51,7 @@ STARTED_ELSEWHERE = (
     "packc.server.backends",
     "packc.package.pipelines.engine_model",
     *(f"packc.runtimes.{path.stem}" for path in (PACKAGE / "runtimes").glob("*_engine.py")),
-    *(f"packc.runtimes.{path.stem}" for path in ENGINE_FILES),
+    *(f"packc.runtimes.{path.stem}" for path in (*ENGINE_FILES, FACTS)),
 )
 """Code that runs in another environment: Triton's Python backend and job bundles import it, not pack."""
 

@@ -47,6 +47,17 @@ class StubLoader:
         return [output]
 
 
+class LateTensor(torch.Tensor):
+    """Memory that the GPU writes by itself: what is copied there is there when the stream was waited for."""
+
+    stream_work: list[Callable[[], Any]]
+
+    def copy_(self, source: Any, non_blocking: bool = False) -> Any:
+        assert non_blocking
+        self.stream_work.append(lambda: torch.Tensor.copy_(self, source))
+        return self
+
+
 class StubTorch:
     """torch, but for its GPU."""
 
@@ -54,6 +65,7 @@ class StubTorch:
         self.__version__, self.version = version, SimpleNamespace(cuda=cuda)
         self.loader, self.loaded, self.streams, self.counted = StubLoader(), [], 0, 0
         self.free_bytes = 10 * 2**30
+        self.stream_work: list[Callable[[], Any]] = []
         self.backends = SimpleNamespace(cudnn=SimpleNamespace(allow_tf32=None, benchmark=None))
         self.precision = ""
         self._C = SimpleNamespace(
@@ -66,7 +78,7 @@ class StubTorch:
             get_device_name=lambda device: "NVIDIA H200",
             mem_get_info=lambda device: (self.free_bytes, 20 * 2**30),
             memory_stats=self.count_memory,
-            Stream=lambda device: SimpleNamespace(synchronize=lambda: None),
+            Stream=lambda device: SimpleNamespace(synchronize=self.finish_work),
             stream=self.use_stream,
             graph_pool_handle=lambda: (0, 1),
             CUDAGraph=StubGraph,
@@ -96,7 +108,15 @@ class StubTorch:
         return torch.empty(size, dtype=dtype)
 
     def empty_like(self, tensor: Any, *, device: str, pin_memory: bool) -> Any:
-        return torch.empty_like(tensor)
+        assert (device, pin_memory) == ("cpu", True)
+        late = torch.zeros_like(tensor).as_subclass(LateTensor)
+        late.stream_work = self.stream_work
+        return late
+
+    def finish_work(self) -> None:
+        for work in self.stream_work:
+            work()
+        self.stream_work.clear()
 
     @contextmanager
     def use_stream(self, stream: Any) -> Iterator[None]:

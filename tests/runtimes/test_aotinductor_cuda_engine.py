@@ -132,13 +132,15 @@ def test_arrays_may_lie_in_any_order_and_be_read_only(stub: StubTorch, model: st
         np.testing.assert_array_equal(engine.run(session, {"x": turned})["y"], 2 * turned)
 
 
-def test_what_cannot_be_recorded_is_the_failure_of_the_candidate(stub: StubTorch, model: str) -> None:
+def test_what_cannot_be_recorded_fails_once_by_name_and_runs_kernel_by_kernel_then(stub: StubTorch, model: str) -> None:
     session = engine.load(model, {"graph": True}, 1)
     call(session, 1)
     stub.loader.failure = RuntimeError("\noperation not permitted when stream is capturing\nmore")
     with pytest.raises(RuntimeError, match=r"^capture failed: operation not permitted when stream is capturing$"):
         call(session, 1)
-    assert stub.loader.calls[-1] == "clear"
+    stub.loader.failure = None
+    np.testing.assert_array_equal(call(session, 1, 4.0), np.full((1, 3), 8.0))
+    assert stub.loader.calls == ["run", "clear", "record", "clear", "run"]
 
 
 def test_a_shape_whose_first_call_failed_is_new_to_the_next(stub: StubTorch, model: str) -> None:
@@ -175,6 +177,16 @@ def test_a_warm_call_does_not_count_memory(stub: StubTorch, model: str, graph: b
     call(session, 1)
     call(session, 1)
     assert stub.counted == counted
+
+
+def test_a_lack_that_may_be_of_an_earlier_call_does_not_hide_the_error(stub: StubTorch, model: str) -> None:
+    session = engine.load(model, {}, 1)
+    call(session, 1)
+    stub.loader.refused = 1
+    call(session, 1)  # goes well all the same
+    stub.loader.failure, stub.loader.refused = RuntimeError("API call failed at model.h, line 99"), 0
+    with pytest.raises(RuntimeError, match=r"^API call failed at model.h, line 99; memory was refused in this call or"):
+        call(session, 1)
 
 
 def test_memory_that_a_library_did_without_is_no_reason_later(stub: StubTorch, model: str) -> None:

@@ -63,6 +63,8 @@ class Bound:
     device: Any
     """As many bytes on the GPU; `inputs` are its parts as tensors, and tensors of their own for large ones."""
     inputs: list[Any]
+    is_recordable: bool = True
+    """Until a recording has failed: such a shape runs kernel by kernel."""
     graph: Any = None
     outputs: list[Any] = field(default_factory=list)
     """What the recorded graph writes, on the GPU."""
@@ -112,7 +114,7 @@ def load(model: str, options: Mapping[str, Any], threads: int) -> Session:
         loader = torch._C._aoti.AOTIModelPackageLoader(model, "model", True, 1, DEVICE)
         stream, pool = torch.cuda.Stream(DEVICE), torch.cuda.graph_pool_handle()
     except RuntimeError as error:
-        tell_lack(error, count_refused() > refused)
+        tell_lack(error, count_refused() > refused, is_certain=True)
         raise
     return Session(loader, facts, bool(options.get("graph", False)), free_bytes, stream, pool, count_refused())
 
@@ -120,25 +122,26 @@ def load(model: str, options: Mapping[str, Any], threads: int) -> Session:
 def run(session: Session, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Every output of the model by name, on the host; the arrays are the caller's own.
 
-    Raises RuntimeError for tensors that do not fit, where nothing can be recorded, and when memory runs out.
+    Raises RuntimeError for tensors that do not fit, when memory runs out, and once for a shape that cannot be recorded,
+    which runs kernel by kernel from then on.
     """
     arrays = [np.ascontiguousarray(inputs[name]) for name in session.facts.inputs]
     key = tuple((array.shape, array.dtype.str) for array in arrays)
     bound = session.bound.get(key)
-    is_new = bound is None
+    is_new, is_recorded = bound is None, bound is not None and is_to_record(session, bound)
     try:
         with torch.inference_mode(), torch.cuda.stream(session.stream):
             if bound is None:
                 forget_oldest(session, sum(array.nbytes for array in arrays))
                 bound = bind_inputs(arrays)
             send_inputs(bound, arrays)
-            if session.is_graph and not is_new and bound.graph is None and session.graphs < MOST_GRAPHS:
+            if is_recorded:
                 record_graph(session, bound)
             outputs = compute(session, bound)
             answers = fetch_outputs(session, bound, outputs)
     except RuntimeError as error:
         before, session.refused = session.refused, count_refused()
-        tell_lack(error, session.refused > before)
+        tell_lack(error, session.refused > before, is_certain=is_new or is_recorded)
         raise
     if is_new:  # when libraries try kernels, and go on with less memory where there is none
         session.bound[key] = bound
@@ -219,6 +222,11 @@ def forget_oldest(session: Session, needed_bytes: int) -> None:
         count, kept_bytes = count - 1, kept_bytes - own_bytes
 
 
+def is_to_record(session: Session, bound: Bound) -> bool:
+    """Whether a shape that has had a whole call gets a graph now."""
+    return session.is_graph and bound.graph is None and bound.is_recordable and session.graphs < MOST_GRAPHS
+
+
 def record_graph(session: Session, bound: Bound) -> None:
     """Records what a call does on the GPU, without doing it. Raises RuntimeError where that cannot be.
 
@@ -232,6 +240,7 @@ def record_graph(session: Session, bound: Bound) -> None:
         with torch.cuda.graph(graph, session.pool, session.stream, capture_error_mode="thread_local"):
             bound.outputs = list(session.loader.boxed_run(list(bound.inputs)))
     except RuntimeError as error:
+        bound.is_recordable = False
         raise RuntimeError(f"capture failed: {first_line(error)}") from error
     finally:
         torch._C._cuda_clearCublasWorkspaces()
@@ -260,15 +269,19 @@ def device_memory_mib(session: Session) -> float:
     return float(max(0, session.free_bytes - free_bytes)) / 2**20
 
 
-def tell_lack(error: RuntimeError, was_refused: bool) -> None:
-    """Raises RuntimeError, one line, where memory was lacking. Programs hide why they failed; the allocator tells."""
-    if not was_refused and "out of memory" not in str(error):
+def tell_lack(error: RuntimeError, was_refused: bool, *, is_certain: bool) -> None:
+    """Raises RuntimeError, one line, where memory was lacking. Programs hide why they failed; the allocator tells.
+
+    Unless it `is_certain` that what was refused was refused in this very call, the error is told beside the lack.
+    """
+    is_lack = "out of memory" in str(error)
+    if not was_refused and not is_lack:
         return
     free, total = torch.cuda.mem_get_info(DEVICE)
-    raise RuntimeError(
-        f"out of memory: {torch.cuda.get_device_name(DEVICE)} has {total / 2**20:.0f} MiB, of which "
-        f"{free / 2**20:.0f} are free"
-    ) from error
+    lack = f"{torch.cuda.get_device_name(DEVICE)} has {total / 2**20:.0f} MiB, of which {free / 2**20:.0f} are free"
+    if is_lack or is_certain:
+        raise RuntimeError(f"out of memory: {lack}") from error
+    raise RuntimeError(f"{first_line(error)}; memory was refused in this call or one before it: {lack}") from error
 
 
 def count_refused() -> int:

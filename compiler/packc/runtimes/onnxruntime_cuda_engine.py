@@ -50,6 +50,8 @@ class Bound:
     binding: Any
     """Which keeps the outputs of its last call, too."""
     options: Any
+    is_recordable: bool = True
+    """Until a recording has failed: such a shape runs kernel by kernel."""
     outputs: dict[str, Any] = field(default_factory=dict)
     """Buffers that a recorded graph writes; empty where the provider allocates them in each call."""
     kept_bytes: int = 0
@@ -135,7 +137,11 @@ def describe_tensorrt(options: Mapping[str, Any], device: int) -> dict[str, str]
 
 
 def run(session: Session, inputs: Inputs) -> dict[str, Any]:
-    """Every output of the graph by name, on the host."""
+    """Every output of the graph by name, on the host.
+
+    Raises what ONNX Runtime does, and RuntimeError once for a shape that cannot be recorded, which runs kernel by
+    kernel from then on.
+    """
     key = tuple((name, array.shape, array.dtype.str) for name, array in sorted(inputs.items()))
     bound = session.bound.get(key)
     is_new = bound is None
@@ -144,7 +150,7 @@ def run(session: Session, inputs: Inputs) -> dict[str, Any]:
     else:
         for name, value in bound.inputs.items():
             value.update_inplace(np.ascontiguousarray(inputs[name]))
-        if session.is_graph and not bound.outputs and session.graphs < MOST_GRAPHS:
+        if session.is_graph and bound.is_recordable and not bound.outputs and session.graphs < MOST_GRAPHS:
             record_graph(session, bound)
     session.model.run_with_iobinding(bound.binding, bound.options)
     values = bound.outputs or dict(zip(session.outputs, bound.binding.get_outputs(), strict=True))
@@ -182,8 +188,8 @@ def bind_inputs(session: Session, inputs: Inputs) -> Bound:
 def record_graph(session: Session, bound: Bound) -> None:
     """Gives the outputs buffers of the shapes that the last call had, and has the next call record.
 
-    Raises RuntimeError where nothing can be recorded, and leaves `bound` as it was; the first line of ONNX Runtime's
-    reason is in it.
+    Raises RuntimeError where nothing can be recorded, with the first line of ONNX Runtime's reason, and leaves `bound`
+    as it was, but for saying so.
     """
     binding, outputs = session.model.io_binding(), {}
     for name, value in bound.inputs.items():
@@ -196,6 +202,7 @@ def record_graph(session: Session, bound: Bound) -> None:
     try:
         session.model.run_with_iobinding(binding, options)
     except Exception as error:
+        bound.is_recordable = False
         raise RuntimeError(f"capture failed: {first_line(error)}") from error
     bound.binding, bound.options, bound.outputs = binding, options, outputs
 
