@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 
 from packc.package.external_data import rename_external_files
 from packc.package.onnx_header import read_onnx_header
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, SparseTensorProto
 
 
 def make_branching_graph(path: Path) -> Path:
@@ -64,3 +70,54 @@ def test_files_that_nobody_renames_keep_their_names(tmp_path: Path) -> None:
     model = make_branching_graph(tmp_path / "first" / "model.onnx")
     rename_external_files(model, tmp_path / "model.onnx", {})
     assert (tmp_path / "model.onnx").read_bytes() == model.read_bytes()
+
+
+def make_sparse_tensor() -> SparseTensorProto:
+    """Two parts, each in a file beside the graph."""
+    from onnx import TensorProto, helper
+
+    parts = []
+    for name, dtype in (("values", TensorProto.FLOAT), ("indices", TensorProto.INT64)):
+        part = TensorProto(name=name, data_type=dtype, dims=[1], data_location=TensorProto.EXTERNAL)
+        part.external_data.add(key="location", value="model.onnx.data")
+        parts.append(part)
+    return helper.make_sparse_tensor(*parts, [4])
+
+
+def put_into_graph(model: ModelProto) -> None:
+    model.graph.sparse_initializer.append(make_sparse_tensor())
+
+
+def put_into_attribute(model: ModelProto) -> None:
+    model.graph.node.add(op_type="Constant").attribute.add(name="sparse_value").sparse_tensor.CopyFrom(
+        make_sparse_tensor()
+    )
+
+
+def put_into_list(model: ModelProto) -> None:
+    model.graph.node.add(op_type="Any").attribute.add(name="all").sparse_tensors.append(make_sparse_tensor())
+
+
+def put_into_branch(model: ModelProto) -> None:
+    branch = model.graph.node.add(op_type="If").attribute.add(name="then_branch").g
+    branch.sparse_initializer.append(make_sparse_tensor())
+
+
+def put_into_function(model: ModelProto) -> None:
+    model.functions.add(name="f").node.add(op_type="Constant").attribute.add(
+        name="sparse_value"
+    ).sparse_tensor.CopyFrom(make_sparse_tensor())
+
+
+@pytest.mark.parametrize("put", [put_into_graph, put_into_attribute, put_into_list, put_into_branch, put_into_function])
+def test_sparse_tensors_are_in_the_renamed_file_wherever_they_are(
+    tmp_path: Path, put: Callable[[ModelProto], None]
+) -> None:
+    import onnx
+
+    model = onnx.ModelProto()
+    put(model)
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    rename_external_files(tmp_path / "model.onnx", tmp_path / "other.onnx", {"model.onnx.data": "model.onnx.l4.data"})
+    renamed = (tmp_path / "other.onnx").read_bytes()
+    assert (renamed.count(b"model.onnx.data"), renamed.count(b"model.onnx.l4.data")) == (0, 2)

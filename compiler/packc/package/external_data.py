@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, NodeProto, TensorProto
+    from google.protobuf.message import Message
+    from onnx import TensorProto
 
 LOCATION = "location"
 """The key of TensorProto.external_data that names the file, relative to the graph's folder (onnx.proto3)."""
@@ -21,24 +22,22 @@ def rename_external_files(model: Path, place: Path, names: Mapping[str, str]) ->
     import onnx
 
     graph = onnx.load(model, load_external_data=False)
-    nodes = (node for function in graph.functions for node in function.node)
-    for tensor in (*_list_tensors(graph.graph), *_list_constants(nodes)):
+    for tensor in _list_tensors(graph):
         for entry in tensor.external_data:
             if entry.key == LOCATION:
                 entry.value = names.get(entry.value, entry.value)
     place.write_bytes(graph.SerializeToString())
 
 
-def _list_tensors(graph: GraphProto) -> Iterator[TensorProto]:
-    """All of a graph, those of the graphs in its nodes too."""
-    yield from graph.initializer
-    for sparse in graph.sparse_initializer:
-        yield from (sparse.values, sparse.indices)
-    yield from _list_constants(graph.node)
+def _list_tensors(message: Message) -> Iterator[TensorProto]:
+    """All below a message of ONNX, whatever holds them: the graph, sparse tensors, attributes, branches, functions."""
+    from google.protobuf.message import Message
+    from onnx import TensorProto
 
-
-def _list_constants(nodes: Iterable[NodeProto]) -> Iterator[TensorProto]:
-    for attribute in (attribute for node in nodes for attribute in node.attribute):
-        yield from (attribute.t, *attribute.tensors)
-        for graph in (attribute.g, *attribute.graphs):
-            yield from _list_tensors(graph)
+    if isinstance(message, TensorProto):
+        yield message
+        return
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for part in (value,) if isinstance(value, Message) else value:
+                yield from _list_tensors(part)
