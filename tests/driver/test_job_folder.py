@@ -21,6 +21,7 @@ from packc.driver.job_folder import (
 )
 from packc.driver.verdict import record_findings
 from packc.errors import UsageError
+from packc.jobs.result_files import hash_file
 from packc.package.manifest import Manifest, MeasurementRecord
 from packc.package.manifest_file import read_manifest, write_manifest
 from packc.package.publish import staging_dir
@@ -60,10 +61,12 @@ def publish_made(manifest: Manifest, final: Path) -> None:
         publish_package(staging, final, manifest)
 
 
-def write_result(bundle: Path, status: str = "ok") -> None:
+def write_result(bundle: Path, status: str = "ok", **changes: str) -> None:
     bundle.mkdir(exist_ok=True, parents=True)
+    (bundle / "job.json").touch()
     result = {"status": status, "failure": None, "load_s": 0.0, "peak_rss_mib": 0.0, "times": [], "answers": None}
-    (bundle / "result.json").write_text(json.dumps({**result, "device": "GPU", "versions": []}))
+    told = {"device": "GPU", "versions": [], "job_sha256": hash_file(bundle / "job.json")}
+    (bundle / "result.json").write_text(json.dumps({**result, **told, **changes}))
 
 
 def test_files_of_bundles_are_those_of_the_build(world: World, elsewhere: BuildInputs) -> None:
@@ -101,6 +104,20 @@ def test_a_bundle_is_taken_from_where_it_went_well(tmp_path: Path) -> None:
     write_result(old / "a")
     assert find_bundle("a", (new, old)) == old / "a", "a run in the wrong Python hides no good one"
     write_result(new / "a")
+    assert find_bundle("a", (new, old)) == new / "a"
+
+
+def test_a_bundle_that_came_back_damaged_hides_no_whole_one(tmp_path: Path) -> None:
+    new, old = tmp_path / "new", tmp_path / "old"
+    for folder in (new, old):
+        write_result(folder / "a")
+    (new / "a" / "result.json").write_text((new / "a" / "result.json").read_text()[:-9])
+    assert find_bundle("a", (new, old)) == old / "a", "cut short"
+    write_result(new / "a", answers="answers.npz", answers_sha256=hash_file(old / "a" / "job.json"))
+    assert find_bundle("a", (new, old)) == old / "a", "without its answers"
+    (new / "a" / "answers.npz").write_text("half of the ans")
+    assert find_bundle("a", (new, old)) == old / "a", "with half of them"
+    (new / "a" / "answers.npz").write_bytes(b"")
     assert find_bundle("a", (new, old)) == new / "a"
 
 

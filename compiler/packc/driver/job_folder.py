@@ -13,6 +13,7 @@ from pathlib import Path
 
 from packc.errors import PackError, UsageError
 from packc.jobs.bundle import MODEL_FOLDER, read_result
+from packc.jobs.result_files import has_good_result
 from packc.package.manifest import Manifest
 from packc.package.manifest_file import MANIFEST, read_manifest
 from packc.select import Outcome
@@ -48,10 +49,13 @@ def list_bundle_files(built: Manifest) -> dict[str, dict[str, str]]:
 
 
 def find_bundle(candidate: str, folders: Sequence[Path]) -> Path:
-    """The candidate's bundle in the first of the folders where it went well, else where it ran, else the first one."""
+    """The candidate's bundle in the first of the folders where it went well, and came back whole.
+
+    Else in the first where it ran, else in the first one.
+    """
     places = [folder / candidate for folder in folders]
     ran = [place for place in places if (place / "result.json").is_file()]
-    return next((place for place in ran if _status(place) == "ok"), (ran or places)[0])
+    return next(filter(has_good_result, ran), (ran or places)[0])
 
 
 def keep_results(outcomes: Sequence[Outcome], jobs: Path, built: Manifest, folder: Path) -> None:
