@@ -37,6 +37,17 @@ def test_a_result_has_its_answers_beside_it(tmp_path: Path) -> None:
     assert list_names(tmp_path) == {"job.json"}
 
 
+@pytest.mark.parametrize("name", ["answers.npz", ".result.json.part"])
+def test_an_old_result_never_stands_beside_new_answers(tmp_path: Path, name: str) -> None:
+    """A folder is where a file is to be written: the new answers cannot be put in place, or the result after them."""
+    leave_result(tmp_path)
+    (tmp_path / name).unlink(missing_ok=True)
+    (tmp_path / name).mkdir()
+    with pytest.raises(IsADirectoryError):
+        leave_result(tmp_path)
+    assert not (tmp_path / "result.json").exists()
+
+
 @pytest.mark.parametrize("changes", [{"status": "failed"}, {"job_sha256": "0"}, {"answers_sha256": "0"}])
 def test_a_result_that_failed_or_is_of_other_files_is_not_good(tmp_path: Path, changes: dict[str, str]) -> None:
     leave_result(tmp_path, **changes)

@@ -217,6 +217,17 @@ def test_what_an_adapter_tells_has_no_traceback_and_a_mistake_has(tmp_path: Path
         assert "Traceback" in run_somehow(stub_bundle(tmp_path / str(number), wrong))[1]
 
 
+def test_what_a_library_raises_has_its_traceback(tmp_path: Path) -> None:
+    """Of the very type that adapters raise for people: nobody chose the words for them, nor says where it was."""
+    calling = DOUBLING.replace("    with open", "    library.compute()\n    with open", 1)
+    bundle = stub_bundle(tmp_path / "job", f"import sys\nsys.path.append({str(tmp_path)!r})\nimport library\n{calling}")
+    (tmp_path / "library.py").write_text("def compute():\n    raise RuntimeError('no kernel')\n")
+    code, told = run_somehow(bundle)
+    assert (code, read_result(bundle).failure) == (1, "RuntimeError: no kernel")
+    assert "Traceback" in told
+    assert str(tmp_path / "library.py") in told
+
+
 def test_a_failure_has_the_versions_of_what_failed(tmp_path: Path) -> None:
     engine = "import json\nimport numpy as np\nimport other as ort\n" + DOUBLING
     bundle = stub_bundle(tmp_path / "good", engine)
