@@ -150,6 +150,17 @@ def test_a_killed_build_leaves_debris_that_nobody_trips_over(tmp_path: Path) -> 
     assert not staging[0].exists()
 
 
+def test_what_a_killed_build_left_goes_before_the_work_is_done_again(tmp_path: Path) -> None:
+    victim = start_making(tmp_path, 60)
+    assert read_line(victim) == "making"
+    other = tmp_path / "graph" / ".other-abandoned"
+    other.mkdir()
+    victim.kill()
+    victim.wait()
+    put(Cache(tmp_path), "k")
+    assert {path for path in (tmp_path / "graph").iterdir() if path.is_dir()} == {other, tmp_path / "graph" / "k"}
+
+
 def test_what_does_not_last_is_its_makers_alone(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
     make = lambda folder: (folder / "f").touch()  # noqa: E731

@@ -81,7 +81,7 @@ class Cache:
         One that is there is told of in the words of `reused`, "minilm: exported before"; without a word where nobody
         was told of the work either when it was done. One that `is_lasting` refuses is the caller's alone: it has a name
         that nobody asks for again.
-        Raises whatever `make` raises; nothing of a failed attempt stays.
+        Raises whatever `make` raises; nothing of a failed attempt stays, and what a killed one left goes with the next.
         """
         entry = self.root / kind / key
         with self._lock(kind, key):
@@ -90,6 +90,8 @@ class Cache:
                     log.info("%s", reused)
                 os.utime(entry)
                 return entry
+            for abandoned in entry.parent.glob(f".{key}-*"):  # its maker is dead: it would hold the lock
+                shutil.rmtree(abandoned, ignore_errors=True)
             staging = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=entry.parent))
             try:
                 make(staging)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -134,6 +136,26 @@ def test_an_interrupted_step_leaves_no_temporary_files(tmp_path: Path, monkeypat
     with pytest.raises(KeyboardInterrupt):
         install.run_installer(["pip"], "install it", tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+INSTALL = """
+import sys
+from pathlib import Path
+from packc.server.install import run_installer
+
+run_installer([sys.executable, "-c", sys.argv[1]], "install it", Path(sys.argv[2]))
+"""
+
+
+def test_a_killed_pack_leaves_no_step_running(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pid")
+    step = f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    parent = subprocess.Popen([sys.executable, "-c", INSTALL, step, str(tmp_path)])
+    ended = os.pidfd_open(int((tmp_path / "pid").read_text()))
+    parent.kill()
+    parent.wait()
+    assert select.select([ended], [], [], 10)[0], "it outlived its parent"
+    os.close(ended)
 
 
 def test_new_versions_need_a_new_server(
