@@ -14,7 +14,13 @@ from packc.package.model_config import new_config
 from packc.plan import make_plan
 from packc.runtimes import onnxruntime_tensorrt
 from packc.runtimes.onnxruntime_cuda import INSTALL
-from packc.runtimes.onnxruntime_tensorrt import PROVIDER_FILE, OnnxRuntimeTensorRt, find_problem, write_shapes
+from packc.runtimes.onnxruntime_tensorrt import (
+    PROVIDER_FILE,
+    SHAPE_OPTIONS,
+    OnnxRuntimeTensorRt,
+    find_problem,
+    write_shapes,
+)
 from packc.spec.optimize import OptimizeSection, TensorRtSection
 from packc.tensors import InputRange, Precision
 from sources import device, source_info
@@ -25,6 +31,7 @@ FP16 = "onnxruntime-tensorrt-fp16"
 
 IDS = InputRange("ids", (1, 1), ((1, 128), (8, 128)), (8, 128))
 FIXED = InputRange("scale", (1,), ((1,), (1,)), (1,))
+SCALAR = InputRange("limit", (), ((), ()), ())
 
 
 @pytest.fixture
@@ -78,7 +85,10 @@ def test_the_range_of_every_input_is_told() -> None:
         "trt_profile_opt_shapes": "ids:1x128,scale:1",
         "trt_profile_max_shapes": "ids:8x128,scale:1",
     }
-    assert write_shapes([FIXED]) == {}
+
+
+def test_an_open_axis_of_one_size_has_a_range_too() -> None:
+    assert write_shapes([FIXED, SCALAR]) == dict.fromkeys(SHAPE_OPTIONS, "scale:1")
 
 
 @pytest.fixture

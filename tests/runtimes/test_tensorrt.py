@@ -14,6 +14,7 @@ from packc.passes import PASSES, find_pass
 from packc.passes.lower_opset import FROM
 from packc.runtimes import STAND_INS, find_runtime, tensorrt
 from packc.runtimes.tensorrt import LOWERABLE, TACTICS, TensorRt, write_profiles
+from packc.runtimes.tensorrt_profiles import choose_profile, read_profile
 from packc.runtimes.tensorrt_python import VARIABLE
 from packc.spec.optimize import TensorRtSection
 from packc.tensors import InputRange, Precision
@@ -27,6 +28,7 @@ HERE = device("cuda", GPU)
 ELSEWHERE = replace(HERE, is_here=False)
 IDS = InputRange("ids", (1, 1), ((1, 32), (4, 64)), (8, 128))
 FIXED = InputRange("scale", (1,), ((1,), (1,)), (1,))
+SCALAR = InputRange("limit", (), ((), ()), ())
 
 
 @pytest.fixture(params=[("8.6.0", 8), ("10.16.1.11", 10)], ids=["weak", "strong"])
@@ -164,13 +166,31 @@ def test_cases_that_differ_in_the_batch_alone_have_their_shapes_for_themselves()
         "pixels=1x3x8x8/4x3x8x8/16x3x8x8",
     )
     assert write_profiles([pixels], "one") == ("pixels=1x3x8x8/1x3x8x8/16x3x8x8",)
-    same = replace(IDS, cases=((1, 32), (1, 32)))
-    assert write_profiles([same], "per_case") == ("ids=1x32/1x32/1x32", "ids=1x1/1x32/8x128")
+    same = replace(pixels, cases=((4, 3, 8, 8), (4, 3, 8, 8)))
+    assert write_profiles([same], "per_case") == ("pixels=4x3x8x8/4x3x8x8/4x3x8x8", "pixels=1x3x8x8/4x3x8x8/16x3x8x8")
+
+
+def test_what_requests_seldom_hit_has_no_profile_for_itself() -> None:
+    texts = InputRange("ids", (1, 1), ((1, 128), (32, 128)), (32, 512))
+    profiles = write_profiles([texts], "per_case")
+    assert profiles == ("ids=1x1/1x128/32x512", "ids=1x1/32x128/32x512")
+    ranges = [read_profile(profile, {"ids": (-1, -1)}) for profile in profiles]
+    tuned = {shape: ranges[choose_profile(ranges, {"ids": shape})]["ids"][1] for shape in ((1, 40), (1, 128), (9, 60))}
+    assert tuned == {(1, 40): (1, 128), (1, 128): (1, 128), (9, 60): (32, 128)}
+
+
+def test_an_open_axis_that_has_one_size_in_all_cases_is_open_still() -> None:
+    """Of other tensors than texts, nothing is known but the sizes in the evaluation data: cases have the middle one."""
+    sound = InputRange("sound", (1, 10, 80), ((1, 50, 80), (16, 50, 80)), (16, 100, 80))
+    assert write_profiles([sound, FIXED], "per_case") == (
+        "sound=1x10x80/1x50x80/16x100x80 scale=1/1/1",
+        "sound=1x10x80/16x50x80/16x100x80 scale=1/1/1",
+    )
 
 
 @pytest.mark.parametrize("how", ["one", "per_case"])
 def test_an_open_axis_of_one_size_has_a_profile_too(how: Literal["one", "per_case"]) -> None:
-    assert write_profiles([FIXED], how) == ("scale=1/1/1",)
+    assert write_profiles([FIXED, SCALAR], how) == ("scale=1/1/1",)
 
 
 def test_shapes_and_settings_reach_the_builder_wherever_it_runs(version: str) -> None:
@@ -230,6 +250,8 @@ def test_the_version_of_a_device_elsewhere_goes_before_what_is_here() -> None:
         # cases that differ in the batch alone, as images: each has its shape, and all others the last profile
         (("x=1x3/1x3/1x3", "x=8x3/8x3/8x3", "x=1x3/8x3/8x3"), [(1, 3), (8, 3), (4, 3)]),
         (("x=1x3/1x3/4x3", "x=1x6/1x6/4x6"), [(1, 3), (4, 3), (1, 6), (4, 6)]),
+        # the batch that a profile is tuned for has one, though no server prefers it, unless no server takes it
+        (("x=3x3/3x3/3x3", "x=1x3/5x3/32x3", "x=16x3/16x3/16x3"), [(3, 3), (1, 3), (4, 3), (5, 3), (8, 3)]),
     ],
 )
 def test_graphs_are_of_batches_that_a_profile_takes_each_once(

@@ -101,9 +101,11 @@ def find_problem() -> str:
 
 
 def write_shapes(ranges: Sequence[InputRange]) -> Mapping[str, OptionValue]:
-    """Options for the provider's one optimization profile, tuned for the typical case; none where no axis is open."""
-    if all(r.least == r.most for r in ranges):
-        return {}
+    """Options for the provider's one optimization profile, which takes all shapes and is tuned for the typical case.
+
+    As `tensorrt.write_profiles` does, it names each input that has axes: an open one of one size wants a range too.
+    """
+    ranges = [r for r in ranges if r.least]
     steps = {LEAST: [r.least for r in ranges], USUAL: [r.cases[0] for r in ranges], MOST: [r.most for r in ranges]}
     return {name: ",".join(map(_write_shape, ranges, shapes)) for name, shapes in steps.items()}
 

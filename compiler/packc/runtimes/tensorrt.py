@@ -7,7 +7,7 @@ device by the adapter, when a job's bundle loads its graph (ADR 17).
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -174,23 +174,26 @@ class TensorRt(Runtime):
 
 
 def add_graph_specs(config: Any, profile: str) -> None:
-    """Of the usual shapes of a profile, in those batches of one, of the preferred sizes and of the largest that the
-    profile takes. What another profile asked for already is there once."""
-    batched = config.max_batch_size > 0
-    sizes = {1, *config.dynamic_batching.preferred_batch_size, config.max_batch_size} if batched else {0}
-    specs = config.optimization.cuda.graph_spec
+    """Of the usual shapes of a profile, in its usual batch and those batches of one, of the preferred sizes and of the
+    largest that it and the server take. What another profile asked for already is there once."""
     shapes = {}
     for word in profile.split():
         name, _, steps = word.rpartition("=")
-        least, usual, most = ([int(size) for size in step.split("x")] for step in steps.split("/"))
-        shapes[name] = usual[1:] if batched else usual
-        sizes = {batch for batch in sizes if not batched or least[0] <= batch <= most[0]}
-    for batch in sorted(sizes):
-        spec = specs.add(batch_size=batch)
-        for name, dims in shapes.items():
-            spec.input[name].dim.extend(dims)
-        if spec in specs[:-1]:
-            del specs[-1]
+        shapes[name] = [[int(size) for size in step.split("x")] for step in steps.split("/")]
+    is_batched = config.max_batch_size > 0
+    for batch in _list_batches(config, shapes.values()) if is_batched else [0]:
+        spec = config.optimization.cuda.graph_spec.add(batch_size=batch)
+        for name, (_, usual, _) in shapes.items():
+            spec.input[name].dim.extend(usual[1:] if is_batched else usual)
+        if spec in config.optimization.cuda.graph_spec[:-1]:
+            del config.optimization.cuda.graph_spec[-1]
+
+
+def _list_batches(config: Any, shapes: Iterable[Sequence[Sequence[int]]]) -> list[int]:
+    """The batches of a profile, whose least, usual and largest shapes of each input these are, that a graph is for."""
+    least, usual, most = ([step[0] for step in steps] for steps in zip(*shapes, strict=True))
+    wanted = {1, *usual, *config.dynamic_batching.preferred_batch_size, config.max_batch_size}
+    return sorted(batch for batch in wanted if max(least) <= batch <= min(*most, config.max_batch_size))
 
 
 def _list_texts(value: OptionValue) -> tuple[str, ...]:
@@ -237,14 +240,14 @@ def write_profiles(ranges: Sequence[InputRange], how: Literal["one", "per_case"]
     """Optimization profiles as the adapter reads them: "ids=1x1/1x32/8x128 mask=1x1/1x32/8x128", least, usual, most.
 
     Of "one", it takes all shapes and is tuned for the typical case. Of "per_case", each case of the workload has one
-    that takes all and is tuned for it; where cases differ in the batch alone, so that requests do hit them, each has
-    its shape for itself, and all others share one that is tuned for the largest. A builder wants a profile for an open
-    axis of one size too, and leaves one for a graph without open axes alone.
+    that takes all and is tuned for it; where requests differ in the batch alone, so that they do hit the cases, each
+    case has its shape for itself, and all others share one that is tuned for the largest. A builder wants a profile for
+    an open axis of one size too, and leaves one for a graph without open axes alone.
     """
     cases = range(len(ranges[0].cases))
     if how == "one":
         return (_write_profile(ranges, 0),)
-    if any(shape[1:] != r.cases[0][1:] for r in ranges for shape in r.cases):
+    if any(r.least[1:] != r.most[1:] for r in ranges):
         return tuple(dict.fromkeys(_write_profile(ranges, case) for case in cases))
     # first those of one shape: where two are as near, the first is taken, here and in Triton's backend
     fixed = [tuple(InputRange(r.name, r.cases[case], r.cases, r.cases[case]) for r in ranges) for case in cases]
@@ -253,6 +256,6 @@ def write_profiles(ranges: Sequence[InputRange], how: Literal["one", "per_case"]
 
 
 def _write_profile(ranges: Sequence[InputRange], case: int) -> str:
-    """From the least to the most of each range, tuned for that case."""
-    steps = ((r.name, (r.least, r.cases[case], r.most)) for r in ranges)
+    """From the least to the most of each range, tuned for that case; scalars have none."""
+    steps = ((r.name, (r.least, r.cases[case], r.most)) for r in ranges if r.least)
     return " ".join(f"{name}={'/'.join('x'.join(map(str, shape)) for shape in shapes)}" for name, shapes in steps)
