@@ -16,7 +16,7 @@ from packc.driver import combine
 from packc.driver.combine import NothingMeasured, combine_targets
 from packc.driver.endings import BuildOptions, TargetResult
 from packc.errors import PackError
-from packc.package.manifest import Manifest, ServedRecord
+from packc.package.manifest import Manifest, MissRecord, ServedRecord, VerdictRecord
 from packc.package.manifest_file import check_files, read_manifest
 from packc.runtimes.runtime import GRAPH_PARAMETER
 from packc.server.verify import Verified
@@ -91,8 +91,8 @@ def test_everything_beside_the_repository_knows_of_all_targets(tmp_path: Path, c
     assert (package / "targets" / "h100" / "golden" / "answers.npz").is_file()
     assert not (package / "targets" / "t4" / "golden").exists(), "nothing was measured of it"
     readme = (package / "README.md").read_text()
-    assert readme.startswith("# tiny for several GPUs: fleet\n\nEach server takes ")
-    assert "`h200`, `h100`, `t4`" in readme.split("\n## Several GPUs\n")[0]
+    assert readme.startswith("# tiny for several GPUs: fleet\n\nA server takes ")
+    assert "by itself for `h200`, `t4`." in readme.split("\n## Several GPUs\n")[0]
     assert "| verified | not loaded yet |" in readme
     assert "--model-config-name=h100" in readme
     assert "`l4` has no part in it: there is no build of it yet." in readme
@@ -154,6 +154,15 @@ def test_builds_that_do_not_say_of_which_model_they_are_are_not_taken_for_the_sa
         write_measured(tmp_path, target, scale)
         change(tmp_path / target, source_digest="")
     assert combined("h200", "l4").manifest.combined[1].file is None
+
+
+def test_promises_that_a_targets_package_misses_are_recorded(tmp_path: Path, combined: Combined) -> None:
+    package = write_measured(tmp_path, "h200", 2.0)
+    misses = (MissRecord(FP16, "latency_ms", 4.0, 1.0), MissRecord(TF32, "size_mib", 4.0, 1.0))
+    change(package, verdict=VerdictRecord(False, FP16, ("budget missed",), misses))
+    write_measured(tmp_path, "l4", 4.0)
+    assert [record.missed for record in combined("h200", "l4").manifest.combined] == [("latency_ms",), ()]
+    assert "misses its budget (latency_ms)" in (tmp_path / "fleet" / "README.md").read_text()
 
 
 def test_a_percentile_is_the_targets_own(tmp_path: Path, combined: Combined) -> None:

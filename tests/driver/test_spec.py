@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from driver_world import HOST, World, write_tensors
-from gpu_packages import write_measured
+from gpu_packages import change, write_measured
 from packc import target_profiles
 from packc.driver import spec as build_spec_module
 from packc.driver.endings import BuildOptions, TargetResult
 from packc.driver.spec import TargetFailure, _lock_data, build_spec
 from packc.driver.target import build_target
 from packc.errors import MissingError, SourceError, SpecError
+from packc.package.manifest import MissRecord, VerdictRecord
 from packc.package.manifest_file import read_manifest
 from packc.spec.optimize import DistillSection, OptimizeSection
 from packc.spec.read import read_spec
@@ -185,6 +186,25 @@ def test_targets_are_combined_once_they_are_built(world: World, monkeypatch: pyt
     assert (fleet["target"], "model_repository/tiny/1/model.l4.onnx" in fleet["files"]) == ("fleet", True)
     assert list(build(world, FLEET, targets=GPUS, only=("cpu",))) == ["cpu"], "nothing of it was built"
     assert [target["target"] for target in read_lock(world)["targets"]] == ["cpu", "h200", "l4", "fleet"]
+
+
+def test_one_artifact_alone_and_a_missed_budget_are_warned_about_each_time(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    package = write_measured(world.folder / "build" / "tiny", "h200", 2.0)
+    misses = (MissRecord("onnxruntime-cuda-fp16-fused", "latency_ms", 4.0, 1.0),)
+    change(package, verdict=VerdictRecord(False, misses[0].candidate, ("budget missed",), misses))
+    told = ["fleet: it has the artifact of h200 alone (l4: there is no build of it yet)",
+            "fleet: h200 misses its budget (latency_ms)"]  # fmt: skip
+
+    def recall(inputs: Any, final: Path, *_: Any) -> TargetResult:
+        return TargetResult(inputs.spec.target, "unchanged", final, read_manifest(final))
+
+    monkeypatch.setattr(build_spec_module, "build_target", recall)
+    for end in ("published", "unchanged"):
+        caplog.clear()
+        assert build(world, FLEET, targets=GPUS, only=("h200",))["fleet"].end == end
+        assert [record.message for record in caplog.records if record.levelname == "WARNING"] == told
 
 
 def test_what_cannot_be_combined_is_said_before_anything_is_built(world: World) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from goldens import check_golden
 from packc.package.combined_readme import describe_targets, write_readme
 from packc.package.manifest import CombinedRecord
@@ -22,11 +24,20 @@ def test_without_configurations_of_their_own_no_flag_is_told() -> None:
 
 
 def test_the_title_and_what_comes_first_are_of_all_targets() -> None:
-    text = write_readme("# tiny for h200\n\nTensors in.\n", "tiny", "fleet", "h200", (BASE, T4, L4))
+    text = write_readme("# tiny for h200\n\nTensors in.\n", "tiny", "fleet", "h200", (BASE, H100, T4, L4))
     head, rest = text.split("\n\nTensors in.\n")
     assert head == (
-        "# tiny for several GPUs: fleet\n\nEach server takes the artifact of its GPU: `h200`, `t4`. The section "
-        "[Several GPUs](#several-gpus) says\nwhich that is and how; what stands before it is about `h200`."
+        "# tiny for several GPUs: fleet\n\nA server takes the artifact of its GPU by itself for `h200`, `t4`. For "
+        "`h100` it needs the flag `--model-config-name=h100`: without it, a server there takes the artifact of `h200`, "
+        "and no error says so. The section [Several GPUs](#several-gpus) has the commands; what stands before it is "
+        "about `h200`."
     )
-    assert rest == "\n" + describe_targets((BASE, T4, L4), "h200")
+    assert rest == "\n" + describe_targets((BASE, H100, T4, L4), "h200")
     assert "\n## Several GPUs\n" in rest
+
+
+def test_what_is_wrong_with_it_stands_first_and_in_the_table() -> None:
+    text = write_readme("# tiny for h200\n", "tiny", "fleet", "h200", (replace(BASE, missed=("latency_ms",)), L4))
+    assert "Note: it has the artifact of h200 alone (l4: there is no build of it yet)." in text.split("## ")[0]
+    assert "Note: h200 misses its budget (latency_ms)." in text.split("## ")[0]
+    assert "| verified, misses its budget (latency_ms) | loaded |" in text

@@ -23,7 +23,7 @@ def test_each_target_says_how_it_is_served_and_how_far_its_build_came() -> None:
     assert dict(list_combined(make_combined(H200, H100, L4))) == {
         "h200": "9.0, fp16 as model.onnx by default; its own package: verified, p99 4.10 ms, 2,100 samples/s; "
         "this repository: loaded",
-        "h100": "9.0, fp16 as model.h100.onnx by --model-config-name=h100; its own package: built; "
+        "h100": "9.0, fp16 as model.h100.onnx by --model-config-name=h100 (without it: that of h200); its own package: built; "
         "this repository: not loaded as this target yet; was built",
         "l4": "8.9, no part in the repository: there is no build of it yet",
     }
@@ -38,3 +38,12 @@ def test_reports_of_combined_packages_tell_of_all() -> None:
     assert "several GPUs" not in render_report(plain)
     assert "<dt>h200</dt><dd>9.0, fp16 as model.onnx" in render_html(combined)
     assert "Several GPUs" not in render_html(plain)
+
+
+def test_a_missed_promise_and_a_single_artifact_are_told() -> None:
+    manifest = make_combined(replace(H200, missed=("latency_ms",)), L4)
+    assert "2,100 samples/s, misses its budget (latency_ms); this repository" in dict(list_combined(manifest))["h200"]
+    for report in (render_report(manifest, width=400), render_html(manifest)):
+        assert "Of several GPUs: it has the artifact of h200 alone (l4: there is no build of it yet)." in report
+        assert "Of several GPUs: h200 misses its budget (latency_ms)." in report
+    assert "Of several GPUs" not in render_html(make_kept_manifest())

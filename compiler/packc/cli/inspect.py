@@ -10,6 +10,7 @@ import click
 
 from packc.cli.console import print_json
 from packc.ingest.source import AudioInput, ImagePreprocessing, Preprocessing, SourceInfo
+from packc.package.combined_ways import list_faults
 from packc.package.manifest import Manifest
 from packc.package.manifest_file import MANIFEST, check_files, read_manifest
 from packc.report.combined import list_combined
@@ -77,6 +78,8 @@ def _print_package(folder: Path, manifest: Manifest, problems: list[str]) -> Non
         click.echo(f"{manifest.environment.get('device', 'GPU')}: {gpu}")
     for target, text in list_combined(manifest):
         click.echo(f"  {target}: {text}")
+    for fault in list_faults(manifest.combined):
+        click.echo(f"warning: {fault}")
     if models := _list_models(manifest):
         click.echo(f"\nTriton models: {', '.join(models)}")
     files = _measure_files(folder, manifest)

@@ -184,7 +184,7 @@ def _record(
 
 
 def _record_one(member: Member, candidate: CandidateRecord | None, place: Placed | LeftOut) -> CombinedRecord:
-    served = member.manifest.served
+    served, verdict = member.manifest.served, member.manifest.verdict
     is_in = isinstance(place, Placed)
     if isinstance(place, LeftOut):
         remark = place.reason
@@ -205,6 +205,7 @@ def _record_one(member: Member, candidate: CandidateRecord | None, place: Placed
         percentile=served.percentile if served else None,
         throughput_per_s=served.throughput_per_s if served else None,
         remark=remark,
+        missed=tuple(miss.promise for miss in verdict.nearest if is_in and miss.candidate == verdict.chosen),
     )
 
 

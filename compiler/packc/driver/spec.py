@@ -17,6 +17,7 @@ from packc.errors import PackError, UsageError
 from packc.ingest.fingerprint import hash_file
 from packc.ingest.inspect import inspect_source
 from packc.ingest.source import SourceInfo
+from packc.package.combined_ways import list_faults
 from packc.package.lock import LockedInput, LockedTarget, PackLock, write_lock
 from packc.package.manifest import Manifest
 from packc.package.manifest_file import read_manifest
@@ -88,11 +89,14 @@ def _combine(
     """The package of several targets, of what their builds have left by now."""
     try:
         targets = [(target, find_target(spec.targets[target].profile, spec_path.parent)) for target in group]
-        return combine_targets(name, targets, folder, options, cache)
+        result = combine_targets(name, targets, folder, options, cache)
     except NothingMeasured as error:
         return TargetWaiting(name, error)
     except Exception as error:
         return _fail(name, error)
+    for fault in list_faults(result.manifest.combined):
+        log.warning("%s: %s", name, fault)
+    return result
 
 
 def _fail(target: str, error: Exception) -> TargetFailure:

@@ -236,6 +236,8 @@ class CombinedRecord:
     remark: str = ""
     is_loaded: bool = False
     """Whether a server has loaded this very repository as that target, and answered as it should."""
+    missed: tuple[str, ...] = ()
+    """The promises that its own package misses: "latency_ms", "quality", ... What was only built has not been judged."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from packc.candidate import Rejection, group_rejections
+from packc.package.combined_ways import list_faults
 from packc.package.insight import LimitRecord
 from packc.package.manifest import (
     CandidateRecord,
@@ -243,6 +244,7 @@ def make_caveats(manifest: Manifest) -> tuple[str, ...]:
         )
     if manifest.verdict.met is False and manifest.verdict.chosen:
         caveats.append("The chosen candidate misses a promise: a build publishes it only with --allow-miss.")
+    caveats += (f"Of several GPUs: {fault}." for fault in list_faults(manifest.combined))
     return tuple(caveats)
 
 
