@@ -56,3 +56,7 @@ def test_servers_get_the_version_that_was_measured(
     monkeypatch.setattr(driver_packing, "find_runtime", lambda name: OnnxRuntimeCuda())
     pack_candidate(packing, replace(outcome, measurement=measured), packing.rule, tmp_path / "package")
     assert find_requirements(tmp_path / "package" / "model_repository") == ("onnxruntime-gpu[cuda,cudnn]==1.31.1",)
+    assert "The served figures are of a server" in (tmp_path / "package" / "README.md").read_text()
+    alone = replace(packing, options=BuildOptions(verify=False))
+    pack_candidate(alone, replace(outcome, measurement=measured), packing.rule, tmp_path / "alone")
+    assert "No server ran: the figures are of one caller" in (tmp_path / "alone" / "README.md").read_text()

@@ -66,7 +66,7 @@ def test_what_openvinos_native_backend_does_otherwise(tmp_path: Path) -> None:
     config.backend = "openvino"
     golden = GoldenSet("none", (), (), tensors=(make_token_sample([2, 3]),))
     write_readme(tmp_path / "README.md", make_target_spec(), golden, (TritonModel(config),), None, ())
-    assert "verified with a Python-based `openvino` backend" in (tmp_path / "README.md").read_text()
+    assert "pack serves it in a Python-based `openvino` backend" in (tmp_path / "README.md").read_text()
 
 
 def test_what_a_compiled_model_is_bound_to(tmp_path: Path) -> None:
@@ -91,6 +91,39 @@ def test_a_package_for_a_gpu_tells_of_first_requests(tmp_path: Path, device: Lit
     write_readme(tmp_path / "README.md", make_target_spec(), golden, (TritonModel(config),), None, ())
     told = "The first request of each shape is slower" in (tmp_path / "README.md").read_text()
     assert told == (device == "gpu")
+
+
+def render_gpu(folder: Path, golden: GoldenSet, *, is_served: bool, front: str = "ensemble") -> str:
+    config = new_config("tiny", 4)
+    add_instances(config, 1, "gpu")
+    if front == "in_process":
+        config.backend = "python"
+        config.parameters["lengths"].string_value = "pad"
+    models = (TritonModel(config),)
+    write_readme(folder / "README.md", make_target_spec(), golden, models, None, (), is_served=is_served)
+    return (folder / "README.md").read_text()
+
+
+TENSORS, TEXTS = GoldenSet("none", (), (), tensors=(make_token_sample([2, 3]),)), GoldenSet("text", (), (), ("a",))
+
+
+def test_figures_of_a_server_are_told_where_one_ran(tmp_path: Path) -> None:
+    served = render_gpu(tmp_path, TENSORS, is_served=True)
+    assert "The served figures are of a server that had seen the shapes of its requests." in served
+    alone = render_gpu(tmp_path, TENSORS, is_served=False)
+    assert "No server ran: the figures are of one caller in a process of its own, after calls of each shape." in alone
+    assert "served figures" not in alone
+
+
+def test_first_requests_are_told_in_the_words_of_the_pipeline(tmp_path: Path) -> None:
+    tensors = render_gpu(tmp_path, TENSORS, is_served=True)
+    assert "knows the shapes of its warm-up; where first requests matter, send requests of all shapes" in tensors
+    assert "MiniLM" not in tensors
+    assert "length" not in tensors.split("## Ask it")[0]
+    texts = render_gpu(tmp_path, TEXTS, is_served=True)
+    assert "MiniLM in ONNX Runtime on an H200, for one, took some 90 ms more" in texts
+    assert "knows the lengths of its warm-up; where first requests matter, send texts of all lengths" in texts
+    assert "its warm-up, which are few" in render_gpu(tmp_path, TEXTS, is_served=True, front="in_process")
 
 
 def test_a_model_compiled_for_a_gpu_names_the_build_of_torch(tmp_path: Path) -> None:

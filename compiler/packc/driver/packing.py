@@ -86,4 +86,5 @@ def _fill_package(packing: Packing, chosen: Outcome, plan: ServingPlan, staging:
             packing.pipeline, ingested.source, inputs.evaluation, ingested.inputs, chosen.answers, ingested.answers
         ),
         versions=list_versions(),
+        is_served=packing.options.verify,
     )

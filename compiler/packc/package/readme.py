@@ -12,6 +12,7 @@ from packc.candidate import PassStep
 from packc.package.docker import find_torch_index, server_command
 from packc.package.engine_stamp import EngineStamp
 from packc.package.golden import GoldenSet
+from packc.package.pipelines.choice import ChosenPipeline
 from packc.package.pipelines.triton_model import TritonModel
 from packc.package.render import render_template
 from packc.runtimes.onnxruntime_cuda import LENGTHS, MASK_AS_IT_IS
@@ -34,10 +35,12 @@ def write_readme(
     packages: tuple[str, ...],
     passes: Sequence[PassStep] = (),
     engine: EngineStamp | None = None,
+    *,
+    is_served: bool = True,
 ) -> None:
     """`models` are the package's, the one that clients call first; `opset` the graph's, None if it is not ONNX;
     `packages` the Python packages that the server needs beside it; `passes` made the graph; `engine` is the stamp of
-    TensorRT's."""
+    TensorRT's; `is_served` says whether a server gives the package its figures."""
     served = models[0].config
     outputs = [tensor.name for tensor in served.output]
     text = render_template(
@@ -57,7 +60,7 @@ def write_readme(
         inputs=tuple(tensor.name for tensor in served.input),
         max_batch_size=served.max_batch_size,
         need=_say_need(opset) if opset else _say_engine(engine) if engine else _say_backend(models),
-        gpu=_say_gpu(models),
+        gpu=_say_gpu(models, golden.pipeline, is_served=is_served),
         lengths=_say_lengths(golden, passes),
         models=[(model.name, _describe_role(model)) for model in models],
     )
@@ -112,7 +115,7 @@ def _say_backend(models: tuple[TritonModel, ...]) -> str | None:
     if not any(model.config.backend == "openvino" for model in models):
         return None
     return (
-        "The graph is OpenVINO IR, verified with a Python-based `openvino` backend around the `openvino` package. "
+        "The graph is OpenVINO IR. pack serves it in a Python-based `openvino` backend around the `openvino` package. "
         "Triton's native one fills every batch up to the largest, and computes fp32 in bf16 where the CPU has it."
     )
 
@@ -122,7 +125,7 @@ def _is_bound(model: TritonModel) -> bool:
     return found is not None and found.string_value.startswith("torch==")
 
 
-def _say_gpu(models: tuple[TritonModel, ...]) -> str | None:
+def _say_gpu(models: tuple[TritonModel, ...], pipeline: ChosenPipeline, *, is_served: bool) -> str | None:
     """What a model on a GPU wants of its server, and what other servers do less than pack's; None on a CPU."""
     on_gpu = [model for model in models if any(group.gpus for group in model.config.instance_group)]
     if not on_gpu:
@@ -132,7 +135,23 @@ def _say_gpu(models: tuple[TritonModel, ...]) -> str | None:
         "compose.yaml asks for, and `gpus` in config.pbtxt names others."
     )
     records = (GRAPH_PARAMETER in model.config.parameters for model in on_gpu if model.config.backend == "onnxruntime")
-    return " ".join([place, *([WITHOUT_GRAPHS] if any(records) else []), FIRST_CALLS])
+    return " ".join([place, *([WITHOUT_GRAPHS] if any(records) else []), *_say_first_calls(models, pipeline, is_served)])
+
+
+def _say_first_calls(models: tuple[TritonModel, ...], pipeline: ChosenPipeline, is_served: bool) -> list[str]:
+    """How requests of new shapes fare on a GPU, what that means for the figures, and what to do about it."""
+    shapes, sent = ("lengths", "texts of all lengths") if pipeline == "text" else ("shapes", "requests of all shapes")
+    figures = f"The served figures are of a server that had seen the {shapes} of its requests."
+    if not is_served:
+        figures = "No server ran: the figures are of one caller in a process of its own, after calls of each shape."
+    few = ", which are few, as it rounds them" if any(_serves_text(model) for model in models) else ""
+    return [
+        FIRST_CALLS,
+        *([MINILMS_FIRST_CALLS] if pipeline == "text" else []),
+        figures,
+        f"A server that has just started knows the {shapes} of its warm-up{few}; where first requests matter, send "
+        f"{sent} before clients do.",
+    ]
 
 
 WITHOUT_GRAPHS = (
@@ -140,11 +159,10 @@ WITHOUT_GRAPHS = (
     "in the image, ignores that parameter and launches kernel by kernel: the same answers, later."
 )
 FIRST_CALLS = (
-    "The first request of each shape is slower, as kernels are chosen for it and a CUDA graph may be recorded: "
-    "MiniLM in ONNX Runtime on an H200 took some 90 ms more for each length of text that was new. The figures are "
-    "of a server that had seen the lengths. One that has just started knows those of its warm-up, and a text "
-    "package in one process has few, as it rounds them; where first requests matter, send texts of all lengths "
-    "before clients do."
+    "The first request of each shape is slower, as kernels are chosen for it and a CUDA graph may be recorded."
+)
+MINILMS_FIRST_CALLS = (
+    "MiniLM in ONNX Runtime on an H200, for one, took some 90 ms more for each length of text that was new."
 )
 RIGHT_PADDING = (
     "The graph takes the mask of each sample for a length: padding must come last. A mask with gaps, or with padding "
@@ -204,8 +222,13 @@ def _describe_role(model: TritonModel) -> str:
         return "encoded image to pixels"
     if model.name.endswith("-labels"):
         return "logits to label and score"
-    if model.config.backend == "python" and "lengths" in model.config.parameters:
+    if _serves_text(model):
         return "text to answer in one process: tokenizer and compiled graph"
     if model.config.backend == "python":
         return "the compiled graph, run by its engine in a Python process"
     return "the compiled graph"
+
+
+def _serves_text(model: TritonModel) -> bool:
+    """Whether one process tokenizes and computes."""
+    return model.config.backend == "python" and "lengths" in model.config.parameters

@@ -40,13 +40,15 @@ def write_package(
     warmup: Sequence[Sample],
     golden: GoldenSet,
     versions: Mapping[str, str],
+    is_served: bool = True,
 ) -> None:
     """Fills the empty `folder` with everything but the manifest and the report.
 
     `model` is the main file of the artifact of `candidate`, which `runtime` runs; `warmup` real inputs of the graph,
     batch axis 1 each, used when the spec wants a warm-up; `golden.pipeline` says what clients send; `versions` are the
-    Python packages that made and measured the artifact. Raises PackError when the written repository breaks a rule of
-    Triton's: a bug, or an artifact whose tensors differ from the source's.
+    Python packages that made and measured the artifact; `is_served` says whether a server gives the package its
+    figures. Raises PackError when the written repository breaks a rule of Triton's: a bug, or an artifact whose tensors
+    differ from the source's.
     """
     artifact = artifact_files(model)
     options = set_graphs(runtime.job_options(candidate, serving.threads), cuda_graphs=serving.cuda_graphs)
@@ -88,7 +90,8 @@ def write_package(
     )
     opset = read_onnx_header(model).opset if model.suffix == ".onnx" else None
     needed = (*packages, *filter(None, [requirement]))
-    write_readme(folder / "README.md", spec, golden, models, opset, needed, candidate.passes, stamp)
+    readme = folder / "README.md"
+    write_readme(readme, spec, golden, models, opset, needed, candidate.passes, stamp, is_served=is_served)
     write_sbom(
         folder / "sbom.cdx.json",
         name=spec.model.name,
