@@ -8,7 +8,10 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from packc.cache import Cache
 from packc.candidate import OptionValue
+from packc.driver.combine import combine_targets
+from packc.driver.endings import BuildOptions
 from packc.jobs.job import Job
 from packc.package.manifest import (
     CandidateRecord,
@@ -25,6 +28,7 @@ from packc.package.pipelines.tensors import WARMUP_CALLS
 from packc.package.pipelines.triton_model import TritonModel, write_models
 from packc.runtimes.onnxruntime_cuda import OnnxRuntimeCuda
 from packc.samples import Sample
+from packc.target_profiles import find_target
 from served_packages import X, Y, make_manifest, make_scaling_graph, write_tensor_package
 
 FP16, TF32 = "onnxruntime-cuda-fp16-fused", "onnxruntime-cuda-tf32"
@@ -94,6 +98,15 @@ def write_built(folder: Path, target: str, graphs: Mapping[str, float], judged: 
         for record in manifest.candidates
     )
     return _seal(package, replace(manifest, state="built", verdict=verdict, candidates=records))
+
+
+def write_fleet(folder: Path) -> Path:
+    """A package for two GPUs that were measured, h200 and l4, and one that was only built, t4."""
+    folders = write_measured(folder, "h200", 2.0), write_measured(folder, "l4", 3.0, TF32)
+    built = write_built(folder, "t4", {FP16: 2.0})
+    profiles = ("nvidia-h200-sxm", "nvidia-l4", "nvidia-t4")
+    named = [(f.name, find_target(p, folder)) for f, p in zip((*folders, built), profiles, strict=True)]
+    return combine_targets("fleet", named, folder, BuildOptions(), Cache(folder / "cache")).folder
 
 
 def make_gpu_manifest(target: str, candidates: tuple[str, ...]) -> Manifest:

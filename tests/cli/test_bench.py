@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from gpu_packages import write_measured
+from gpu_packages import write_fleet, write_measured
 from packc.cli import bench
 from packc.cli.main import run
+from packc.package.manifest_file import read_manifest, write_manifest
 from packc.samples import Sample
-from packc.server import load
+from packc.server import devices, environment, load, process
 from packc.server.load import LoadResult, Traffic
 from served_packages import TEXTS, write_text_package
 
@@ -92,3 +96,28 @@ def test_of_a_model_without_a_package_it_is_said_that_it_may_be_cold(
 def test_wrong_command_lines(arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["bench", *arguments]) == 2
     assert reason in capsys.readouterr().err
+
+
+def test_a_target_of_a_combined_package_has_its_own_server_and_workload(
+    tmp_path: Path, runs: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    package = write_fleet(tmp_path)
+    own = read_manifest(package / "targets" / "l4")
+    write_manifest(package / "targets" / "l4", replace(own, promises=replace(own.promises, concurrency=7)))
+    started: list[str | None] = []
+
+    @contextlib.contextmanager
+    def start(*_: object, config_name: str | None) -> Iterator[object]:
+        started.append(config_name)
+        yield SimpleNamespace(http_url=URL)
+
+    monkeypatch.setattr(process, "start_server", start)
+    monkeypatch.setattr(environment, "require_server", lambda: None)
+    monkeypatch.setattr(devices, "find_gpu", object)
+    for target in ("l4", "t4"):
+        assert run(["bench", str(package), "--target", target]) == 0
+    assert run(["bench", str(package)]) == 0
+    assert started == ["l4", "t4", None]
+    assert [call["traffic"].concurrency for call in runs] == [7, 1, 1], "of t4 nothing was measured"
+    assert run(["bench", "--url", URL, "--model", "tiny", "--target", "l4"]) == 2
+    assert "--target is of a package" in capsys.readouterr().err

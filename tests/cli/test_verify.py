@@ -8,17 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from gpu_packages import FP16, TF32, write_built, write_measured
-from packc.cache import Cache
+from gpu_packages import write_fleet
 from packc.cli.main import run
-from packc.driver.combine import combine_targets
-from packc.driver.endings import BuildOptions
 from packc.errors import MissingError
 from packc.package.manifest import ServedRecord
 from packc.package.manifest_file import read_manifest, write_manifest
 from packc.server import verify
 from packc.server.verify import Verified
-from packc.target_profiles import find_target
 from served_packages import write_tensor_package
 
 
@@ -104,12 +100,7 @@ def test_without_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
 
 @pytest.fixture
 def combined(tmp_path: Path) -> Path:
-    """A package for two GPUs that were measured, and one that was only built."""
-    folders = write_measured(tmp_path, "h200", 2.0), write_measured(tmp_path, "l4", 3.0, TF32)
-    built = write_built(tmp_path, "t4", {FP16: 2.0})
-    profiles = ("nvidia-h200-sxm", "nvidia-l4", "nvidia-t4")
-    named = [(f.name, find_target(p, tmp_path)) for f, p in zip((*folders, built), profiles, strict=True)]
-    return combine_targets("fleet", named, tmp_path, BuildOptions(), Cache(tmp_path / "cache")).folder
+    return write_fleet(tmp_path)
 
 
 def test_a_target_of_a_combined_package_is_verified_by_its_own_record(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from packc.cli.console import print_json
-from packc.cli.packages import find_repository, find_servable
+from packc.cli.packages import find_repository, find_servable, read_member
 from packc.cli.traffic import say_traffic
 from packc.errors import UsageError
 from packc.package.manifest_file import read_manifest
@@ -25,6 +25,7 @@ PERCENTILES = (50.0, 90.0, 95.0, 99.0)
 @click.command()
 @click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
 @click.option("--url", help="http:// address of a server that runs already; one is started for DIR otherwise.")
+@click.option("--target", help="Of a package for several GPUs, the target that this machine is; else its first.")
 @click.option("--model", help="The model to ask; the package's own otherwise.")
 @click.option("--concurrency", type=click.IntRange(1, 4096), help="Clients that each wait for their answer.")
 @click.option("--rate", "rate_per_s", type=click.FloatRange(0, min_open=True), help="Requests a second instead.")
@@ -37,6 +38,7 @@ PERCENTILES = (50.0, 90.0, 95.0, 99.0)
 def bench(
     folder: Path | None,
     url: str | None,
+    target: str | None,
     model: str | None,
     concurrency: int | None,
     rate_per_s: float | None,
@@ -63,17 +65,20 @@ def bench(
     package = find_servable(folder) if folder else None
     if package is None and (url is None or model is None):
         raise UsageError("give a package, or --url and --model")
+    if package is None and target is not None:
+        raise UsageError("--target is of a package: give it too")
     workload = Workload(Traffic(), 1, 99.0)
     if package is not None:
         manifest = read_manifest(package)
-        model, workload = model or manifest.model, recall_workload(manifest)
+        own = read_member(package, manifest, target) if target else manifest
+        model, workload = model or manifest.model, recall_workload(own if own.verdict.chosen else manifest)
     assert model is not None
     traffic = workload.traffic
     if concurrency or rate_per_s:
         traffic = Traffic(concurrency or 1, rate_per_s or 0.0)
     samples = batch or workload.batch
     warm_calls = WARM_CALLS * workload.warm_instances
-    with _reach(package, url) as address:
+    with _reach(package, url, target) as address:
         requests = batch_requests(_choose_requests(address, model, package, data), samples)
         result = run_load(
             address,
@@ -95,7 +100,7 @@ def bench(
 
 
 @contextlib.contextmanager
-def _reach(package: Path | None, url: str | None) -> Iterator[str]:
+def _reach(package: Path | None, url: str | None, target: str | None) -> Iterator[str]:
     from packc.server.devices import require_gpu
     from packc.server.environment import require_server
     from packc.server.process import start_server
@@ -106,7 +111,7 @@ def _reach(package: Path | None, url: str | None) -> Iterator[str]:
     assert package is not None
     repository = find_repository(package)
     require_gpu(repository)
-    with start_server(require_server(), repository) as running:
+    with start_server(require_server(), repository, config_name=target) as running:
         yield running.http_url
 
 

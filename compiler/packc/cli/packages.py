@@ -54,16 +54,18 @@ def find_servable(path: Path) -> Path:
     raise UsageError(f"{package} holds no model repository: its state is {manifest.state}", hint=hint)
 
 
-def read_combined(package: Path, manifest: Manifest, target: str) -> Manifest:
-    """The manifest of one target in a package for several GPUs.
-
-    Raises UsageError where the package has no part of that target, MissingError where nothing of it was measured.
-    """
+def read_member(package: Path, manifest: Manifest, target: str) -> Manifest:
+    """The manifest of one target in a package for several GPUs. Raises UsageError where it has no part of that target."""
     served = [record.target for record in manifest.combined if record.file]
     if target not in served:
-        hint = f"it is for {', '.join(served)}" if served else "it is for one target"
+        hint = f"it is for {', '.join(served)}" if served else f"it is for one target, {manifest.target}"
         raise UsageError(f"{package} has no target {target!r}", hint=hint)
-    found = read_manifest(package / "targets" / target)
+    return read_manifest(package / "targets" / target)
+
+
+def read_combined(package: Path, manifest: Manifest, target: str) -> Manifest:
+    """As `read_member`, of a target that was measured. Raises MissingError where nothing of it was."""
+    found = read_member(package, manifest, target)
     if found.verdict.chosen is None:
         raise MissingError(
             f"{target} was built and not measured, so there is nothing to verify it against",

@@ -10,7 +10,7 @@ from types import FrameType
 import click
 
 from packc.cli.console import LOGGER
-from packc.cli.packages import find_package, find_repository
+from packc.cli.packages import find_package, find_repository, read_member
 from packc.errors import PackError, UsageError
 from packc.package.manifest_file import read_manifest
 
@@ -34,6 +34,8 @@ def serve(folder: Path, http_port: int, grpc_port: int, metrics_port: int, expli
     from packc.server.process import Ports, start_server
 
     repository = folder if explicit and folder.is_dir() else find_repository(folder)
+    if target is not None:
+        _check_target(folder, target)
     require_gpu(repository)
     signal.signal(signal.SIGTERM, _interrupt)
     with start_server(
@@ -54,6 +56,15 @@ def serve(folder: Path, http_port: int, grpc_port: int, metrics_port: int, expli
         while running.is_alive():
             time.sleep(0.5)
         raise PackError(f"Triton ended by itself; its log ends:\n{running.read_log_end()}")
+
+
+def _check_target(folder: Path, target: str) -> None:
+    """Raises UsageError where the package in `folder` has no such target; of a bare repository nobody knows."""
+    try:
+        package = find_package(folder)
+    except UsageError:
+        return
+    read_member(package, read_manifest(package), target)
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
