@@ -163,6 +163,20 @@ def test_unknown_target_suggests_a_near_one() -> None:
     assert failure.value.exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("part", "hint"),
+    [
+        ("H200", 'did you mean "nvidia-h200-sxm"?'),
+        ("a100", 'did you mean "nvidia-a100-40gb" or "nvidia-a100-80gb"?'),
+        ("x", "`pack targets` lists them; a profile of your own is a .toml"),
+    ],
+)
+def test_unknown_target_suggests_those_that_have_it_in_their_name(part: str, hint: str) -> None:
+    with pytest.raises(TargetError) as failure:
+        find_target(part, Path())
+    assert failure.value.hint == hint
+
+
 def test_own_profile_by_path(tmp_path: Path) -> None:
     (tmp_path / "board.toml").write_text(OWN)
     board = find_target("./board.toml", tmp_path)

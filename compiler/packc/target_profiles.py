@@ -96,11 +96,17 @@ def find_target(profile: str, base: Path) -> Target:
     path = resource_dir("targets") / f"{profile}.toml"
     if path.is_file():
         return read_profile(path)
-    hint = (
-        suggest(profile, (HOST, HOST_GPU, *_shipped_names()))
-        or "`pack targets` lists them; a profile of your own is a .toml"
-    )
+    hint = _suggest_profile(profile) or "`pack targets` lists them; a profile of your own is a .toml"
     raise TargetError(f'unknown target "{profile}"', hint=hint)
+
+
+def _suggest_profile(profile: str) -> str | None:
+    """The profile that is near, else all that have this in their name: "a100" is part of two."""
+    names = _shipped_names()
+    near = suggest(profile, (HOST, HOST_GPU, *names))
+    part = profile.lower()
+    having = [f'"{name}"' for name in names if len(part) > 1 and part in name]
+    return near or (f"did you mean {' or '.join(having)}?" if having else None)
 
 
 def _hint_file(path: Path) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from models import make_tiny_onnx
-from packc.driver.profiles import Found, find_profiles
+from packc.driver.profiles import Found, find_profiles, read_checked_spec
 from packc.errors import MissingError, SpecError
 from packc.spec.read import read_spec
 from packc.target import Target
@@ -110,6 +110,52 @@ def test_what_a_device_cannot_do_costs_its_target(
 def test_what_no_engine_is_built_with_is_no_mistake(tmp_path: Path) -> None:
     compatible = '[optimize]\nruntimes = ["onnxruntime-cuda"]\ntensorrt.hardware_compatible = "ampere_plus"\n'
     assert isinstance(find(tmp_path, compatible, T4)["t4"], Target)
+
+
+def test_mistakes_in_groups_are_told_at_once_whether_names_or_devices_are_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "spec.toml"
+    groups = '[combine]\na = ["l5", "l4"]\nb = ["l4", "cpu"]\n'
+    path.write_text(MODEL.replace("tiny.onnx", "nowhere.onnx") + CPU + L4 + T4.replace("nvidia-t4", "t5") + groups)
+    with pytest.raises(SpecError) as caught:
+        read_checked_spec(path)
+    told = [(message.partition(": cpu is")[0], line) for message, line in read_lines(caught.value)]
+    assert told[1:] == [
+        ('unknown target "t5"', 'profile = "t5"'),
+        ('[combine] a: there is no target "l5"', 'a = ["l5", "l4"]'),
+        ("[combine] b", 'b = ["l4", "cpu"]'),
+    ]
+    assert "nowhere.onnx" in told[0][0]
+
+
+def test_what_cannot_be_read_of_devices_costs_no_other_mistake(tmp_path: Path) -> None:
+    path = tmp_path / "spec.toml"
+    (tmp_path / "mine.toml").write_text("name = 1\n")
+    for text, message in (
+        ("[model\n", "not valid TOML"),
+        ("targets = 3\ncombine = 3\n", r"\[targets\] must be a table"),
+        ("[targets]\na = 3\nb.profile = 3\nc.profile = './mine.toml'\n[combine]\nx = 3\n", "must be a string"),
+    ):
+        path.write_text(text)
+        with pytest.raises(SpecError, match=message):
+            read_checked_spec(path)
+    path.write_text(MODEL + CPU)
+    make_tiny_onnx(tmp_path / "tiny.onnx")
+    assert read_checked_spec(path) == read_spec(path)
+
+
+def test_settings_of_tensorrt_that_no_runtime_reads_are_remarked_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = '[optimize]\nruntimes = ["onnxruntime-cuda"]\ntensorrt.level = 3\n'
+    find(tmp_path, settings, L4)
+    why = "[optimize.tensorrt] says nothing here: tensorrt is not among the runtimes of l4"
+    assert caplog.messages[0].endswith(f"spec.toml:6: {why}")
+    caplog.clear()
+    find(tmp_path, L4, 'optimize.runtimes = ["onnxruntime-cuda"]\noptimize.tensorrt.level = 3\n')
+    assert caplog.messages[0].endswith(f"spec.toml:7: {why}"), "the target's own setting"
+    caplog.clear()
+    find(tmp_path, settings, L4, T4, 'optimize.runtimes = ["tensorrt"]\n')
+    assert caplog.messages == []
 
 
 def test_settings_of_tensorrt_without_a_gpu_are_remarked_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -11,6 +11,7 @@ from packc.cache import Cache
 from packc.cli.console import print_json, print_note
 from packc.driver.endings import BuildOptions, End, TargetResult
 from packc.driver.job_folder import JOB_FOLDER, find_jobs
+from packc.driver.profiles import read_checked_spec
 from packc.driver.spec import Ending, TargetFailure, TargetWaiting, build_spec
 from packc.errors import BudgetMissed, MissingError, PackError, QualityMissed, UsageError
 from packc.package.manifest import Manifest
@@ -19,7 +20,6 @@ from packc.report.combined import list_combined
 from packc.report.terminal import print_report
 from packc.report.view import is_timing_noisy
 from packc.spec.model import Spec
-from packc.spec.read import read_spec
 
 OUT = Path("build")
 """Folder for packages where none is named."""
@@ -82,7 +82,7 @@ def build(
     """
     arguments = (str(spec),) if out == OUT else (str(spec), "--out", str(out))
     options = BuildOptions(allow_miss, verify=not no_verify, urls=urls, import_arguments=arguments)
-    model = read_spec(spec)
+    model = read_checked_spec(spec)
     if unknown := [name for name in targets if name not in model.targets]:
         raise UsageError(f"the spec has no target {unknown[0]!r}", hint=f"it has {', '.join(model.targets)}")
     return print_results(build_spec(model, spec.resolve(), out.resolve(), options, Cache(), targets), model, as_json)

@@ -10,9 +10,9 @@ from packc.cache import Cache
 from packc.cli.build import OUT, print_results
 from packc.driver.endings import BuildOptions
 from packc.driver.job_folder import JOB_FOLDER, find_jobs
+from packc.driver.profiles import read_checked_spec
 from packc.driver.spec import build_spec
 from packc.errors import UsageError
-from packc.spec.read import read_spec
 from packc.target_profiles import find_target
 
 
@@ -35,7 +35,7 @@ def import_jobs(spec: Path, target: str | None, folder: Path | None, out: Path, 
     SPEC as it is now. Answers are judged as the device gave them; the budget is judged without a server. Ends with 3
     when no candidate keeps the budget, 4 for the quality bound.
     """
-    model = read_spec(spec)
+    model = read_checked_spec(spec)
     name = _choose_target(tuple(model.targets), target)
     device = find_target(model.targets[name].profile, spec.resolve().parent)
     if device.is_here:

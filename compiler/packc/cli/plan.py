@@ -13,7 +13,7 @@ import click
 from packc.candidate import group_rejections
 from packc.cli.console import print_json, print_note, print_table
 from packc.driver.inputs import gather_inputs
-from packc.driver.profiles import Found, find_profiles
+from packc.driver.profiles import Found, find_profiles, read_checked_spec
 from packc.errors import MissingError, PackError
 from packc.gpu import HOST_GPU
 from packc.ingest.inspect import inspect_source
@@ -23,7 +23,6 @@ from packc.plan import Plan, explain_nothing, make_plan
 from packc.runtimes import find_runtime
 from packc.runtimes.tensorrt_python import find_tensorrt, is_named
 from packc.spec.model import Spec, TargetSpec
-from packc.spec.read import read_spec
 from packc.target import Target
 from packc.target_profiles import NO_GPU, plan_target
 
@@ -37,7 +36,7 @@ def plan(spec: Path, as_json: bool) -> int:
     Ends with 0 even where `pack build` would end with 5, and says that it would; with 2 for mistakes in the spec, of
     which those about one target cost the others nothing.
     """
-    model = read_spec(spec)
+    model = read_checked_spec(spec)
     info = inspect_source(model.model)
     planned = [
         (target, profile, _plan_target(target, profile, info))

@@ -7,17 +7,18 @@ all, and every such mistake is told at once. Both name their line.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from packc.errors import Diagnostic, MissingError, SpecError, TargetError
+from packc.errors import Diagnostic, MissingError, PackError, SpecError, TargetError
 from packc.plan import explain_lacking, explain_unfit
 from packc.spec.model import Spec, TargetSpec
 from packc.spec.optimize import TensorRtSection
-from packc.spec.read import read_places
+from packc.spec.read import read_places, read_spec
 from packc.spec.resolve import resolve_targets
 from packc.target import Target, TargetKind
-from packc.toml.file import in_file_order
+from packc.target_profiles import find_target
+from packc.toml.file import in_file_order, read_toml
 from packc.toml.places import Loc, Places
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,16 @@ AMPERE = (8, 0)
 
 Found = Target | MissingError | SpecError
 """A target's device; or that it is not here, or what the spec asks of it in vain."""
+
+
+def read_checked_spec(path: Path, find: Callable[[str, Path], Target] = find_target) -> Spec:
+    """As `read_spec`; what its targets' devices have wrong is told with the other mistakes, and not once those are
+    mended."""
+    try:
+        return read_spec(path)
+    except SpecError as error:
+        more = _check_document(path, find)
+        raise SpecError(*in_file_order([*error.diagnostics, *more])) from None
 
 
 def find_profiles(
@@ -50,11 +61,10 @@ def find_profiles(
         except MissingError as error:
             found.append((target, error))
         except TargetError as error:
-            span = places.find_value(("targets", name, "profile"))
-            mistakes.append(Diagnostic(str(error), span, error.hint))
+            mistakes.append(_point_at_profile(name, error, places))
         else:
             found.append((target, _refuse(target, device, places) or device))
-            mistakes += _check_groups(spec, name, device, places)
+            mistakes += _check_groups(spec.combine, name, device, places)
     if mistakes:
         raise SpecError(*in_file_order(mistakes))
     chosen = [(target, device) for target, device in found if not only or target.target in only]
@@ -62,7 +72,33 @@ def find_profiles(
     return chosen
 
 
-def _check_groups(spec: Spec, target: str, device: Target, places: Places) -> list[Diagnostic]:
+def _check_document(path: Path, find: Callable[[str, Path], Target]) -> list[Diagnostic]:
+    """What `find_profiles` has against the devices of a spec that is wrong elsewhere, as far as it can be read."""
+    try:
+        file = read_toml(path, SpecError)
+    except SpecError:
+        return []
+    targets, groups = file.data.get("targets"), file.data.get("combine")
+    named = {name: g for name, g in groups.items() if isinstance(g, tuple)} if isinstance(groups, dict) else {}
+    mistakes: list[Diagnostic] = []
+    for name, section in targets.items() if isinstance(targets, dict) else ():
+        profile = section.get("profile") if isinstance(section, dict) else None
+        if not isinstance(profile, str) or not profile:
+            continue
+        try:
+            mistakes += _check_groups(named, name, find(profile, path.resolve().parent), file.places)
+        except TargetError as error:
+            mistakes.append(_point_at_profile(name, error, file.places))
+        except PackError:
+            continue  # a device that is not here, or a profile that is wrong itself
+    return mistakes
+
+
+def _point_at_profile(target: str, error: TargetError, places: Places) -> Diagnostic:
+    return Diagnostic(str(error), places.find_value(("targets", target, "profile")), error.hint)
+
+
+def _check_groups(groups: Mapping[str, Sequence[str]], target: str, device: Target, places: Places) -> list[Diagnostic]:
     """One repository serves several NVIDIA GPUs, in the images of servers: no CPU, and no Jetson."""
     if device.kind == "cuda":
         return []
@@ -73,7 +109,7 @@ def _check_groups(spec: Spec, target: str, device: Target, places: Places) -> li
             places.find_value(("combine", name, group.index(target))),
             hint,
         )
-        for name, group in spec.combine.items()
+        for name, group in groups.items()
         if target in group
     ]
 
@@ -106,9 +142,16 @@ def _point_at(target: TargetSpec, key: tuple[str, ...], message: str, hint: str,
 
 
 def _remark_settings(chosen: Sequence[tuple[TargetSpec, Found]], places: Places) -> None:
-    """Settings of TensorRT where no target has it say nothing, which is no mistake, and hardly what was meant."""
-    if not all(isinstance(device, Target) and device.kind not in NVIDIA for _, device in chosen):
+    """Settings of TensorRT where no target tries it say nothing, which is no mistake, and hardly what was meant."""
+    setting = [target.target for target, _ in chosen if target.optimize.tensorrt != TensorRtSection()]
+    devices = [(target, device) for target, device in chosen if isinstance(device, Target)]
+    on_nvidia = [target for target, device in devices if device.kind in NVIDIA]
+    tried = [target for target in on_nvidia if "tensorrt" in (target.optimize.runtimes or ("tensorrt",))]
+    if not setting or tried or len(devices) < len(chosen):
         return
-    if any(target.optimize.tensorrt != TensorRtSection() for target, _ in chosen):
-        span = places.find_key(("optimize", "tensorrt"))
-        log.warning("%s:%d: [optimize.tensorrt] says nothing here: no target is an NVIDIA GPU", span.path, span.line)
+    why = "no target is an NVIDIA GPU"
+    if on_nvidia:
+        why = f"tensorrt is not among the runtimes of {', '.join(target.target for target in on_nvidia)}"
+    own: Loc = ("targets", setting[0], "optimize", "tensorrt")
+    span = places.find_key(own if own in places.keys else own[2:])
+    log.warning("%s:%d: [optimize.tensorrt] says nothing here: %s", span.path, span.line, why)
