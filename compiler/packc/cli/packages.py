@@ -55,7 +55,10 @@ def find_servable(path: Path) -> Path:
 
 
 def read_member(package: Path, manifest: Manifest, target: str) -> Manifest:
-    """The manifest of one target in a package for several GPUs. Raises UsageError where it has no part of that target."""
+    """The manifest of one target in a package for several GPUs.
+
+    Raises UsageError where the package has no part of that target.
+    """
     served = [record.target for record in manifest.combined if record.file]
     if target not in served:
         hint = f"it is for {', '.join(served)}" if served else f"it is for one target, {manifest.target}"
