@@ -23,8 +23,8 @@ def test_each_target_says_how_it_is_served_and_how_far_its_build_came() -> None:
     assert dict(list_combined(make_combined(H200, H100, L4))) == {
         "h200": "9.0, fp16 as model.onnx by default; its own package: verified, p99 4.10 ms, 2,100 samples/s; "
         "this repository: loaded",
-        "h100": "9.0, fp16 as model.h100.onnx by --model-config-name=h100 (without it: that of h200); its own package: built; "
-        "this repository: not loaded as this target yet; was built",
+        "h100": "9.0, fp16 as model.h100.onnx by --model-config-name=h100 (without it: that of h200); "
+        "its own package: built; this repository: not loaded as this target yet; was built",
         "l4": "8.9, no part in the repository: there is no build of it yet",
     }
     a100 = replace(H200, target="a100", chosen_by="compute capability", percentile=50.0)

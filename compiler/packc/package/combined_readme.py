@@ -20,9 +20,8 @@ def write_readme(
         *(f"Note: {fault}." for fault in list_faults(records)),
         f"The section [Several GPUs](#several-gpus) has the commands; what stands before it is about `{base}`.",
     ]
-    return (
-        f"# {model} for several GPUs: {name}\n\n{' '.join(said)}\n{rest}\n{describe_targets(records, base, bringing)}"
-    )
+    head = f"# {model} for several GPUs: {name}\n\n{' '.join(said)}\n"
+    return f"{head}{rest}\n{describe_targets(records, base, bringing)}"
 
 
 def describe_targets(records: Sequence[CombinedRecord], base: str, bringing: Collection[str] = ()) -> str:

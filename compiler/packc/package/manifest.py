@@ -237,7 +237,7 @@ class CombinedRecord:
     is_loaded: bool = False
     """Whether a server has loaded this very repository as that target, and answered as it should."""
     missed: tuple[str, ...] = ()
-    """The promises that its own package misses: "latency_ms", "quality", ... What was only built has not been judged."""
+    """The promises that its own package misses: "latency_ms", "quality", ... Empty of what was only built."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,9 +135,8 @@ def _say_gpu(models: tuple[TritonModel, ...], pipeline: ChosenPipeline, *, is_se
         "compose.yaml asks for, and `gpus` in config.pbtxt names others."
     )
     records = (GRAPH_PARAMETER in model.config.parameters for model in on_gpu if model.config.backend == "onnxruntime")
-    return " ".join(
-        [place, *([WITHOUT_GRAPHS] if any(records) else []), *_say_first_calls(models, pipeline, is_served)]
-    )
+    graphs = [WITHOUT_GRAPHS] if any(records) else []
+    return " ".join([place, *graphs, *_say_first_calls(models, pipeline, is_served)])
 
 
 def _say_first_calls(models: tuple[TritonModel, ...], pipeline: ChosenPipeline, is_served: bool) -> list[str]:
