@@ -144,8 +144,9 @@ def publish_jobs(
             files = artifact_files(outcome.model).values()
             samples = trial.ingested.inputs
             write_bundle(folder, job, files, samples, trial.latency_inputs, runtime.engine_files, linked=False)
-        required = {o.candidate.runtime: find_runtime(o.candidate.runtime).require(inputs.info) for o in kept}
-        write_job_readme(staging / "README.md", inputs.spec, inputs.target, required, ROUNDS, arguments)
+        runtimes = {outcome.candidate.id: outcome.candidate.runtime for outcome in kept}
+        required = {runtime: find_runtime(runtime).require(inputs.info) for runtime in runtimes.values()}
+        write_job_readme(staging / "README.md", inputs.spec, inputs.target, runtimes, required, ROUNDS, arguments)
         return _take_place(staging, place, final, manifest, "built")
 
 
