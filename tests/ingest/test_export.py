@@ -27,6 +27,17 @@ class Scale(torch.nn.Module):
         return (tensors[0] @ self.weight.T, tensors[0].flatten(1))
 
 
+class First(torch.nn.Module):
+    """A module of one tensor, called as references call theirs."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (self.module(tensors[0]),)
+
+
 class Branch(torch.nn.Module):
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return (tensors[0] if tensors[0].sum() > 0 else -tensors[0],)
@@ -70,6 +81,17 @@ def test_large_weights_lie_beside_the_graph(tmp_path: Path, monkeypatch: pytest.
     export_module(reference, tmp_path / "two.onnx")
     assert (tmp_path / "two.onnx.data").stat().st_size >= 16_384
     assert OnnxReference(tmp_path / "two.onnx").read_signature()[1][0].shape == ("batch", 512)
+
+
+@pytest.mark.parametrize("approximate", ["none", "tanh"])
+def test_values_that_share_a_shape_are_renamed(approximate: str, tmp_path: Path) -> None:
+    """Exported, GELU has such values, and their shape is frozen."""
+    layers = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.GELU(approximate), torch.nn.Linear(16, 3))
+    export_module(reference_of(First(layers), "y"), tmp_path / "model.onnx")
+    inputs, outputs = OnnxReference(tmp_path / "model.onnx").read_signature()
+    assert (inputs[0].shape, outputs[0].shape) == (("batch", 8), ("batch", 3))
+    values = onnx.load(tmp_path / "model.onnx").graph.value_info
+    assert {dim.dim_param for value in values for dim in value.type.tensor_type.shape.dim} <= {"batch", ""}
 
 
 def test_branching_on_values_is_refused(tmp_path: Path) -> None:

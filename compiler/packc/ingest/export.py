@@ -84,6 +84,8 @@ def shorten_message(text: str) -> str:
 
 def _name_axes(model: Any, reference: TorchReference) -> None:
     """Gives the symbols that torch.export made up ("s33") the names of the axes, everywhere in the graph."""
+    import onnx_ir
+
     names: dict[str, str] = {}
     for value in model.graph.inputs:
         for axis, (name, _) in reference.dynamic.items():
@@ -92,13 +94,16 @@ def _name_axes(model: Any, reference: TorchReference) -> None:
     if not names:
         return
     pattern = re.compile(r"\b(" + "|".join(map(re.escape, names)) + r")\b")
+
+    def rename(dim: Any) -> Any:
+        if isinstance(dim, int) or dim.value is None:
+            return dim
+        return pattern.sub(lambda found: names[found.group()], dim.value)
+
     values = [*model.graph.inputs, *(output for node in model.graph.all_nodes() for output in node.outputs)]
     for value in values:
-        if value.shape is None:
-            continue
-        for axis, dim in enumerate(value.shape):
-            if not isinstance(dim, int) and dim.value is not None:
-                value.shape[axis] = pattern.sub(lambda found: names[found.group()], dim.value)
+        if value.shape is not None:  # a new one: values may share theirs, which is frozen then
+            value.shape = onnx_ir.Shape(rename(dim) for dim in value.shape)
 
 
 def _forget_origin(model: Any) -> None:
