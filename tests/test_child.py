@@ -45,6 +45,18 @@ def test_the_childs_own_reason_counts(tmp_path: Path, monkeypatch: pytest.Monkey
     assert run_child("any", request, "the lowering", 60) == "no room"
 
 
+def test_what_a_failing_child_printed_is_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    code = f"import sys; sys.stderr.write('where'); open('{tmp_path / FAILURE_FILE}', 'w').write('no room'); exit(1)"
+    request = stand_in(tmp_path, monkeypatch, code)
+    assert run_child("any", request, "the lowering", 60) == "no room"
+    with pytest.raises(PackError):
+        ask_child("any", b"", "reading")
+    assert caplog.messages == ["the lowering failed:\nwhere", "reading failed:\nwhere"]
+
+
 def test_nothing_is_said_of_a_child_that_ends_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run_child("any", stand_in(tmp_path, monkeypatch, "print('done')"), "the lowering", 60) is None
 

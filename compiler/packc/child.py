@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import logging
 import os
 import signal
 import subprocess
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import IO
 
 from packc.errors import PackError
+
+log = logging.getLogger(__name__)
 
 PR_SET_PDEATHSIG = 1
 
@@ -32,8 +35,8 @@ OWN_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
 def run_child(module: str, request: Path, what: str, time_limit_s: float) -> str | None:
     """Runs `python -m module request`; why it failed, in one line that begins with `what`, or None.
 
-    The child writes its own reason to FAILURE_FILE beside the request; what it prints goes to output.txt there. `what`
-    is singular: "the compiler".
+    The child writes its own reason to FAILURE_FILE beside the request; what it prints goes to output.txt there, and to
+    the log (debug) where it failed. `what` is singular: "the compiler".
     """
     output = request.with_name("output.txt")
     environment = {"OMP_WAIT_POLICY": "PASSIVE"}
@@ -43,9 +46,11 @@ def run_child(module: str, request: Path, what: str, time_limit_s: float) -> str
         except subprocess.TimeoutExpired:
             return _describe_timeout(what, time_limit_s)
     failure = request.with_name(FAILURE_FILE)
-    if failure.is_file():
-        return failure.read_text("utf-8")
-    return _describe_crash(returncode, output.read_text("utf-8", "replace"), what) if returncode else None
+    if not (returncode or failure.is_file()):
+        return None
+    said = output.read_text("utf-8", "replace")
+    log.debug("%s failed:\n%s", what, said.strip())
+    return failure.read_text("utf-8") if failure.is_file() else _describe_crash(returncode, said, what)
 
 
 def foreign_environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -63,7 +68,9 @@ def ask_child(module: str, request: bytes, what: str, environment: Mapping[str, 
     except subprocess.TimeoutExpired:
         raise PackError(_describe_timeout(what, ANSWER_LIMIT_S)) from None
     if returncode:
-        raise PackError(_describe_crash(returncode, said.decode("utf-8", "replace"), what))
+        told = said.decode("utf-8", "replace")
+        log.debug("%s failed:\n%s", what, told.strip())
+        raise PackError(_describe_crash(returncode, told, what))
     return answer
 
 
@@ -72,6 +79,7 @@ def answer_request(path: Path, work: Callable[[], None]) -> int:
     try:
         work()
     except PackError as error:
+        traceback.print_exc()
         failure = str(error)
     except MemoryError:
         failure = "there is not enough memory"

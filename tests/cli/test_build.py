@@ -64,6 +64,21 @@ def test_a_package_and_its_report(world: World, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out.endswith("\npackage (nothing changed): build/tiny/cpu\n")
 
 
+def test_a_failure_shows_its_traceback_only_when_asked(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise PackError("exporting vit:gelu failed: TypeError: The shape is frozen")
+
+    monkeypatch.setattr(target, "ingest_model", fail)
+    assert build(world) == 1
+    err = capsys.readouterr().err
+    assert "error: exporting vit:gelu failed: TypeError" in err
+    assert "Traceback" not in err
+    assert build(world, "-v") == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
 def test_the_json_document_is_the_contract(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     assert build(world, "--json", "--out", "here") == 0
     document, err = read_document(capsys)

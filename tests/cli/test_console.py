@@ -24,6 +24,18 @@ def test_logs_are_plain_lines_on_stderr(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr() == ("", "exported in 2.0 s\nwarning: no fusion\n")
 
 
+def test_a_traceback_follows_what_was_logged_with_it(capsys: pytest.CaptureFixture[str]) -> None:
+    start_logging()
+    set_level(logging.DEBUG)
+    try:
+        raise ValueError("odd")
+    except ValueError as error:
+        logging.getLogger("packc.anything").debug("target cpu", exc_info=error)
+    err = capsys.readouterr().err
+    assert err.startswith("target cpu\nTraceback (most recent call last)")
+    assert err.endswith("ValueError: odd\n")
+
+
 def test_levels(capsys: pytest.CaptureFixture[str]) -> None:
     start_logging()
     set_level(logging.WARNING)

@@ -79,7 +79,7 @@ def test_answers_are_those_of_the_graph(tensors_info: SourceInfo, tmp_path: Path
 
 def failing_child(kind: str) -> object:
     def run(request: Request, file: Path, stream: object) -> int:
-        write_failure(file.with_name(FAILURE_FILE), Failure(kind, (("what happened", "mend it"),)))  # type: ignore[arg-type]
+        write_failure(file.with_name(FAILURE_FILE), Failure(kind, (("what happened", "mend it"),), "where"))  # type: ignore[arg-type]
         return 1
 
     return run
@@ -87,12 +87,19 @@ def failing_child(kind: str) -> object:
 
 @pytest.mark.parametrize(("kind", "error"), [("source", SourceError), ("data", DataError), ("system", PackError)])
 def test_failures_keep_their_kind(
-    kind: str, error: type[PackError], tensors_info: SourceInfo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str,
+    error: type[PackError],
+    tensors_info: SourceInfo,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level("DEBUG")
     monkeypatch.setattr(ingest, "_run_child", failing_child(kind))
     with pytest.raises(error, match="what happened") as caught:
         ingest_model(tensors_info, GENERATED, GENERATED, Cache(tmp_path))
     assert type(caught.value) is error
+    assert "where" in caplog.messages
     assert not list(tmp_path.glob("*/[0-9a-f]*"))
 
 

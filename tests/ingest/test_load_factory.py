@@ -33,6 +33,9 @@ def make_module_only():
 def make_uneven():
     return Net(), {"a": torch.ones(1, 3), "b": torch.ones(2, 3)}
 
+def make_stranger():
+    return Net(), {"a": torch.ones(1, 3), "c": torch.ones(1, 3)}
+
 def make_error():
     raise RuntimeError("no weights here")
 """
@@ -71,6 +74,7 @@ def test_single_output_and_a_wide_example(folder: Path) -> None:
     [
         ("make_module_only", r"must return \(nn.Module, dict of example tensors\); it returned Net"),
         ("make_uneven", r"differ in dimension 0, the batch: \[1, 2\]"),
+        ("make_stranger", "the module fails on its example inputs: TypeError: .*unexpected keyword argument 'c'"),
         ("make_error", "failed: RuntimeError: no weights here"),
     ],
 )

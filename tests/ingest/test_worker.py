@@ -15,6 +15,7 @@ from packc.ingest.request import (
     Failure,
     Request,
     read_failure,
+    read_request,
     read_source,
     write_request,
 )
@@ -53,8 +54,6 @@ def test_one_run_fills_both_folders(request_file: Path, tiny_onnx_path: Path) ->
 def test_bad_samples_become_a_failure_of_the_data(request_file: Path, tmp_path: Path) -> None:
     from dataclasses import replace
 
-    from packc.ingest.request import read_request
-
     save_samples(tmp_path / "eval.npz", [{"wrong": np.ones(3)}])
     request = replace(read_request(request_file), evaluation=RawSamples("eval.npz", tensors=tmp_path / "eval.npz"))
     write_request(request_file, request)
@@ -70,7 +69,7 @@ def test_bad_samples_become_a_failure_of_the_data(request_file: Path, tmp_path: 
     [
         (OSError(28, "No space left on device"), "system", "the disk is full: the exported model cannot be written"),
         (MemoryError(), "system", "there is not enough memory to load and export the model"),
-        (ValueError("odd\n\nmodel"), "source", "ValueError: odd model"),
+        (ValueError("odd\n\nmodel"), "system", "the worker failed: ValueError: odd model"),
     ],
 )
 def test_what_nothing_foresaw(
@@ -84,3 +83,17 @@ def test_what_nothing_foresaw(
     failure = read_failure(request_file.with_name(FAILURE_FILE))
     assert isinstance(failure, Failure)
     assert (failure.kind, failure.mistakes[0][0]) == (kind, message)
+    assert failure.traceback.startswith("Traceback (most recent call last)")
+
+
+def test_what_nothing_foresaw_names_its_step(request_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path, graph: Path) -> None:
+        raise TypeError("The shape is frozen")
+
+    monkeypatch.setattr(worker, "copy_onnx", fail)
+    assert main(request_file) == 1
+    failure = read_failure(request_file.with_name(FAILURE_FILE))
+    assert failure is not None
+    location = read_request(request_file).info.location
+    assert failure.mistakes[0][0] == f"reading {location} failed: TypeError: The shape is frozen"
+    assert 'raise TypeError("The shape is frozen")' in failure.traceback

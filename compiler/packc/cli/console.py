@@ -42,13 +42,18 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 class _NoteHandler(logging.Handler):
-    """Log records as plain short lines on stderr; only warnings and worse say what they are."""
+    """Log records as plain short lines on stderr; only warnings and worse say what they are.
+
+    Where a record is of an exception, its traceback follows.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
         mark = (
             "error: " if record.levelno >= logging.ERROR else "warning: " if record.levelno >= logging.WARNING else ""
         )
         print_note(mark + record.getMessage())
+        if record.exc_info:
+            print_note(logging.Formatter().formatException(record.exc_info))
 
 
 def start_logging() -> None:

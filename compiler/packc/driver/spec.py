@@ -101,10 +101,12 @@ def _combine(
 
 def _fail(target: str, error: Exception) -> TargetFailure:
     """What became of a target; a bug costs the other targets' results no more than an error of the user's."""
+    log.debug("target %s", target, exc_info=error)
     if isinstance(error, PackError):
         return TargetFailure(target, error)
-    log.debug("target %s", target, exc_info=error)
-    return TargetFailure(target, PackError(f"this is a bug in pack: {error!r}"))
+    return TargetFailure(
+        target, PackError(f"this is a bug in pack: {error!r}", hint="`--verbose` shows where it happened")
+    )
 
 
 def _is_in_place(result: TargetResult) -> bool:

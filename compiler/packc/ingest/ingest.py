@@ -180,6 +180,8 @@ def _run_child(request: Request, file: Path, stream: BinaryIO) -> int:
 
 
 def _raise_failure(failure: Failure) -> NoReturn:
+    """Raises the error that it is; the log has the worker's traceback, which no exception of this process holds."""
+    log.debug("%s", failure.traceback)
     message, hint = failure.mistakes[0]
     if failure.kind == "data":
         raise DataError(*(Diagnostic(message, hint=hint) for message, hint in failure.mistakes))

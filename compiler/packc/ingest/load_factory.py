@@ -45,8 +45,14 @@ def load_factory(info: SourceInfo, search_path: Sequence[str]) -> TorchReference
     repeats = 1 if batches.pop() >= TRACE_BATCH else TRACE_BATCH
     wide = {name: value.repeat_interleave(repeats, 0) for name, value in example.items()}
     model = model.eval().cpu()
-    with torch.inference_mode():
-        outputs = _name_outputs(model(**wide))
+    try:
+        with torch.inference_mode():
+            outputs = _name_outputs(model(**wide))
+    except Exception as error:
+        raise SourceError(
+            f"{info.location}: the module fails on its example inputs: {type(error).__name__}: {error}",
+            hint="the keys are the names of forward's arguments, dimension 0 of each tensor is the batch",
+        ) from error
     return TorchReference(_positional_module(model, names), names, outputs, wide, {0: ("batch", None)})
 
 

@@ -45,11 +45,13 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a run of the worker came to nothing: the fault of the model, of the samples, or of this machine."""
+    """Why a run of the worker came to nothing: the fault of the model, of the samples, or of neither."""
 
     kind: Literal["source", "data", "system"]
     mistakes: tuple[tuple[str, str | None], ...]
     """(message, hint) each."""
+    traceback: str = ""
+    """Where in the worker it happened."""
 
 
 def write_request(path: Path, request: Request) -> None:

@@ -11,7 +11,10 @@ import errno
 import gc
 import signal
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -59,14 +62,26 @@ def run_request(request: Request) -> None:
         _ingest_torch(request)
 
 
+@contextmanager
+def name_step(step: str) -> Iterator[None]:
+    """Has the error of what is done within, whatever it is, say that it failed in this step: "exporting x:y"."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(step)
+        raise
+
+
 def _ingest_onnx(request: Request) -> None:
-    graph = request.export / GRAPH_FILE
-    if request.make_export:
-        copy_onnx(Path(request.info.location), graph)
-    reference = OnnxReference(graph)
-    inputs, outputs = reference.read_signature()
+    graph, location = request.export / GRAPH_FILE, request.info.location
+    with name_step(f"reading {location}"):
+        if request.make_export:
+            copy_onnx(Path(location), graph)
+        reference = OnnxReference(graph)
+        inputs, outputs = reference.read_signature()
     if request.answers is not None:
-        _write_answers(request, reference, inputs, request.answers)
+        with name_step(f"running {location}"):
+            _write_answers(request, reference, inputs, request.answers)
     if request.make_export:
         answer = next((name for name in PREFERRED_OUTPUTS if name in reference.outputs), outputs[0].name)
         write_source(SourceModel(request.info, graph, inputs, outputs, answer, 0.0, "given as .onnx"))
@@ -75,30 +90,38 @@ def _ingest_onnx(request: Request) -> None:
 def _ingest_torch(request: Request) -> None:
     """The source answers first and is freed before the export is loaded: both at once would take twice the memory."""
     info = request.info
-    reference = load_source(request.info, request.search_path)
+    with name_step(f"loading {info.location}"):
+        reference = load_source(info, request.search_path)
     probes = []
     if request.answers is not None:
-        _write_answers(request, reference, reference.read_inputs(), request.answers)
+        with name_step(f"running {info.location}"):
+            _write_answers(request, reference, reference.read_inputs(), request.answers)
     if request.make_export:
-        export_module(reference, request.export / GRAPH_FILE)
-        probes = make_probes(reference, info)
+        with name_step(f"exporting {info.location}"):
+            export_module(reference, request.export / GRAPH_FILE)
+            probes = make_probes(reference, info)
     answer = reference.outputs[0]
     del reference
     gc.collect()
     if request.make_export:
-        _write_source(info, request.export / GRAPH_FILE, probes, answer)
+        with name_step(f"comparing the export of {info.location} with it"):
+            _write_source(info, request.export / GRAPH_FILE, probes, answer)
 
 
 def _distill(request: Request, plan: StudentPlan) -> None:
     """Trains a student and exports it as any other source, compared with the student itself."""
-    teacher = load_source(request.info, request.search_path)
-    inputs = make_inputs(request.calibration, request.info, teacher.read_inputs(), CALIBRATION_SEED)
-    student = make_student(teacher, plan.layers, plan.of_layers)
-    write_training(request.export, train_student(student, teacher, request.info, list(inputs), plan))
+    info = request.info
+    with name_step(f"loading {info.location}"):
+        teacher = load_source(info, request.search_path)
+    with name_step(f"training a student of {info.location}"):
+        inputs = make_inputs(request.calibration, info, teacher.read_inputs(), CALIBRATION_SEED)
+        student = make_student(teacher, plan.layers, plan.of_layers)
+        write_training(request.export, train_student(student, teacher, info, list(inputs), plan))
     reference = student.reference
     graph = request.export / GRAPH_FILE
-    export_module(reference, graph)
-    _write_source(request.info, graph, make_probes(reference, request.info), reference.outputs[0])
+    with name_step(f"exporting the student of {info.location}"):
+        export_module(reference, graph)
+        _write_source(info, graph, make_probes(reference, info), reference.outputs[0])
 
 
 def _write_source(info: SourceInfo, graph: Path, probes: Sequence[Probe], answer: str) -> None:
@@ -128,26 +151,27 @@ def main(path: Path) -> int:
     """Runs the request in the file at `path`; 0 when it is done, 1 when `failure.json` tells why not."""
     try:
         run_request(read_request(path))
-    except DataError as error:
-        failure = Failure("data", tuple((entry.message, entry.hint) for entry in error.diagnostics))
-    except PackError as error:
-        failure = Failure("source", ((str(error), error.hint),))
-    except MemoryError:
-        failure = Failure("system", (("there is not enough memory to load and export the model", None),))
     except Exception as error:
-        failure = _explain(error)
-    else:
-        return 0
-    write_failure(path.with_name(FAILURE_FILE), failure)
-    return 1
+        failure = replace(_explain(error), traceback=traceback.format_exc())
+        write_failure(path.with_name(FAILURE_FILE), failure)
+        return 1
+    return 0
 
 
 def _explain(error: Exception) -> Failure:
-    """The failure for an error that nothing here foresaw."""
+    """What became of a run, and whose fault it is; of what nothing here foresaw, in which step it happened."""
+    if isinstance(error, DataError):
+        return Failure("data", tuple((entry.message, entry.hint) for entry in error.diagnostics))
+    if isinstance(error, PackError):
+        return Failure("source", ((str(error), error.hint),))
+    if isinstance(error, MemoryError):
+        return Failure("system", (("there is not enough memory to load and export the model", None),))
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         hint = "`pack cache gc` frees what the cache holds; PACK_CACHE_DIR moves it"
         return Failure("system", (("the disk is full: the exported model cannot be written", hint),))
-    return Failure("source", ((f"{type(error).__name__}: {shorten_message(str(error))}", None),))
+    step = getattr(error, "__notes__", ["the worker"])[-1]
+    told = f"{step} failed: {type(error).__name__}: {shorten_message(str(error))}"
+    return Failure("system", ((told, "`--verbose` shows where it happened"),))
 
 
 if __name__ == "__main__":
