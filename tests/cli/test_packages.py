@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from manifests import make_planned_manifest
-from packc.cli.packages import find_package, find_repository, find_servable
+from packc.cli.main import run
+from packc.cli.packages import find_package, find_repository, find_servable, refuse_bundles
 from packc.errors import UsageError
 from packc.package.manifest_file import write_manifest
 from served_packages import write_tensor_package
@@ -49,6 +50,36 @@ def test_job_bundles_are_to_be_run_first(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="its state is planned") as caught:
         find_servable(tmp_path / "edge")
     assert "pack report" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("command", ["lint", "serve", "verify", "bench", "push", "inspect", "report"])
+def test_every_command_names_job_bundles_as_such(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = tmp_path / "edge" / "job" / "tensorrt-fp16"
+    bundle.mkdir(parents=True)
+    for file in (bundle / "job.json", bundle / "run.py", tmp_path / "edge" / "README.md"):
+        file.touch()
+    more = [str(tmp_path / "models")] if command == "push" else []
+    for folder, message, pronoun in (
+        (bundle, "is a job bundle, not a package", "it"),
+        (bundle.parent, "holds job bundles, not a package", "them"),
+    ):
+        assert run([command, str(folder), *more]) == 2
+        assert capsys.readouterr().err == (
+            f"error: {folder} {message}\n\nhint: run {pronoun} on the device, as {tmp_path}/edge/README.md says, and "
+            "`pack import` what was measured there\n"
+        )
+
+
+def test_bundles_without_their_readme_are_named_too(tmp_path: Path) -> None:
+    for name in ("job.json", "run.py"):
+        (tmp_path / name).touch()
+    with pytest.raises(UsageError, match="is a job bundle") as caught:
+        refuse_bundles(tmp_path)
+    assert caught.value.hint == "run it on the device, and `pack import` what was measured there"
+    (tmp_path / "run.py").unlink()
+    refuse_bundles(tmp_path)
 
 
 def test_what_is_neither(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from packc.cli.console import print_json
+from packc.cli.packages import refuse_bundles
 from packc.ingest.source import AudioInput, ImagePreprocessing, Preprocessing, SourceInfo
 from packc.package.combined_ways import list_faults
 from packc.package.manifest import Manifest
@@ -27,6 +28,7 @@ from packc.spec.read import read_spec
 def inspect(what: str, as_json: bool) -> None:
     """Show what a package (DIR), the model of a SPEC (.toml) or a MODEL is. Nothing is loaded or built."""
     path = Path(what)
+    refuse_bundles(path)
     if (path / MANIFEST).is_file():
         manifest = read_manifest(path)
         problems = check_files(path, manifest)

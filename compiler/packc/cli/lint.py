@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from packc.cli.console import print_json, print_note
-from packc.cli.packages import find_repository
+from packc.cli.packages import find_repository, refuse_bundles
 from packc.errors import Diagnostic
 from packc.package.lint import lint_repository
 from packc.package.manifest_file import MANIFEST
@@ -22,6 +22,7 @@ def lint(context: click.Context, folder: Path, as_json: bool) -> None:
 
     Exit code 0 without errors (warnings alone are fine), 1 with any.
     """
+    refuse_bundles(folder)
     repository = find_repository(folder) if _is_built(folder) else folder
     found = lint_repository(repository)
     errors = sum(diagnostic.severity == "error" for diagnostic in found)

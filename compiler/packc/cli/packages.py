@@ -12,13 +12,32 @@ from packc.package.manifest_file import MANIFEST, read_manifest
 _REPOSITORY = "model_repository"
 
 
+def refuse_bundles(path: Path) -> None:
+    """Raises UsageError where `path` is a job bundle, or a folder of them as job/ is: only import takes one."""
+    is_one = _is_bundle(path)
+    if not is_one and not any(_is_bundle(below) for below in path.glob("*")):
+        return
+    folder = path.resolve().parent if is_one else path.resolve()
+    readme = folder.parent / "README.md"
+    how = f"as {readme} says, " if readme.is_file() else ""
+    raise UsageError(
+        f"{path} {'is a job bundle' if is_one else 'holds job bundles'}, not a package",
+        hint=f"run {'it' if is_one else 'them'} on the device, {how}and `pack import` what was measured there",
+    )
+
+
+def _is_bundle(folder: Path) -> bool:
+    return (folder / "job.json").is_file() and (folder / "run.py").is_file()
+
+
 def find_package(path: Path) -> Path:
     """The folder of one target: `path` itself, its parent when it is a model_repository, or the only one below it.
 
-    Raises UsageError when there is none, or more than one.
+    Raises UsageError when there is none, or more than one, and for job bundles.
     """
     if not path.is_dir():
         raise UsageError(f"{path} is not a folder", hint="give a package, as in build/<model>/<target>")
+    refuse_bundles(path)
     for folder in (path, path.resolve().parent if path.resolve().name == _REPOSITORY else path):
         if (folder / MANIFEST).is_file():
             return folder

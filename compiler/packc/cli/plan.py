@@ -33,8 +33,9 @@ from packc.target_profiles import NO_GPU, plan_target
 def plan(spec: Path, as_json: bool) -> int:
     """Show the candidates that a build of SPEC would try for each target, without building.
 
-    Ends with 0 even where `pack build` would end with 5, and says that it would; with 2 for mistakes in the spec, of
-    which those about one target cost the others nothing.
+    Ends with 0 even where `pack build` would end with 5, and says that it would; with 2 for mistakes. What is wrong
+    with the spec, an unknown profile too, is told instead of any plan; what a target asks of its device in vain costs
+    that target alone.
     """
     model = read_checked_spec(spec)
     info = inspect_source(model.model)

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from packc.cli.console import LOGGER
+from packc.cli.packages import refuse_bundles
 from packc.errors import UsageError
 from packc.package.manifest_file import MANIFEST, read_manifest
 from packc.report.terminal import print_report
@@ -25,6 +26,7 @@ from packc.report.terminal import print_report
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest instead of the table.")
 def report(folder: Path, page: Path | None, as_json: bool) -> None:
     """Report on the package in DIR (build/<model>/<target>): candidates, served figures, verdict."""
+    refuse_bundles(folder)
     manifest = read_manifest(folder)
     if page is not None:
         from packc.report.html import write_html
