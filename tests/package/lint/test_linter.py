@@ -15,13 +15,14 @@ from packc.package.lint import (
     graph,
     instances,
     lint_repository,
+    options,
     responses,
     tensors,
     warmup,
 )
 from packc.package.lint.linter import RULES
 
-MODULES = (batching, engines, ensemble, files, graph, instances, responses, tensors, warmup)
+MODULES = (batching, engines, ensemble, files, graph, instances, options, responses, tensors, warmup)
 
 
 def test_every_rule_is_in_the_list_once() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from packc.errors import Diagnostic, UsageError
-from packc.package.lint import batching, engines, ensemble, files, graph, instances, responses, tensors, warmup
+from packc.package.lint import batching, engines, ensemble, files, graph, instances, options, responses, tensors, warmup
 from packc.package.lint.repository import CONFIG, list_config_names, read_repository
 from packc.package.lint.rule import Rule
 
@@ -42,6 +42,8 @@ RULES: tuple[Rule, ...] = (
     instances.check_padding,
     instances.check_accelerators,
     instances.check_graph_settings,
+    options.check_accelerator_options,
+    options.check_parameter_names,
     # how it answers
     responses.check_cache,
     # warm-up
