@@ -194,7 +194,7 @@ def test_one_artifact_alone_and_a_missed_budget_are_warned_about_each_time(
     package = write_measured(world.folder / "build" / "tiny", "h200", 2.0)
     misses = (MissRecord("onnxruntime-cuda-fp16-fused", "latency_ms", 4.0, 1.0),)
     change(package, verdict=VerdictRecord(False, misses[0].candidate, ("budget missed",), misses))
-    told = ["fleet: it has the artifact of h200 alone (l4: there is no build of it yet)",
+    told = ["fleet: the package has the artifact of h200 alone (l4: there is no build of it yet)",
             "fleet: h200 misses its budget (latency_ms)"]  # fmt: skip
 
     def recall(inputs: Any, final: Path, *_: Any) -> TargetResult:

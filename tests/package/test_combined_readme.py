@@ -38,6 +38,6 @@ def test_the_title_and_what_comes_first_are_of_all_targets() -> None:
 
 def test_what_is_wrong_with_it_stands_first_and_in_the_table() -> None:
     text = write_readme("# tiny for h200\n", "tiny", "fleet", "h200", (replace(BASE, missed=("latency_ms",)), L4))
-    assert "Note: it has the artifact of h200 alone (l4: there is no build of it yet)." in text.split("## ")[0]
+    assert "Note: the package has the artifact of h200 alone (l4: there is no build of it yet)." in text.split("## ")[0]
     assert "Note: h200 misses its budget (latency_ms)." in text.split("## ")[0]
     assert "| verified, misses its budget (latency_ms) | loaded |" in text

@@ -30,6 +30,13 @@ def test_targets_that_need_the_flag_are_told_with_what_they_get_without_it() -> 
     assert "takes the artifact of `h200`" in h100
 
 
+def test_what_is_compiled_for_one_gpu_may_refuse_another() -> None:
+    engine = replace(L4, file="model.plan")
+    assert say_ways((engine, replace(T4, file="model.t4.plan")))[1].endswith(
+        "takes the artifact of `l4`, which may refuse to load on that GPU."
+    )
+
+
 def test_promises_that_a_target_misses_are_told_by_their_side() -> None:
     assert describe_missed(L4) == ""
     assert describe_missed(replace(L4, missed=("latency_ms", "size_mib"))) == "misses its budget (latency_ms, size_mib)"
@@ -41,6 +48,6 @@ def test_one_artifact_alone_and_missed_promises_are_faults() -> None:
     assert list_faults(()) == []
     missing = replace(L4, missed=("latency_ms",))
     assert list_faults((missing, ABSENT)) == [
-        "it has the artifact of l4 alone (a10: there is no build of it)",
+        "the package has the artifact of l4 alone (a10: there is no build of it)",
         "l4 misses its budget (latency_ms)",
     ]

@@ -93,14 +93,17 @@ def test_a_package_for_a_gpu_tells_of_first_requests(tmp_path: Path, device: Lit
     assert told == (device == "gpu")
 
 
-def render_gpu(folder: Path, golden: GoldenSet, *, is_served: bool, front: str = "ensemble") -> str:
+def render_gpu(
+    folder: Path, golden: GoldenSet, *, is_served: bool, front: str = "ensemble", warmup: bool = True
+) -> str:
     config = new_config("tiny", 4)
     add_instances(config, 1, "gpu")
     if front == "in_process":
         config.backend = "python"
         config.parameters["lengths"].string_value = "pad"
     models = (TritonModel(config),)
-    write_readme(folder / "README.md", make_target_spec(), golden, models, None, (), is_served=is_served)
+    spec = make_target_spec(warmup=warmup)
+    write_readme(folder / "README.md", spec, golden, models, None, (), is_served=is_served)
     return (folder / "README.md").read_text()
 
 
@@ -123,6 +126,8 @@ def test_first_requests_are_told_in_the_words_of_the_pipeline(tmp_path: Path) ->
     texts = render_gpu(tmp_path, TEXTS, is_served=True)
     assert "MiniLM in ONNX Runtime on an H200, for one, took some 90 ms more" in texts
     assert "knows the lengths of its warm-up; where first requests matter, send texts of all lengths" in texts
+    cold = render_gpu(tmp_path, TEXTS, is_served=True, warmup=False)
+    assert "has just started knows none, as [serve] warmup is off; where" in cold
     assert "its warm-up, which are few" in render_gpu(tmp_path, TEXTS, is_served=True, front="in_process")
 
 

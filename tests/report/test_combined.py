@@ -44,6 +44,8 @@ def test_a_missed_promise_and_a_single_artifact_are_told() -> None:
     manifest = make_combined(replace(H200, missed=("latency_ms",)), L4)
     assert "2,100 samples/s, misses its budget (latency_ms); this repository" in dict(list_combined(manifest))["h200"]
     for report in (render_report(manifest, width=400), render_html(manifest)):
-        assert "Of several GPUs: it has the artifact of h200 alone (l4: there is no build of it yet)." in report
+        assert (
+            "Of several GPUs: the package has the artifact of h200 alone (l4: there is no build of it yet)." in report
+        )
         assert "Of several GPUs: h200 misses its budget (latency_ms)." in report
     assert "Of several GPUs" not in render_html(make_kept_manifest())

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from packc.package.manifest import CombinedRecord
 
+_BOUND = (".plan", ".pt2")
+"""Endings of artifacts that are compiled for one kind of GPU; graphs load on any."""
 _SIDE = {"quality": "its quality bound"}
 """What a promise belongs to, where that is not the budget."""
 
@@ -28,9 +30,11 @@ def say_ways(records: Sequence[CombinedRecord]) -> list[str]:
     for record in records:
         if record.file and record.chosen_by == "config name":
             other = find_unflagged(record, records)
+            is_bound = (other.file or "").endswith(_BOUND)
             said.append(
                 f"For `{record.target}` it needs the flag `--model-config-name={record.target}`: without it, a server "
-                f"there takes the artifact of `{other.target}`, and no error says so."
+                f"there takes the artifact of `{other.target}`, "
+                f"{'which may refuse to load on that GPU' if is_bound else 'and no error says so'}."
             )
     return said
 
@@ -49,5 +53,5 @@ def list_faults(records: Sequence[CombinedRecord]) -> list[str]:
     faults = [f"{record.target} {missed}" for record in served if (missed := describe_missed(record))]
     if len(served) == 1:
         others = "; ".join(f"{record.target}: {record.remark}" for record in records if not record.file)
-        faults.insert(0, f"it has the artifact of {served[0].target} alone ({others})")
+        faults.insert(0, f"the package has the artifact of {served[0].target} alone ({others})")
     return faults

@@ -60,7 +60,7 @@ def write_readme(
         inputs=tuple(tensor.name for tensor in served.input),
         max_batch_size=served.max_batch_size,
         need=_say_need(opset) if opset else _say_engine(engine) if engine else _say_backend(models),
-        gpu=_say_gpu(models, golden.pipeline, is_served=is_served),
+        gpu=_say_gpu(models, golden.pipeline, is_served=is_served, warms_up=spec.serve.warmup),
         lengths=_say_lengths(golden, passes),
         models=[(model.name, _describe_role(model)) for model in models],
     )
@@ -125,7 +125,9 @@ def _is_bound(model: TritonModel) -> bool:
     return found is not None and found.string_value.startswith("torch==")
 
 
-def _say_gpu(models: tuple[TritonModel, ...], pipeline: ChosenPipeline, *, is_served: bool) -> str | None:
+def _say_gpu(
+    models: tuple[TritonModel, ...], pipeline: ChosenPipeline, *, is_served: bool, warms_up: bool
+) -> str | None:
     """What a model on a GPU wants of its server, and what other servers do less than pack's; None on a CPU."""
     on_gpu = [model for model in models if any(group.gpus for group in model.config.instance_group)]
     if not on_gpu:
@@ -136,22 +138,24 @@ def _say_gpu(models: tuple[TritonModel, ...], pipeline: ChosenPipeline, *, is_se
     )
     records = (GRAPH_PARAMETER in model.config.parameters for model in on_gpu if model.config.backend == "onnxruntime")
     graphs = [WITHOUT_GRAPHS] if any(records) else []
-    return " ".join([place, *graphs, *_say_first_calls(models, pipeline, is_served)])
+    return " ".join([place, *graphs, *_say_first_calls(models, pipeline, is_served, warms_up)])
 
 
-def _say_first_calls(models: tuple[TritonModel, ...], pipeline: ChosenPipeline, is_served: bool) -> list[str]:
+def _say_first_calls(
+    models: tuple[TritonModel, ...], pipeline: ChosenPipeline, is_served: bool, warms_up: bool
+) -> list[str]:
     """How requests of new shapes fare on a GPU, what that means for the figures, and what to do about it."""
     shapes, sent = ("lengths", "texts of all lengths") if pipeline == "text" else ("shapes", "requests of all shapes")
     figures = f"The served figures are of a server that had seen the {shapes} of its requests."
     if not is_served:
         figures = "No server ran: the figures are of one caller in a process of its own, after calls of each shape."
     few = ", which are few, as it rounds them" if any(_serves_text(model) for model in models) else ""
+    knows = f"the {shapes} of its warm-up{few}" if warms_up else "none, as [serve] warmup is off"
     return [
         FIRST_CALLS,
         *([MINILMS_FIRST_CALLS] if pipeline == "text" else []),
         figures,
-        f"A server that has just started knows the {shapes} of its warm-up{few}; where first requests matter, send "
-        f"{sent} before clients do.",
+        f"A server that has just started knows {knows}; where first requests matter, send {sent} before clients do.",
     ]
 
 
