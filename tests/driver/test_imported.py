@@ -214,17 +214,17 @@ def test_a_damaged_file_costs_its_candidate_alone(world: World, jobs: Path, name
 
 
 @pytest.mark.parametrize(
-    "section",
+    ("section", "changed"),
     [
-        "[workload]\nbatch = { typical = 2, max = 8 }",
-        '[optimize]\nprecisions = ["fp32"]',
-        "[calibration]\nsamples = 5",
-        "[targets.cpu.quality]\nmin = 0.2",
+        ("[workload]\nbatch = { typical = 2, max = 8 }", r"\[workload\]"),
+        ('[optimize]\nprecisions = ["fp32"]', r"\[optimize\]"),
+        ("[calibration]\nsamples = 5", r"\[calibration\]"),
+        ("[targets.cpu.quality]\nmin = 0.2", r"\[quality\]"),
     ],
 )
-def test_bundles_of_another_build_are_refused(world: World, jobs: Path, section: str) -> None:
+def test_bundles_of_another_build_are_refused(world: World, jobs: Path, section: str, changed: str) -> None:
     run_jobs(jobs)
-    with pytest.raises(UsageError, match="its job bundles are of another build") as error:
+    with pytest.raises(UsageError, match=f"its job bundles are of another build: {changed} changed since$") as error:
         build(world, section, jobs=jobs)
     assert (error.value.hint or "").endswith("; [budget], [serve] and another goal may change")
 
@@ -293,10 +293,51 @@ def test_results_may_come_in_parts(world: World, jobs: Path, caplog: pytest.LogC
     assert (world.jobs / "job" / "base" / "run.py").is_file(), "it can still be run"
     caplog.set_level("INFO")
     result = build(world, jobs=base)
-    assert "brought by an earlier import: fast" in caplog.messages
+    assert f"from {base}: base" in caplog.messages
+    assert f"from {world.jobs / 'job'}: fast" in caplog.messages, "an earlier import brought it"
     assert (result.end, result.manifest.verdict.chosen) == ("published", "fast")
     assert find_failures(result) == {"base": None, "fast": None, "wrong": None}
     assert sorted(path.name for path in world.final.parent.iterdir()) == ["cpu"]
+
+
+@pytest.mark.parametrize(
+    ("section", "origin"),
+    [
+        ("[targets.cpu.quality]\nmin = 0.2", r"they are of another one: \[quality\] changed since"),
+        ('[optimize]\nprecisions = ["fp32"]', r"they are of another one: \[optimize\] changed since"),
+    ],
+)
+def test_a_folder_of_another_build_is_not_passed_over(world: World, jobs: Path, section: str, origin: str) -> None:
+    """Whatever results there are where the build left its bundles: somebody meant those in the folder."""
+    shutil.copytree(world.final, world.folder / "first")
+    shutil.rmtree(world.final)
+    build(world, section)
+    run_jobs(jobs)
+    with pytest.raises(UsageError, match=f"first/job holds no job bundles of this build of cpu: {origin}"):
+        build(world, section, jobs=world.folder / "first" / "job")
+    (world.folder / "first" / "manifest.json").unlink()
+    with pytest.raises(UsageError, match=r"first/job holds no .*: they are of another target or model, or the spec"):
+        build(world, section, jobs=world.folder / "first" / "job")
+
+
+def test_a_folder_of_another_target_is_not_passed_over(world: World, jobs: Path) -> None:
+    other = world.folder / "build" / "tiny" / "orin"
+    shutil.copytree(world.final, other)
+    manifest = json.loads((other / "manifest.json").read_text())
+    (other / "manifest.json").write_text(json.dumps(manifest | {"target": "orin"}))
+    for file in other.glob("job/*/job.json"):
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"build": "of orin"}))
+    run_jobs(jobs)
+    with pytest.raises(UsageError, match=r"orin/job holds no .* build of cpu: they are of tiny for orin") as error:
+        build(world, jobs=other / "job")
+    assert error.value.hint == "give the job/ that came back from the device of cpu"
+
+
+def test_a_folder_that_brings_nothing_is_not_passed_over(world: World, jobs: Path) -> None:
+    shutil.copytree(jobs, world.folder / "back")
+    run_jobs(jobs)
+    with pytest.raises(PackError, match=r"back: none of its job bundles has run: there is no result\.json"):
+        build(world, jobs=world.folder / "back")
 
 
 def test_parts_may_come_under_different_budgets(world: World, jobs: Path) -> None:

@@ -144,37 +144,50 @@ def test_results_are_kept_while_others_are_missing(world: World, elsewhere: Buil
 
 @pytest.mark.parametrize("name", ["result.json", "answers.npz", "model/model.plan"])
 def test_results_of_a_device_are_not_replaced(world: World, elsewhere: BuildInputs, name: str) -> None:
-    refuse_to_lose_results(world.final)
+    refuse_to_lose_results(world.final, elsewhere)
     result = world.final / "job" / "base" / name
     result.write_text("from the device")
     with pytest.raises(UsageError, match=f"cpu/job: results of a device are here, such as job/base/{name}") as error:
-        refuse_to_lose_results(world.final)
+        refuse_to_lose_results(world.final, elsewhere)
     assert error.value.hint == "`pack import` them, or move the folder away first"
     world.final.rename(world.folder / "aside")
     publish_made(make_package(elsewhere, world), world.final)
     (world.folder / "aside").rename(world.jobs)
     with pytest.raises(UsageError, match=r"cpu\.jobs/job: results of a device are here"):
-        refuse_to_lose_results(world.final)
+        refuse_to_lose_results(world.final, elsewhere)
+
+
+def test_results_of_another_build_cannot_be_imported_as_they_are(world: World, elsewhere: BuildInputs) -> None:
+    """To say `pack import` would send people in a circle: it says that they are of another build."""
+    write_result(world.final / "job" / "base")
+    other = world.gather("[targets.cpu.quality]\nmin = 0.2", target=elsewhere.target)
+    with pytest.raises(UsageError, match=r"result\.json, of another build: \[quality\] changed since") as error:
+        refuse_to_lose_results(world.final, other)
+    assert error.value.hint == "move the folder away to build new bundles, or undo the change and `pack import` these"
+    loose = world.gather("[budget]\nlatency_ms = 10", target=elsewhere.target)
+    with pytest.raises(UsageError) as error:
+        refuse_to_lose_results(world.final, loose)
+    assert error.value.hint == "`pack import` them, or move the folder away first"
 
 
 def test_runs_that_failed_are_no_loss(world: World, elsewhere: BuildInputs) -> None:
     jobs = world.final / "job"
     write_result(jobs / "base", "failed")
     (jobs / "base" / "model" / "model.plan").write_text("built before it failed")
-    refuse_to_lose_results(world.final)
+    refuse_to_lose_results(world.final, elsewhere)
     write_result(jobs / "good", "ok")
     with pytest.raises(UsageError, match=r"results of a device are here, such as job/good/result\.json"):
-        refuse_to_lose_results(world.final)
+        refuse_to_lose_results(world.final, elsewhere)
 
 
 def test_what_the_package_has_is_no_loss(world: World, elsewhere: BuildInputs) -> None:
     write_result(world.final / "job" / "base")
     publish_made(make_package(elsewhere, world, "base"), world.final)
-    refuse_to_lose_results(world.final)
+    refuse_to_lose_results(world.final, elsewhere)
     write_result(world.jobs / "job" / "other")
     with pytest.raises(UsageError, match=r"such as job/other/result\.json"):
-        refuse_to_lose_results(world.final)
+        refuse_to_lose_results(world.final, elsewhere)
     (world.jobs / "job" / "other" / "result.json").unlink()
     write_manifest(world.final, dataclasses.replace(read_manifest(world.final), build_key="another"))
     with pytest.raises(UsageError, match=r"such as job/base/result\.json"):
-        refuse_to_lose_results(world.final)
+        refuse_to_lose_results(world.final, elsewhere)

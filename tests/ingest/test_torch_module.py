@@ -58,6 +58,7 @@ def test_fingerprint_of_a_single_module_has_the_weights_beside_it(
     (folder / "alone.safetensors").write_bytes(b"weights")
     with caplog.at_level(logging.INFO):
         assert inspect_factory(section.source, section).fingerprint != before
+    assert f"all code and weights in {folder} count as part of alone:make_net" in caplog.text
     assert f"loads from outside {folder} is not noticed" in caplog.text
 
 

@@ -18,9 +18,11 @@ from packc.candidate import Candidate, Rejection, group_rejections
 from packc.driver.evaluate import Trial
 from packc.driver.inputs import BuildInputs
 from packc.driver.job_folder import find_bundle, find_jobs, list_bundle_files
+from packc.driver.job_parts import ANY_PART, describe_changes
 from packc.driver.returned import read_returned, read_unchanged_job
 from packc.errors import DataError, PackError, UsageError
 from packc.ingest.student import Training
+from packc.jobs.bundle import read_job
 from packc.jobs.job import Job, JobResult
 from packc.measure.rounds import summarize_runs
 from packc.package.artifact import artifact_files
@@ -39,6 +41,7 @@ log = logging.getLogger(__name__)
 
 ENGINE_FILE = "model.plan"
 """What TensorRT's adapter leaves beside the graph in a bundle."""
+RUN_HINT = "run them on the device as README.md beside job/ says, and copy job/ back whole"
 CPU = re.compile(r"\(\d+ CPUs?\)$")
 """How a runner calls the processor where its engine names no device."""
 
@@ -65,11 +68,47 @@ def read_origin(inputs: BuildInputs, final: Path) -> Manifest:
         raise UsageError(message, hint="`pack build` makes them")
     if manifest.jobs_key != inputs.jobs_key:
         raise UsageError(
-            f"{folder}: its job bundles are of another build: the spec, its data, the model or a version has changed",
-            hint="build again and run the new bundles, or go back to what they were built from; [budget], [serve] and "
-            "another goal may change",
+            f"{folder}: its job bundles are of another build: "
+            f"{describe_changes(manifest.job_parts, inputs.job_parts)} changed since",
+            hint="undo the change to import these, or move the folder away, build again and run the new bundles; "
+            "[budget], [serve] and another goal may change",
         )
     return manifest
+
+
+def refuse_foreign_bundles(jobs: Path, built: Manifest) -> None:
+    """Raises UsageError where what was given as the bundles of that build is of another, PackError where none has run.
+
+    A folder with some of them is taken: what is wrong with the others is said of each.
+    """
+    builds = {bundle: build for bundle in sorted(jobs.iterdir()) if (build := _read_build(bundle))}
+    own = [bundle for bundle, build in builds.items() if build == built.jobs_key]
+    if builds and not own:
+        raise UsageError(
+            f"{jobs} holds no job bundles of this build of {built.target}: {_tell_origin(jobs.parent, built)}",
+            hint=f"give the job/ that came back from the device of {built.target}",
+        )
+    if own and not any((bundle / "result.json").is_file() for bundle in own):
+        raise PackError(f"{jobs}: none of its job bundles has run: there is no result.json", hint=RUN_HINT)
+
+
+def _read_build(bundle: Path) -> str | None:
+    """The key of the build that made the bundle; None for what is none, or is damaged."""
+    try:
+        return read_job(bundle).build
+    except (PackError, OSError):
+        return None
+
+
+def _tell_origin(folder: Path, built: Manifest) -> str:
+    """Of what the bundles of another build are, as far as a manifest beside them tells."""
+    try:
+        other = read_manifest(folder)
+    except UsageError:
+        return f"they are of another target or model, or {ANY_PART} changed since"
+    if (other.model, other.target) != (built.model, built.target):
+        return f"they are of {other.model} for {other.target}"
+    return f"they are of another one: {describe_changes(other.job_parts, built.job_parts)} changed since"
 
 
 def recall_rejections(built: Manifest) -> list[Rejection]:
@@ -113,12 +152,15 @@ def import_results(
         told = "".join(f"\n  {failure.what}: {failure.reason}" for failure in failures)
         raise PackError(
             f"{folder}: none of {len(bundles)} job bundles was measured:{told}",
-            hint="run them on the device as README.md beside job/ says, and copy job/ back whole",
+            hint=RUN_HINT,
         )
     for failure in failures:
         log.info("%s: %s", failure.what, failure.reason)
-    if earlier := [o.candidate.id for o in tried if o.measurement and places[o.candidate.id].parent != folder]:
-        log.info("brought by an earlier import: %s", ", ".join(earlier))
+    brought = [(places[o.candidate.id].parent, o.candidate.id) for o in tried if o.measurement]
+    if any(place != folder for place, _ in brought):
+        for place in folders:
+            if names := [name for where, name in brought if where == place]:
+                log.info("from %s: %s", place, ", ".join(names))
     if len(devices) > 1:
         told = ", ".join(f"{device} ({name})" for device, name in sorted(devices.items()))
         raise PackError(f"{folder}: the bundles ran on different devices: {told}", hint="run all on one")

@@ -12,6 +12,7 @@ from packc import __version__
 from packc.cache import Cache, cache_key
 from packc.data.generate import generate_samples
 from packc.data.read import mark_pairs, read_samples
+from packc.driver.job_parts import digest_parts
 from packc.driver.verdict import Findings
 from packc.errors import DataError, Diagnostic
 from packc.extras import list_libraries
@@ -25,9 +26,6 @@ from packc.samples import RawSamples, count_saved, iter_samples, save_samples
 from packc.select import Outcome
 from packc.spec.model import MetricName, TargetSpec
 from packc.target import Target
-
-OF_RESULTS: Mapping[str, bool | set[str]] = {"budget": True, "serve": True, "optimize": {"goal"}}
-"""What a spec says of results alone: how those that job bundles bring are judged, chosen among and served."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +45,17 @@ class BuildInputs:
     """What quality is judged by: the spec's metric, or the task's."""
     key: str
     """Digest of all of this and of the tools' versions; not of who else uses the GPU at the moment."""
-    jobs_key: str
-    """Digest of what job bundles are made of, so that results of a device stay good where the rest of `key` changes.
+    job_parts: Mapping[str, str]
+    """What job bundles are made of -> its digest: results of a device stay good where the rest of `key` changes.
 
     The budget is not in it. Its percentile decides how many calls a bundle makes; where these are too few for another
     one, the verdict says so, as it does of a slow model, and many calls are made of a fast one in any case.
     """
+
+    @property
+    def jobs_key(self) -> str:
+        """Digest of what job bundles are made of."""
+        return cache_key(parts=dict(self.job_parts))
 
     @property
     def trains_on_evaluation(self) -> bool:
@@ -76,6 +79,7 @@ class BuildInputs:
             environment,
             self.key,
             self.jobs_key,
+            self.job_parts,
             source_digest=digest_source(self.spec.model.name, self.info),
             device_notes=self.target.warnings,
         )
@@ -97,21 +101,11 @@ def gather_inputs(spec: TargetSpec, target: Target, info: SourceInfo, *, verify:
     calibration = limit_samples(whole, spec.calibration.samples)
     lessons = _find_lessons(spec, info, traffic or whole)
     info = mark_pairs(info, evaluation, calibration, traffic, lessons)
-    notes = tuple(note for note in target.notes if note not in target.warnings)
-    others = cache_key(
-        target=asdict(replace(target, notes=notes, warnings=())),
-        source=digest_source(spec.model.name, info),
-        data=[digest_samples(samples) for samples in (evaluation, calibration, traffic, lessons) if samples],
-        versions=list_versions(),
-        machine=platform.node(),
-    )
-    key = cache_key(spec=spec.model_dump(mode="json"), others=others, verify=verify and target.is_here)
-    jobs_key = cache_key(
-        spec=spec.model_dump(mode="json", exclude=OF_RESULTS),
-        others=others,
-        is_for_size=spec.optimize.goal == "size",  # for that alone a plan has further candidates
-    )
-    return BuildInputs(spec, target, info, evaluation, calibration, traffic, lessons, metric, key, jobs_key)
+    data = [digest_samples(samples) for samples in (evaluation, calibration, traffic, lessons) if samples]
+    source = digest_source(spec.model.name, info)
+    parts = digest_parts(spec, target, info, source, data, list_versions())
+    key = cache_key(spec=spec.model_dump(mode="json"), jobs=parts, verify=verify and target.is_here)
+    return BuildInputs(spec, target, info, evaluation, calibration, traffic, lessons, metric, key, parts)
 
 
 def _find_lessons(spec: TargetSpec, info: SourceInfo, others: RawSamples) -> RawSamples | None:

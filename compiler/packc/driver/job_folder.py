@@ -11,6 +11,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from packc.driver.inputs import BuildInputs
+from packc.driver.job_parts import describe_changes
 from packc.errors import PackError, UsageError
 from packc.jobs.bundle import MODEL_FOLDER, read_result
 from packc.jobs.result_files import has_good_result
@@ -97,20 +99,33 @@ def set_aside(final: Path, package: Manifest) -> bool:
     return True
 
 
-def refuse_to_lose_results(final: Path) -> None:
+def refuse_to_lose_results(final: Path, inputs: BuildInputs) -> None:
     """Raises UsageError where bundles that a build would replace ran on a device: nobody can make that again here.
 
-    What a run left that says it failed is no loss, nor is what the package at `final` already has the figures of.
+    Those of the build of `inputs` can be imported, others once what changed is as it was. What a run left that says it
+    failed is no loss, nor is what the package at `final` already has the figures of.
     """
     folder = find_jobs(final)
     taken = _list_taken(final, folder)
     for bundle in sorted((folder / JOB_FOLDER).glob("*")):
         found = [file for name in RESULT_FILES for file in sorted(bundle.glob(name))]
         if found and bundle.name not in taken and _status(bundle) in ("ok", None):
-            raise UsageError(
-                f"{folder / JOB_FOLDER}: results of a device are here, such as {found[0].relative_to(folder)}",
-                hint="`pack import` them, or move the folder away first",
-            )
+            here = f"{folder / JOB_FOLDER}: results of a device are here, such as {found[0].relative_to(folder)}"
+            if changes := _find_changes(folder, inputs):
+                raise UsageError(
+                    f"{here}, of another build: {changes} changed since",
+                    hint="move the folder away to build new bundles, or undo the change and `pack import` these",
+                )
+            raise UsageError(here, hint="`pack import` them, or move the folder away first")
+
+
+def _find_changes(folder: Path, inputs: BuildInputs) -> str:
+    """What changed since the bundles in `folder` were built; empty where they are those of the build of `inputs`."""
+    try:
+        built = read_manifest(folder)
+    except UsageError:
+        return ""
+    return describe_changes(built.job_parts, inputs.job_parts) if built.jobs_key != inputs.jobs_key else ""
 
 
 def _list_taken(final: Path, folder: Path) -> set[str]:

@@ -26,7 +26,14 @@ from packc.driver.endings import (
 )
 from packc.driver.evaluate import Trial
 from packc.driver.halving import Search, log_duration, search_candidates
-from packc.driver.imported import describe_device, import_results, read_origin, recall_rejections, recall_training
+from packc.driver.imported import (
+    describe_device,
+    import_results,
+    read_origin,
+    recall_rejections,
+    recall_training,
+    refuse_foreign_bundles,
+)
 from packc.driver.inputs import BuildInputs
 from packc.driver.job_folder import JOB_FOLDER, find_jobs, keep_results, refuse_to_lose_results
 from packc.driver.limits import find_roofline
@@ -66,7 +73,7 @@ def build_target(inputs: BuildInputs, final: Path, options: BuildOptions, cache:
                 log.info("%s: nothing changed since the last build", spec.target)
                 ends: dict[State, End] = {"planned": "planned", "built": "built"}
                 return TargetResult(spec.target, ends.get(current.state, "unchanged"), folder, current)
-        refuse_to_lose_results(final)
+        refuse_to_lose_results(final, inputs)
     with staging_dir(final):
         pass  # says now, not after minutes of work, that nothing can be written there
     pipeline = choose_pipeline(spec.serve.pipeline, inputs.info)
@@ -95,6 +102,8 @@ def build_target(inputs: BuildInputs, final: Path, options: BuildOptions, cache:
     if built is not None and options.jobs is not None:
         kept = find_jobs(final)
         folders = tuple(dict.fromkeys((options.jobs, kept / JOB_FOLDER)))
+        if len(folders) > 1:
+            refuse_foreign_bundles(options.jobs, built)
         outcomes = import_results(plan.candidates, folders, trial, target, built)
         keep_results(outcomes, options.jobs, built, kept)
         search = Search(outcomes, recall_rejections(built))

@@ -50,6 +50,7 @@ class Findings:
     environment: dict[str, str]
     build_key: str
     jobs_key: str = ""
+    job_parts: Mapping[str, str] = field(default_factory=dict)
     """As `Manifest` has it."""
     source_digest: str = ""
     """Of the model, as `Manifest` has it."""
@@ -105,6 +106,7 @@ def record_findings(
         source_digest=findings.source_digest,
         build_key=findings.build_key,
         jobs_key=findings.jobs_key,
+        job_parts=dict(findings.job_parts),
     )
 
 

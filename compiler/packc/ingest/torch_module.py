@@ -38,7 +38,12 @@ def inspect_factory(location: str, model: ModelSection) -> SourceInfo:
     if factory not in _top_level_names(file):
         raise SourceError(f"{file} defines no {factory!r}", hint="the source is 'package.module:factory'")
     root, files = _find_content(module, file)
-    log.info("a change of what %s loads from outside %s is not noticed", location, root)
+    log.info(
+        "all code and weights in %s count as part of %s; a change of what it loads from outside %s is not noticed",
+        root,
+        location,
+        root,
+    )
     return SourceInfo(
         origin="torch",
         location=location,

@@ -283,6 +283,8 @@ class Manifest:
     """Digest of all that the build depends on: an equal one means that nothing changed."""
     jobs_key: str = ""
     """Digest of what its job bundles are, or would be, made of: less than a build, which has a budget."""
+    job_parts: dict[str, str] = field(default_factory=dict)
+    """Digest of each of these by its name, so that an import can say what changed."""
     files: dict[str, str] = field(default_factory=dict)
     """Path relative to the target's folder -> sha256, of every file but the manifest and the report."""
     schema: int = SCHEMA
