@@ -197,6 +197,14 @@ def test_mistakes_of_an_own_profile_have_their_golden_text(tmp_path: Path) -> No
     check_golden("profiles/bad.txt", failure.value.render().replace(str(tmp_path), "<dir>") + "\n")
 
 
+def test_a_gpu_is_of_the_kind_cuda(tmp_path: Path) -> None:
+    path = tmp_path / "board.toml"
+    path.write_text(OWN.replace('kind = "cpu"', 'kind = "gpu"'))
+    with pytest.raises(ProfileError) as failure:
+        read_profile(path)
+    assert failure.value.diagnostics[0].hint == 'did you mean "cuda"?', "and not cpu, which is spelt like it"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -204,6 +212,8 @@ def test_mistakes_of_an_own_profile_have_their_golden_text(tmp_path: Path) -> No
         (OWN.replace('kind = "cpu"', 'kind = "neuron"'), "has `native`"),
         (OWN.replace('isa = ["asimd", "asimdhp"]', 'native = ["fp32"]').replace('"cpu"', '"cuda"'), "they need it"),
         (OWN + "dense_peak_tflops.bf16 = 2.0", "bf16, which is not native"),
+        (OWN + 'compute_capability = "8.99"', '^compute_capability: "8.99" is no compute .*: write it as in "8.9"$'),
+        (OWN + 'compute_capability = "abc"', '"abc" is no compute capability'),
     ],
 )
 def test_kinds_have_their_own_keys(tmp_path: Path, text: str, message: str) -> None:

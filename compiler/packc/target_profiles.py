@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from packc.errors import MissingError, ProfileError, TargetError
 from packc.gpu import HOST_GPU, Gpu, describe_absent_gpu, describe_gpu, find_gpu
@@ -36,6 +37,12 @@ Sourced = Literal[
 """What [sources] may speak of: a key of the profile, or one precision of [dense_peak_tflops]."""
 
 
+def _check_capability(text: str) -> str:
+    if not re.fullmatch(r"\d+\.\d", text):
+        raise ValueError(f'"{text}" is no compute capability: write it as in "8.9"')
+    return text
+
+
 class Profile(BaseModel):
     """A profile file. targets/README.md explains its keys."""
 
@@ -48,7 +55,7 @@ class Profile(BaseModel):
     memory_gb: Figure | None = None
     bandwidth_gb_s: Figure | None = None
     isa: tuple[IsaFlag, ...] = ()
-    compute_capability: Annotated[str, Field(pattern=r"^\d+\.\d$")] | None = None
+    compute_capability: Annotated[str, AfterValidator(_check_capability)] | None = None
     driver_names: Annotated[
         tuple[Text, ...],
         Field(description="What the driver calls the device; this machine is it if it agrees."),

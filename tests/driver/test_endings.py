@@ -177,5 +177,5 @@ def test_a_plan_or_jobs_stand_beside_the_good_package(world: World, elsewhere: B
     assert snapshot(world.final) == before
     publish_miss(MISS, record_findings(elsewhere.make_findings((), ()), "measured", MISS), world.final)
     assert (world.jobs / "job" / "base").is_dir(), "its results may be what missed"
-    publish_good(world, dataclasses.replace(elsewhere, jobs_key="of another build"), "better")
+    publish_good(world, dataclasses.replace(elsewhere, job_parts={"all": "another"}), "better")
     assert sorted(path.name for path in world.final.parent.iterdir()) == ["cpu"]

@@ -159,6 +159,7 @@ TIMES = [{"case": "typical", "times_ms": [1.0]}, {"case": "max", "times_ms": [2.
         ({"times": [TIMES[0], {"case": "max", "times_ms": []}]}, "it has no times of the case max"),
         ({"times": [TIMES[0], {"case": "max", "times_ms": [1.0, -2.0]}]}, "a call of the case max took -2 ms"),
         ({"times": [TIMES[0], {"case": "max", "times_ms": [0.0]}]}, "a call of the case max took 0 ms"),
+        ({"times": [TIMES[0], {"case": "max", "times_ms": [1e-9]}]}, "a call of the case max took 1e-09 ms"),
         ({"times": [TIMES[0], {"case": "max", "times_ms": [float("nan")]}]}, "a call of the case max took nan ms"),
         ({"times": [TIMES[0], {"case": "max", "times_ms": [float("inf")]}]}, "a call of the case max took inf ms"),
         ({"load_s": -1.0}, "load_s is -1"),

@@ -14,11 +14,14 @@ from gpu_driver import H200
 from packc.candidate import Candidate
 from packc.driver import target
 from packc.driver.endings import BuildOptions
+from packc.driver.target import drop_pointless
 from packc.errors import DataError, Diagnostic, MissingError, TargetError, UsageError
 from packc.gpu import Gpu, describe_gpu
 from packc.host import probe_host
 from packc.package.manifest_file import check_files, read_manifest
+from packc.plan import Plan
 from packc.runtimes.onnxruntime import OnnxRuntime
+from packc.runtimes.onnxruntime_cuda import OnnxRuntimeCuda
 from packc.runtimes.tensorrt import TensorRt
 from packc.serving import ServingPlan
 from packc.serving.choices import list_batches
@@ -47,6 +50,19 @@ def test_from_a_spec_to_a_package(world: World) -> None:
     assert {"README.md", "report.html", "sbom.cdx.json", "golden", "model_repository"} <= {
         path.name for path in world.final.iterdir()
     }
+
+
+def test_what_the_graph_shows_to_be_pointless_is_left_out(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a factory nobody knows before its export whether it has convolutions; each candidate is a bundle to run."""
+    monkeypatch.setattr(target, "find_runtime", lambda name: OnnxRuntimeCuda())
+    plain = Candidate("fp16", "onnxruntime-cuda", "fp16", (), session={"graph": True})
+    nhwc = dataclasses.replace(plain, id="fp16-nhwc", session={"graph": True, "nhwc": True})
+    plan, ingested = Plan((plain, nhwc), ()), world.ingest()
+    assert drop_pointless(plan, ingested) == plan, "as far as is known"
+    dense = dataclasses.replace(ingested, source=dataclasses.replace(ingested.source, has_convolutions=False))
+    left = drop_pointless(plan, dense)
+    assert left.candidates == (plain,)
+    assert [(r.what, r.reason.split(",")[0]) for r in left.rejected] == [("fp16-nhwc", "the graph has no convolutions")]
 
 
 def test_an_unchanged_build_does_nothing(world: World) -> None:

@@ -6,7 +6,7 @@ import onnx
 import pytest
 
 from models import make_tiny_onnx
-from packc.ingest.onnx_graph import copy_onnx
+from packc.ingest.onnx_graph import copy_onnx, has_convolutions
 from packc.ingest.reference import OnnxReference
 
 
@@ -60,3 +60,22 @@ def test_weights_among_the_inputs_are_weights_alone(tmp_path: Path) -> None:
     copy_onnx(make_tiny_onnx(tmp_path / "net.onnx", edit=list_weight), tmp_path / "model.onnx")
     assert [spec.name for spec in OnnxReference(tmp_path / "model.onnx").read_signature()[0]] == ["features"]
     assert [value.name for value in onnx.load(tmp_path / "model.onnx").graph.input] == ["features"]
+
+
+def make_branch(model: onnx.ModelProto) -> onnx.NodeProto:
+    """An `If` in whose branch a node of the model's graph stands."""
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    branch = onnx.helper.make_graph(nodes, "then", [], list(model.graph.output))
+    return onnx.helper.make_node("If", ["condition"], ["scores"], then_branch=branch, else_branch=branch)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize(("operator", "found"), [("MatMul", False), ("Conv", True), ("ConvTranspose", True)])
+def test_convolutions_are_found_wherever_they_are(operator: str, found: bool, nested: bool, tmp_path: Path) -> None:
+    def edit(model: onnx.ModelProto) -> None:
+        model.graph.node[0].op_type = operator
+        if nested:
+            model.graph.node.append(make_branch(model))
+
+    assert has_convolutions(make_tiny_onnx(tmp_path / "net.onnx", edit=edit)) == found

@@ -43,6 +43,7 @@ def test_one_run_fills_both_folders(request_file: Path, tiny_onnx_path: Path) ->
     source = read_source(folder / "export", inspect_source(ModelSection(name="m", source=str(tiny_onnx_path))))
     assert (source.answer, source.parity_max_error) == ("scores", 0.0)
     assert source.exporter == "given as .onnx"
+    assert not source.has_convolutions
     inputs, answers, calibration = (
         load_samples(folder / "answers" / name) for name in (INPUTS_FILE, ANSWERS_FILE, CALIBRATION_FILE)
     )

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from manifests import CHOSEN, make_gpu_manifest
 from packc.package.manifest import GpuStateRecord
-from packc.report.device import describe_gpu, list_device_caveats
+from packc.report.device import advise_quiet, describe_gpu, list_device_caveats
 
 FAST = GpuStateRecord(1980, 3201, 310.4, 54, ())
 SLOW = GpuStateRecord(1725, 3201, 700.0, 83, ("power cap",))
@@ -67,3 +67,10 @@ def test_changing_clocks_and_limits_are_remarked_on() -> None:
 
 def test_a_shared_gpu_is_remarked_on() -> None:
     assert list_device_caveats(make_gpu_manifest(FAST, notes=("MIG mode is on.",))) == ("MIG mode is on.",)
+
+
+def test_noise_of_job_bundles_was_on_their_device() -> None:
+    here = make_gpu_manifest(FAST)
+    assert advise_quiet(here) == "machine. Build again when it is quiet."
+    there = replace(here, environment={**here.environment, "onnxruntime-gpu on the device": "1.31.1"})
+    assert advise_quiet(there) == "device. Run the bundles again when it is quiet."

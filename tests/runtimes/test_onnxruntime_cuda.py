@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from goldens import check_golden
-from packc.ingest.source import Geometry, TextPreprocessing
+from packc.ingest.source import Geometry, SourceModel, TextPreprocessing
 from packc.package.model_config import add_instances, new_config, print_config
 from packc.passes import PASSES, find_pass
 from packc.runtimes import find_runtime, onnxruntime_cuda
@@ -55,6 +55,15 @@ def test_half_precision_records_a_graph(task: Task, fused: bool) -> None:
     assert all(candidate.session["graph"] for candidate in offered)
     assert all(candidate.passes[-1].name == "cast_fp16" for candidate in offered)
     assert any(step.name == "merge_attention" for step in offered[0].passes) == fused
+
+
+def test_channels_last_are_for_convolutions() -> None:
+    offered, _ = OnnxRuntimeCuda().candidates(RESNET, device("cuda", GPU), GPU)
+    dense = SourceModel(RESNET, Path("model.onnx"), (), (), "y", 0.0, "", has_convolutions=False)
+    pointless = [c.id for c in offered if OnnxRuntimeCuda().explain_pointless(c, dense)]
+    assert pointless == ["onnxruntime-cuda-tf32-nhwc", "onnxruntime-cuda-fp16-nhwc"]
+    convolutional = replace(dense, has_convolutions=True)
+    assert not any(OnnxRuntimeCuda().explain_pointless(c, convolutional) for c in offered)
 
 
 def test_tokenizers_that_pad_left_keep_their_masks() -> None:

@@ -27,7 +27,7 @@ from packc.jobs.job import Job, JobResult
 from packc.measure.rounds import summarize_runs
 from packc.package.artifact import artifact_files
 from packc.package.engine_stamp import find_stamp
-from packc.package.manifest import CandidateRecord, Manifest
+from packc.package.manifest import ON_THE_DEVICE, CandidateRecord, Manifest
 from packc.package.manifest_file import read_manifest
 from packc.promises import describe_score
 from packc.quality.metrics import score_answers
@@ -190,7 +190,7 @@ def check_device(device: str, target: Target) -> None:
 def describe_device(outcomes: Sequence[Outcome]) -> dict[str, str]:
     """What the bundles ran on and with, for the environment of a manifest."""
     measured = next(outcome.measurement for outcome in outcomes if outcome.measurement is not None)
-    return {"device": measured.device, **{f"{name} on the device": version for name, version in measured.versions}}
+    return {"device": measured.device, **{f"{name}{ON_THE_DEVICE}": version for name, version in measured.versions}}
 
 
 def _take_engine(outcome: Outcome, plan: Path, result: JobResult, target: Target) -> Outcome:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from packc.cache import Cache, cache_key
-from packc.candidate import Candidate
+from packc.candidate import Candidate, Rejection
 from packc.data.workload import make_latency_inputs, measure_ranges, workload_cases
 from packc.driver.best import publish_best
 from packc.driver.distill import distill_plan
@@ -49,7 +49,7 @@ from packc.package.manifest import Manifest, State
 from packc.package.manifest_file import check_files, read_manifest
 from packc.package.pipelines.choice import choose_pipeline
 from packc.package.publish import staging_dir
-from packc.plan import make_plan
+from packc.plan import Plan, make_plan
 from packc.runtimes import find_runtime
 from packc.search import TimeLimit, order_candidates
 from packc.server.client import connect
@@ -90,6 +90,7 @@ def build_target(inputs: BuildInputs, final: Path, options: BuildOptions, cache:
         plan, distilled = distill_plan(plan, inputs, cache)
         training = distilled.training if distilled else None
         ingested = replace(ingested, student=distilled.source if distilled else None)
+    plan = drop_pointless(plan, ingested)
     trial = make_trial(inputs, ingested, cache, verify=options.verify)
     rule = plan_serving(spec, target, ingested.source)
     plan = replace(plan, candidates=tuple(fit_shapes(plan.candidates, trial, rule)))
@@ -149,6 +150,14 @@ def _check_server(options: BuildOptions, cache: Cache) -> None:
             client.server_version()
     if not options.urls:
         require_server(cache)
+
+
+def drop_pointless(plan: Plan, ingested: Ingested) -> Plan:
+    """The plan without what the exported graph shows to be the same as another candidate."""
+    judged = [(c, find_runtime(c.runtime).explain_pointless(c, ingested.find_source(c))) for c in plan.candidates]
+    kept = tuple(candidate for candidate, why in judged if why is None)
+    dropped = tuple(Rejection(candidate.id, why) for candidate, why in judged if why is not None)
+    return replace(plan, candidates=kept, rejected=(*plan.rejected, *dropped))
 
 
 def fit_shapes(candidates: Sequence[Candidate], trial: Trial, rule: ServingPlan) -> Iterator[Candidate]:

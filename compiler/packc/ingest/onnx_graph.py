@@ -1,4 +1,7 @@
-"""Brings an .onnx file into the cache: copied with its external data, its batch and sequence axes named."""
+"""Brings an .onnx file into the cache: copied with its external data, its batch and sequence axes named.
+
+And tells of a graph whether it has convolutions.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,18 @@ def copy_onnx(path: Path, graph: Path) -> None:
         target = graph.parent / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path.parent / name, target)
+
+
+def has_convolutions(path: Path) -> bool:
+    """Whether any node of the model at `path` is a convolution, in its functions and branches too."""
+    proto = load_header(path)
+    graphs = [proto.graph, *proto.functions]
+    while graphs:
+        for node in graphs.pop().node:
+            if "Conv" in node.op_type:
+                return True
+            graphs += [found for attribute in node.attribute for found in (attribute.g, *attribute.graphs)]
+    return False
 
 
 def _drop_default_inputs(proto: Any) -> None:

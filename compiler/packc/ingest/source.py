@@ -128,3 +128,5 @@ class SourceModel:
     """Largest absolute difference between source and export over the compared shapes."""
     exporter: str
     """What exported it, with versions."""
+    has_convolutions: bool = True
+    """False where the graph is sure to have none."""

@@ -23,7 +23,7 @@ from packc.ingest.answers import answer_samples
 from packc.ingest.export import export_module, shorten_message
 from packc.ingest.load_source import load_source
 from packc.ingest.model_inputs import make_inputs
-from packc.ingest.onnx_graph import copy_onnx
+from packc.ingest.onnx_graph import copy_onnx, has_convolutions
 from packc.ingest.parity import Probe, compare_export, make_probes
 from packc.ingest.reference import OnnxReference, Reference
 from packc.ingest.request import (
@@ -84,7 +84,8 @@ def _ingest_onnx(request: Request) -> None:
             _write_answers(request, reference, inputs, request.answers)
     if request.make_export:
         answer = next((name for name in PREFERRED_OUTPUTS if name in reference.outputs), outputs[0].name)
-        write_source(SourceModel(request.info, graph, inputs, outputs, answer, 0.0, "given as .onnx"))
+        found = has_convolutions(graph)
+        write_source(SourceModel(request.info, graph, inputs, outputs, answer, 0.0, "given as .onnx", found))
 
 
 def _ingest_torch(request: Request) -> None:
@@ -130,7 +131,8 @@ def _write_source(info: SourceInfo, graph: Path, probes: Sequence[Probe], answer
     parity = compare_export(exported, probes)
     inputs, outputs = exported.read_signature()
     exporter = _tool_versions("torch", "onnxscript", *(["transformers"] if info.origin == "huggingface" else []))
-    write_source(SourceModel(info, graph, inputs, outputs, answer, parity, exporter))
+    found = has_convolutions(graph)
+    write_source(SourceModel(info, graph, inputs, outputs, answer, parity, exporter, found))
 
 
 def _write_answers(request: Request, reference: Reference, specs: Sequence[TensorSpec], folder: Path) -> None:

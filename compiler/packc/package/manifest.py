@@ -9,6 +9,8 @@ from packc.package.insight import LimitsRecord, SensitivityRecord
 
 State = Literal["planned", "built", "measured", "verified"]
 SCHEMA = 1
+ON_THE_DEVICE = " on the device"
+"""Ends the names of those versions in `Manifest.environment` that job bundles ran with."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from packc.package.manifest import CandidateRecord, GpuStateRecord, Manifest
+from packc.package.manifest import ON_THE_DEVICE, CandidateRecord, GpuStateRecord, Manifest
 
 STEADY = 0.05
 """Of the higher clock, that those of a candidate's rounds may differ by without a remark."""
@@ -72,3 +72,10 @@ def _list_limits(states: Sequence[GpuStateRecord]) -> str:
 def _describe_range(figures: Sequence[int], unit: str) -> str:
     low, high = min(figures), max(figures)
     return f"{high:,} {unit}" if low == high else f"{low:,} to {high:,} {unit}"
+
+
+def advise_quiet(manifest: Manifest) -> str:
+    """What something else uses where figures are noisy, and what to do: of job bundles, no build measures again."""
+    if any(name.endswith(ON_THE_DEVICE) for name in manifest.environment):
+        return "device. Run the bundles again when it is quiet."
+    return "machine. Build again when it is quiet."

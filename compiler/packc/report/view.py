@@ -20,7 +20,7 @@ from packc.package.manifest import (
     ServedRecord,
     StudentRecord,
 )
-from packc.report.device import list_device_caveats
+from packc.report.device import advise_quiet, list_device_caveats
 from packc.report.figures import MISSING, show_figure, show_quality, show_share
 from packc.roofline import OF_PROFILE
 from packc.select import NOT_JUDGED
@@ -212,7 +212,8 @@ def describe_count(number: int, noun: str) -> str:
 def make_caveats(manifest: Manifest) -> tuple[str, ...]:
     """What a reader should know before trusting the figures, in sentences."""
     caveats = []
-    if manifest.promises.quality_data == "generated":
+    judged = any(m.quality for record in manifest.candidates if (m := record.measurements))
+    if judged and manifest.promises.quality_data == "generated":
         caveats.append(
             "Quality was judged on generated inputs only, because the spec names no data. "
             "It says little about real requests; set [quality] data."
@@ -229,7 +230,7 @@ def make_caveats(manifest: Manifest) -> tuple[str, ...]:
     if noisy:
         caveats.append(
             f"Noisy: the rounds of {', '.join(noisy)} disagree by more than 10 %, as when something else uses the "
-            "machine. Build again when it is quiet."
+            f"{advise_quiet(manifest)}"
         )
     measured = any(m.p50_ms is not None for record in manifest.candidates if (m := record.measurements))
     if measured and manifest.served is None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from packc.candidate import Candidate, OptionValue, PassStep, Rejection
-from packc.ingest.source import SourceInfo
+from packc.ingest.source import SourceInfo, SourceModel
 from packc.runtimes.runtime import (
     GRAPH_PARAMETER,
     LENGTH_MULTIPLE,
@@ -88,6 +88,7 @@ PROVIDER_OPTIONS = {"tf32": "use_tf32", "nhwc": "prefer_nhwc"}
 """Options of sessions -> those of the provider in a configuration."""
 
 INSTALL = "onnxruntime-gpu is not installed: `pack doctor` has the command that brings it"
+NO_CONVOLUTIONS = "the graph has no convolutions, whose channels could be laid out last"
 PADS_LEFT = "the tokenizer pads on the left, and where texts begin is told from lengths: padding has to come last"
 
 
@@ -140,6 +141,10 @@ class OnnxRuntimeCuda(Runtime):
             fitting = [_keep_mask(recipe) for recipe in fitting if STARTS not in recipe.passes]
         offered = (Candidate(r.id, self.name, r.precision, r.passes, session=r.session) for r in fitting)
         return tuple(offered), tuple(refused)
+
+    def explain_pointless(self, candidate: Candidate, source: SourceModel) -> str | None:
+        is_nhwc = bool(candidate.session.get("nhwc", False))
+        return NO_CONVOLUTIONS if is_nhwc and not source.has_convolutions else None
 
     def configure_triton(self, config: Any, options: Mapping[str, OptionValue], threads: int) -> None:
         """Provider options go through the accelerator "cuda", as the backend's README has it. CUDA graphs do not: the

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from packc.candidate import Candidate, OptionValue, PassStep, Rejection
-from packc.ingest.source import SourceInfo, TextPreprocessing
+from packc.ingest.source import SourceInfo, SourceModel, TextPreprocessing
 from packc.spec.model import Task
 from packc.spec.optimize import TensorRtSection
 from packc.target import Target, TargetKind
@@ -146,6 +146,10 @@ class Runtime(Protocol):
     def fit_shapes(self, candidate: Candidate, ranges: Sequence[InputRange], settings: TensorRtSection) -> Candidate:
         """The candidate told which shapes it will be called with, for compilers that prepare for a range of them."""
         return candidate
+
+    def explain_pointless(self, candidate: Candidate, source: SourceModel) -> str | None:
+        """Why the candidate does the same as another one for this very graph; None where it may differ."""
+        return None
 
     def require(self, info: SourceInfo) -> str:
         """What pip installs on a device elsewhere to run the bundles of this very model."""

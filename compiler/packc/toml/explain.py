@@ -50,6 +50,10 @@ _WANTED = {
 }
 
 
+_MEANT = {"gpu": "cuda"}
+"""What people write -> what is meant, where that is no matter of spelling."""
+
+
 def label_place(loc: Loc, root: type[BaseModel]) -> str:
     """The place as people write it: `[budget] latency_ms`, `[targets.edge] workload.batch.max`.
 
@@ -105,7 +109,9 @@ def explain(error: ErrorDetails, root: type[BaseModel]) -> tuple[str, str | None
         return f"{place} must be {_WANTED[kind]}, not {_name_type(value)}", _hint_value(loc[-1], kind, value)
     if kind == "literal_error":
         choices = re.findall(r"'([^']*)'", context["expected"])
-        hint = suggest(str(value), choices) or f"one of: {', '.join(choices)}"
+        meant = _MEANT.get(str(value))
+        hint = f'did you mean "{meant}"?' if meant in choices else suggest(str(value), choices)
+        hint = hint or f"one of: {', '.join(choices)}"
         if _KEY in loc:
             return f'unknown key "{value}" in [{loc[0]}]', hint
         return f'{place}: "{value}" is not known' if isinstance(value, str) else f"{place} must be a string", hint
