@@ -34,6 +34,7 @@ class Bench:
         self.model = str(save_network(folder / "model.onnx"))
         self.plan = folder / "model.plan"
         patch.setitem(sys.modules, "tensorrt", self.trt)
+        self.libraries = ctypes.CDLL
         patch.setattr(ctypes, "CDLL", self.open_library)
         patch.setattr(sys, "path", list(sys.path))
         for file in ENGINE_FILES:
@@ -44,14 +45,21 @@ class Bench:
         self.engine: Any = importlib.util.module_from_spec(spec)
         patch.setitem(sys.modules, spec.name, self.engine)
         spec.loader.exec_module(self.engine)
-        # another process would have no stub
-        patch.setattr(self.engine, "build_apart", lambda program, *arguments: self.engine.build(*arguments))
+        self.built_apart: list[tuple[Any, ...]] = []
+        patch.setattr(self.engine, "build_apart", self.build_apart)
 
     def module(self, name: str) -> ModuleType:
         """A file of the adapter: "profiles" is tensorrt_profiles.py."""
         return sys.modules[f"tensorrt_{name}"]
 
-    def open_library(self, name: str) -> Any:
+    def build_apart(self, *arguments: Any) -> None:
+        """Builds in this process, as another one would have no stub."""
+        self.built_apart.append(arguments)
+        self.engine.build(*arguments[1:])
+
+    def open_library(self, name: str | None) -> Any:
+        if name is None:
+            return self.libraries(None)
         if name == "libcuda.so.1":
             return self.cuda
         if name.startswith("libnvinfer.so.") and self.world.dialect > 8:

@@ -115,6 +115,7 @@ class Builder:
 
     def create_builder_config(self) -> Any:
         config = self._trt.IBuilderConfig()
+        config._log = self._log
         self._world.configs.append(config)
         return config
 
@@ -172,6 +173,7 @@ class IBuilderConfig:
 
     def set_timing_cache(self, cache: Any, ignore_mismatch: bool) -> bool:
         if cache._data == DEVICE_MISMATCH.encode() and not ignore_mismatch:
+            self._log.log(self._trt.ILogger.ERROR, DEVICE_MISMATCH)
             return False
         self._cache = cache
         return True

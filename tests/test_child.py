@@ -13,6 +13,7 @@ import pytest
 from packc import child
 from packc.child import FAILURE_FILE, answer_request, ask_child, run_child
 from packc.errors import PackError
+from processes import await_end
 
 
 def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> Path:
@@ -68,15 +69,6 @@ def test_what_a_child_started_is_stopped_with_it(tmp_path: Path, monkeypatch: py
     request = stand_in(tmp_path, monkeypatch, f"import subprocess, time; {start}; {rest}")
     assert run_child("any", request, "the lowering", 5)
     assert await_end(int(pid.read_text()))
-
-
-def await_end(pid: int) -> bool:
-    for _ in range(100):
-        stat = Path(f"/proc/{pid}/stat")
-        if not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z":
-            return True
-        time.sleep(0.05)
-    return False
 
 
 @pytest.mark.parametrize("name", ["peak_child", "work_child"])

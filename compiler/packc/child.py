@@ -50,7 +50,7 @@ def run_child(module: str, request: Path, what: str, time_limit_s: float) -> str
         return None
     said = output.read_text("utf-8", "replace")
     log.debug("%s failed:\n%s", what, said.strip())
-    return failure.read_text("utf-8") if failure.is_file() else _describe_crash(returncode, said, what)
+    return failure.read_text("utf-8") if failure.is_file() else describe_crash(returncode, said, what)
 
 
 def foreign_environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -70,7 +70,7 @@ def ask_child(module: str, request: bytes, what: str, environment: Mapping[str, 
     if returncode:
         told = said.decode("utf-8", "replace")
         log.debug("%s failed:\n%s", what, told.strip())
-        raise PackError(_describe_crash(returncode, told, what))
+        raise PackError(describe_crash(returncode, told, what))
     return answer
 
 
@@ -95,6 +95,16 @@ def answer_request(path: Path, work: Callable[[], None]) -> int:
 def die_with_parent() -> None:
     """In the child: it does not outlive a killed build."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def describe_crash(returncode: int, output: str, what: str) -> str:
+    """How `what`, singular as in run_child, ended: by which signal, else the status and the last line of its output."""
+    if returncode == -signal.SIGKILL:
+        return f"{what} was killed by SIGKILL, likely out of memory"
+    if returncode < 0:
+        return f"{what} crashed with {signal.Signals(-returncode).name}"
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    return f"{what} ended with status {returncode}: {lines[-1][:200] if lines else 'it printed nothing'}"
 
 
 def _run(
@@ -124,12 +134,3 @@ def _run(
 
 def _describe_timeout(what: str, time_limit_s: float) -> str:
     return f"{what} took more than {time_limit_s:g} s and was stopped"
-
-
-def _describe_crash(returncode: int, output: str, what: str) -> str:
-    if returncode == -signal.SIGKILL:
-        return f"{what} was killed by SIGKILL, likely out of memory"
-    if returncode < 0:
-        return f"{what} crashed with {signal.Signals(-returncode).name}"
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    return f"{what} ended with status {returncode}: {lines[-1][:200] if lines else 'it printed nothing'}"

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from packc.runtimes.tensorrt_python import ENGINE
+from processes import await_end
 from tensorrt_bench import DYNAMIC, PROFILE, Bench, from_10, only_8
 from tensorrt_stub import DEVICE_MISMATCH, save_network
 
@@ -129,6 +134,14 @@ def test_a_timing_cache_is_read_and_written(bench: Bench) -> None:
     assert path.read_bytes() == b"+"
 
 
+def test_a_timing_cache_that_does_not_fit_is_no_reason(bench: Bench) -> None:
+    path = bench.folder / "timing.cache"
+    path.write_bytes(DEVICE_MISMATCH.encode())
+    bench.world.build_error = "no kernel"
+    with pytest.raises(RuntimeError, match=r"cannot build this graph: no kernel$"):
+        bench.engine.build(bench.model, str(bench.plan), {**DYNAMIC, "timing_cache": str(path)})
+
+
 def test_an_engine_outlives_a_timing_cache_that_cannot_be_written(bench: Bench) -> None:
     options = {**DYNAMIC, "timing_cache": str(bench.folder / "gone" / "timing.cache")}
     facts = bench.engine.build(bench.model, str(bench.plan), options)
@@ -204,26 +217,78 @@ def test_a_tensorrt_that_cannot_use_the_gpu(bench: Bench, monkeypatch: pytest.Mo
         bench.engine.build(bench.model, str(bench.plan), DYNAMIC)
 
 
+def test_a_plan_never_stands_beside_the_stamp_of_another(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.engine.build(bench.model, str(bench.plan), DYNAMIC)
+    write_whole = bench.module("build").write_whole  # type: ignore[attr-defined]
+
+    def refuse(path: Path, data: bytes) -> None:
+        if path.name == "model.json":
+            raise OSError(28, "No space left on device")
+        write_whole(path, data)
+
+    monkeypatch.setattr(bench.module("build"), "write_whole", refuse)
+    with pytest.raises(OSError, match="No space left"):
+        bench.engine.build(bench.model, str(bench.plan), DYNAMIC)
+    assert not bench.plan.exists()
+
+
 @pytest.mark.parametrize(
     ("code", "why"),
     [
         ("sys.stderr.write('[W] slow\\nRuntimeError: TensorRT cannot build it: no kernel\\n'); sys.exit(1)",
          r"^TensorRT cannot build it: no kernel$"),
         ("sys.stderr.write('ModuleNotFoundError: No module named tensorrt'); sys.exit(1)", r"^ModuleNotFoundError: "),
-        ("sys.exit(3)", r"^the builder ended with status 3$"),
+        ("sys.stderr.write('ValueError: 3'); sys.exit(1)", r"^ValueError: 3$"),
+        ("sys.exit(1)", r"^the builder ended with status 1$"),
+        ("sys.stderr.write('UserWarning: slow'); sys.exit(3)", r"^the builder ended with status 3$"),
+        ("sys.stderr.write('UserWarning: slow'); sys.stderr.flush(); os.kill(os.getpid(), signal.SIGKILL)",
+         r"^the builder was killed by SIGKILL, likely out of memory$"),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", r"^the builder was killed by SIGSEGV$"),
+        ("os.kill(os.getpid(), 40)", r"^the builder was killed by signal 40$"),
     ],
 )  # fmt: skip
 def test_what_another_process_says_is_the_reason(bench: Bench, tmp_path: Path, code: str, why: str) -> None:
     program = tmp_path / "program.py"
-    program.write_text(f"import sys\n{code}\n")
+    program.write_text(f"import os, signal, sys\n{code}\n")
     with pytest.raises(RuntimeError, match=why):
         bench.module("build").build_apart(str(program), bench.model, str(bench.plan), DYNAMIC)
 
 
 def test_another_process_is_told_what_to_build(bench: Bench, tmp_path: Path) -> None:
     program = tmp_path / "program.py"
-    program.write_text("import pathlib, sys\nmodel, plan, options = map(pathlib.Path, sys.argv[1:])\n"
-                       "plan.write_text(f'{model.name}: {options.read_text()}')\n")  # fmt: skip
+    program.write_text("import json, pathlib, sys\nmodel, plan, options = map(pathlib.Path, sys.argv[1:])\n"
+                       "plan.write_text(json.dumps([model.name, json.loads(options.read_text())]))\n")  # fmt: skip
     bench.module("build").build_apart(str(program), bench.model, str(bench.plan), DYNAMIC)
-    name, _, options = bench.plan.read_text().partition(": ")
-    assert (name, json.loads(options)) == ("model.onnx", DYNAMIC)
+    assert json.loads(bench.plan.read_text()) == ["model.onnx", DYNAMIC]
+
+
+def test_another_process_has_this_interpreter(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[str]] = []
+
+    def start(command: list[str], **options: Any) -> subprocess.CompletedProcess[bytes]:
+        started.append(command)
+        return subprocess.CompletedProcess(command, 0, stderr=b"")
+
+    monkeypatch.setattr(subprocess, "run", start)
+    bench.module("build").build_apart("engine.py", bench.model, str(bench.plan), DYNAMIC)
+    (command,) = started
+    assert command[:4] == [sys.executable, "engine.py", bench.model, str(bench.plan)]
+
+
+@only_8
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not end what a killed process started")
+def test_a_builder_does_not_outlive_the_process_that_started_it(bench: Bench, tmp_path: Path) -> None:
+    """The runner is killed alone, as by a user who knows its number: nobody kills its process group."""
+    runner, builder, stub = tmp_path / "runner.py", tmp_path / "builder.py", tmp_path / "stub"
+    stub.mkdir()
+    (stub / "tensorrt.py").write_text("__version__ = '8.6.0'")
+    builder.write_text("import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(60)\n")
+    runner.write_text("import sys\nfrom tensorrt_build import build_apart\nbuild_apart(sys.argv[1], 'm', 'p', {})\n")
+    places = os.pathsep.join([str(stub), str(ENGINE.parent)])
+    runs = [sys.executable, str(runner), str(builder)]
+    environment = {**os.environ, "PYTHONPATH": places}
+    with subprocess.Popen(runs, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        parent.kill()
+        assert await_end(pid)

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from packc.candidate import PassStep
+from packc.child import die_with_parent
 from packc.errors import PackError
 from packc.runtimes.compile import CompileRequest
 from packc.runtimes.tensorrt_compile import compile_model, describe_engine, describe_layers
-from packc.runtimes.tensorrt_python import VARIABLE
+from packc.runtimes.tensorrt_python import ENGINE, VARIABLE
 from tensorrt_python import write_tensorrt_python
 
 PROFILES = ("x=1x2/1x2/4x2",)
@@ -54,6 +57,29 @@ def test_tensorrts_reason_is_the_failure(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(PackError) as raised:
         compile_model(make_request(tmp_path))
     assert str(raised.value) == why
+
+
+def test_a_builder_that_is_killed_has_given_no_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    python = write_tensorrt_python(tmp_path / "trtpy")
+    end = "import os, signal\nprint('a warning', file=sys.stderr, flush=True)\nos.kill(os.getpid(), signal.SIGKILL)\n"
+    python.write_text(python.read_text().replace("told =", f"{end}told ="))
+    monkeypatch.setenv(VARIABLE, str(python))
+    with pytest.raises(PackError) as raised:
+        compile_model(make_request(tmp_path))
+    assert str(raised.value) == "TensorRT's builder was killed by SIGKILL, likely out of memory"
+
+
+def test_a_builder_ends_with_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, str(write_tensorrt_python(tmp_path / "trtpy")))
+    run, asked = subprocess.run, []
+
+    def start(command: list[object], **options: Any) -> Any:
+        asked.extend([options.get("preexec_fn")] if ENGINE in command and "-c" not in command else [])
+        return run(command, **options)
+
+    monkeypatch.setattr(subprocess, "run", start)
+    compile_model(make_request(tmp_path))
+    assert asked == [die_with_parent]
 
 
 def test_without_tensorrt_the_reason_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,12 +25,18 @@ def test_a_graph_is_built_loaded_and_run(bench: Bench) -> None:
     assert bench.cuda.done == ["to device", "execute", "to host"] * 4
 
 
+def test_a_graph_is_built_by_another_process(bench: Bench) -> None:
+    bench.engine.load(bench.model, DYNAMIC, threads=1)
+    assert bench.built_apart == [(str(ENGINE), bench.model, str(bench.plan), DYNAMIC)]
+    assert len(bench.world.configs) == 1, "and by no other"
+
+
 def test_a_plan_is_loaded_as_it_is(bench: Bench) -> None:
     bench.engine.build(bench.model, str(bench.plan), DYNAMIC)
     built = len(bench.world.configs)
     session = bench.engine.load(str(bench.plan), DYNAMIC, threads=1)
     assert bench.run(session, 2).shape == (2, 2)
-    assert len(bench.world.configs) == built
+    assert (len(bench.world.configs), bench.built_apart) == (built, [])
 
 
 def test_what_a_session_tells(bench: Bench) -> None:
@@ -134,6 +141,9 @@ def test_a_call_that_fails_has_tensorrts_error(bench: Bench) -> None:
     bench.world.execute_error = "Cask failure"
     with pytest.raises(RuntimeError, match=r"^TensorRT cannot run the engine: Cask failure$"):
         bench.run(session, 1)
+    bench.world.execute_error = "no kernel image"
+    with pytest.raises(RuntimeError, match=r"^TensorRT cannot run the engine: no kernel image$"):
+        bench.run(session, 1)
 
 
 @pytest.mark.parametrize("graph", [False, True])
@@ -152,16 +162,64 @@ def test_a_shape_whose_first_call_failed_is_new_to_the_next(bench: Bench, graph:
     assert bench.cuda.done == [*single, *(["launch"] if graph else single)]
 
 
-def test_a_recording_after_a_failure_begins_with_a_call(bench: Bench) -> None:
+def test_a_recording_after_a_failure_begins_with_a_call(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     session = bench.engine.load(bench.model, {**DYNAMIC, "graph": True}, threads=1)
     bench.run(session, 1)
-    bench.world.execute_error = "Cask failure"
-    with pytest.raises(RuntimeError, match=r"^capture failed: TensorRT cannot run the engine: Cask failure$"):
-        bench.run(session, 1)
-    bench.world.execute_error = ""
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.engine, "capture", fail)
+        with pytest.raises(OSError, match="no room"):
+            bench.run(session, 1)
     bench.cuda.done.clear()
     assert bench.run(session, 1, 4.0)[0, 0] == 8
     assert bench.cuda.done == ["to device", "execute", "to host", "launch"]
+
+
+def fail(*_: object) -> None:
+    raise OSError("no room")
+
+
+def break_recording(bench: Bench, session: Any, rows: int) -> None:
+    bench.world.execute_error = "Cask failure"
+    with pytest.raises(RuntimeError, match=r"^capture failed: TensorRT cannot run the engine: Cask failure$"):
+        bench.run(session, rows)
+    bench.world.execute_error = ""
+    bench.cuda.done.clear()
+
+
+def test_a_shape_that_cannot_be_recorded_fails_once_and_answers_from_then_on(bench: Bench) -> None:
+    session = bench.engine.load(bench.model, {**DYNAMIC, "graph": True}, threads=1)
+    bench.run(session, 1)
+    break_recording(bench, session, 1)
+    for value in (3.0, 4.0):
+        assert bench.run(session, 1, value)[0, 0] == 2 * value
+    bench.run(session, 4)  # memory moves, and calls are forgotten
+    for value in (5.0, 6.0, 7.0):
+        assert bench.run(session, 1, value)[0, 0] == 2 * value
+    assert bench.cuda.done == ["to device", "execute", "to host"] * 6
+    assert bench.run(session, 4, 8.0)[0, 0] == 16
+    assert bench.cuda.done[-1] == "launch", "of another shape"
+
+
+def test_what_cannot_be_recorded_counts_as_a_graph(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench.engine, "MOST_GRAPHS", 1)
+    session = bench.engine.load(bench.model, {**DYNAMIC, "graph": True}, threads=1)
+    bench.run(session, 4)
+    break_recording(bench, session, 4)
+    for _ in range(2):
+        bench.run(session, 2)
+    assert "launch" not in bench.cuda.done
+
+
+def test_a_call_that_fails_before_its_recording_has_its_graph_later(bench: Bench) -> None:
+    session = bench.engine.load(bench.model, {**DYNAMIC, "graph": True}, threads=1)
+    for rows in (4, 1):
+        bench.run(session, rows)
+    bench.world.execute_error = "Cask failure"
+    with pytest.raises(RuntimeError, match=r"^TensorRT cannot run the engine: Cask failure$"):
+        bench.run(session, 4)
+    bench.world.execute_error = ""
+    assert bench.run(session, 4, 3.0)[0, 0] == 6
+    assert bench.cuda.done[-1] == "launch"
 
 
 def test_the_command_line(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:

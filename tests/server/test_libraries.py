@@ -185,19 +185,21 @@ def run_without_wheels(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return seen
 
 
+@pytest.mark.parametrize("text", ["tensorrt==8.6.1", "tensorrt==10.16.1.11"])
 def test_only_tensorrt_is_made_from_source_and_only_where_it_has_no_wheels(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     seen = run_without_wheels(monkeypatch)
-    repository = write_repository(tmp_path / "gpu", "tensorrt==10.16.1.11", "onnxruntime-gpu[cuda,cudnn]==1.26.0")
+    repository = write_repository(tmp_path / "gpu", text, "onnxruntime-gpu[cuda,cudnn]==1.26.0")
     add_libraries(make_server(tmp_path), repository, Cache(tmp_path / "cache"))
     first, second = seen
     for command in (first, second):
         assert command[command.index("--only-binary") + 1] == ":all:"
-        assert command[-2:] == ["onnxruntime-gpu[cuda,cudnn]==1.26.0", "tensorrt==10.16.1.11"]
+        assert command[-2:] == ["onnxruntime-gpu[cuda,cudnn]==1.26.0", text]
     sources = second[second.index("--no-binary") + 1].split(",")
-    assert {"tensorrt", "tensorrt-cu13", "tensorrt-cu13-libs"} <= set(sources)
-    assert all(name.startswith("tensorrt") and "bindings" not in name for name in sources)
+    assert {"tensorrt", "tensorrt-libs", "tensorrt-bindings", "tensorrt-cu13", "tensorrt-cu13-libs"} <= set(sources)
+    assert all(name.startswith("tensorrt") for name in sources)
+    assert not {"tensorrt-cu12-bindings", "tensorrt-cu13-bindings"} & set(sources), "PyPI has wheels of these"
 
 
 @pytest.mark.parametrize("text", ["tensorrt==8.6.0", "onnxruntime-gpu[cuda,cudnn]==1.26.0"])

@@ -8,14 +8,16 @@ precisions), 10 has strongly typed networks and is asked for them (the graph say
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,7 @@ from tensorrt_plan import (  # type: ignore[import-not-found]
 from tensorrt_profiles import add_profiles, read_ranges  # type: ignore[import-not-found]
 
 KEPT_WARNINGS = 10
+PR_SET_PDEATHSIG = 1
 
 NEEDED_CAPABILITY = {"tf32": (8, 0), "bf16": (8, 0), "fp8": (8, 9)}
 """From which compute capability on tensor cores have a precision (NVIDIA's support matrix): Ampere, Ada."""
@@ -136,21 +139,42 @@ def write_engine(
 
 
 def build_apart(program: str, model: str, plan: str, options: Mapping[str, Any]) -> None:
-    """`build`, in a process that runs `program` with the arguments of the adapter's command line.
+    """`build`, in a process that runs `program` with the arguments of the adapter's command line; it ends with ours.
 
     So the builder's libraries and kernels leave the device before the engine is loaded, and what is measured then is
-    the engine's alone. Raises RuntimeError with the last line that the process printed.
+    the engine's alone. The builder's memory on the host is not that of this process either: the runner neither tells
+    nor limits it. Raises RuntimeError with the failure that the program tells, as its last line, or with the signal or
+    status that ended it.
     """
     with tempfile.TemporaryDirectory(prefix="pack-tensorrt-") as folder:
         file = Path(folder, "options.json")
         file.write_text(json.dumps(dict(options)), "utf-8")
         command = [sys.executable, program, model, plan, str(file)]
-        ended = subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+        ended = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, preexec_fn=bind_to_this_process(), check=False
+        )
     said = ended.stderr.decode("utf-8", "replace")
     sys.stderr.write(said)
     if ended.returncode:
-        lines = said.strip().splitlines() or [f"the builder ended with status {ended.returncode}"]
-        raise RuntimeError(lines[-1].partition("RuntimeError: ")[2] or lines[-1])
+        raise RuntimeError(describe_end(ended.returncode, said))
+
+
+def bind_to_this_process() -> Callable[[], None] | None:
+    """What a child does first, so that the kernel (Linux) kills it when this process dies; None on other systems."""
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None).prctl  # looked up here: a child of a process with threads may not be able to
+    return lambda: prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def describe_end(status: int, said: str) -> str:
+    """Why a builder failed. What it printed is a reason only where it came to tell one, which is status 1."""
+    if status < 0:
+        name = {int(member): member.name for member in signal.Signals}.get(-status, f"signal {-status}")
+        return f"the builder was killed by {name}" + (", likely out of memory" if name == "SIGKILL" else "")
+    lines = said.strip().splitlines() if status == 1 else []
+    last = lines[-1] if lines else f"the builder ended with status {status}"
+    return last.partition("RuntimeError: ")[2] or last
 
 
 def inspect_engine(engine: Any, inputs: Sequence[str]) -> dict[str, Any]:

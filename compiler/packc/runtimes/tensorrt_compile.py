@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from packc.cache import Cache, cache_key
-from packc.child import foreign_environment
+from packc.child import describe_crash, die_with_parent, foreign_environment
 from packc.errors import PackError
 from packc.gpu import find_gpu
 from packc.runtimes.tensorrt_python import ENGINE, TensorRtPython, find_tensorrt
@@ -95,17 +95,17 @@ def _find_timings(cache: Cache, there: TensorRtPython) -> Path:
 
 
 def _run_builder(there: TensorRtPython, arguments: list[Path]) -> None:
-    """Runs the adapter as a program. Raises PackError with the last line that it printed."""
+    """Runs the adapter as a program. Raises PackError with the failure that it tells, or with what ended it."""
     ended = subprocess.run(
         [there.python or sys.executable, ENGINE, *arguments],
         env=foreign_environment(os.environ) if there.python else None,
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
+        preexec_fn=die_with_parent,
     )
-    if ended.returncode == 0:
-        return
-    lines = ended.stderr.decode("utf-8", "replace").strip().splitlines()
-    said = lines[-1].removeprefix("RuntimeError: ") if lines else "it printed nothing"
-    if ended.returncode < 0:
-        raise PackError(f"TensorRT's builder was killed by signal {-ended.returncode}: {said}")
-    raise PackError(said)
+    said = ended.stderr.decode("utf-8", "replace")
+    sys.stderr.write(said)
+    if ended.returncode == 1 and said.strip():
+        raise PackError(said.strip().splitlines()[-1].removeprefix("RuntimeError: "))
+    if ended.returncode:
+        raise PackError(describe_crash(ended.returncode, said, "TensorRT's builder"))

@@ -4,7 +4,8 @@ packc.jobs.job has the contract. Copied into bundles as engine.py, with its othe
 packc.runtimes.tensorrt_python) beside it, so it imports nothing of packc: Python 3.8, numpy and tensorrt.
 
 A call takes arrays of the host and gives arrays of the host, as a server's does, so that its time has both copies in
-it. Where `graph` is set, the second call of a shape records a CUDA graph, one launch for copies and kernels.
+it. Where `graph` is set, the second call of a shape records a CUDA graph, one launch for copies and kernels. Where that
+fails, the call fails by that name, and later calls of the shape run kernel by kernel.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ if str(HERE) not in sys.path:
 from tensorrt_build import build, build_apart  # type: ignore[import-not-found]  # noqa: E402
 from tensorrt_driver import Buffer, Device, capture  # type: ignore[import-not-found]  # noqa: E402
 from tensorrt_plan import (  # type: ignore[import-not-found]  # noqa: E402
-    HOST_DTYPES,
     VERSION_COMPATIBLE,
     explain,
     find_version,
     load_engine,
+    open_buffer,
     open_log,
     read_stamp,
     refuse_foreign_plan,
@@ -44,7 +45,7 @@ from tensorrt_plan import (  # type: ignore[import-not-found]  # noqa: E402
 from tensorrt_profiles import choose_profile, read_ranges, refuse_values  # type: ignore[import-not-found]  # noqa: E402
 
 MOST_GRAPHS = 64
-"""Recorded graphs at most; further shapes run kernel by kernel."""
+"""Recorded graphs at most, with those that could not be recorded; further shapes run kernel by kernel."""
 MOST_SHAPES = 1024
 """Shapes that are prepared at a time, at most, beside those with a graph."""
 
@@ -85,6 +86,8 @@ class Session:
     bound: Call | None = None
     """The one that a context was told last."""
     graphs: int = 0
+    plain: set[Any] = field(default_factory=set)
+    """Shapes of which a recording has failed once: they run kernel by kernel, wherever memory moves."""
 
 
 def load(model: str, options: Mapping[str, Any], threads: int) -> Session:
@@ -123,22 +126,23 @@ def load(model: str, options: Mapping[str, Any], threads: int) -> Session:
 def run(session: Session, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Every output by name, on the host, in the types of the engine's bindings (int32 for int64 in dialect 8).
 
-    Raises RuntimeError for inputs that no profile takes, values that a binding cannot hold, and lack of GPU memory.
+    Raises RuntimeError for inputs that no profile takes, values that a binding cannot hold, lack of GPU memory, and
+    once for a shape of which no graph can be recorded.
     """
     session.device.enter()
     session.log.clear()
     arrays = {name: np.asarray(inputs[name]) for name in session.inputs if name in inputs}
     key = tuple(array.shape for array in arrays.values())
     call = session.calls.get(key)
-    is_graph = session.is_graph and call is not None
+    is_graph = session.is_graph and call is not None and key not in session.plain
     if call is None:
         call = prepare_call(session, {name: array.shape for name, array in arrays.items()})
     for name, place in call.inputs.items():
         refuse_values(name, arrays[name], place.dtype)
         place[...] = arrays[name]
     try:
-        if is_graph and call.graph is None and session.graphs < MOST_GRAPHS:
-            record_graph(session, call)
+        if is_graph and call.graph is None and session.graphs + len(session.plain) < MOST_GRAPHS:
+            record_graph(session, call, key)
         if call.graph is not None:
             session.device.call("cuGraphLaunch", call.graph, session.stream)
         else:
@@ -173,14 +177,6 @@ def device_memory_mib(session: Session) -> float:
     session.device.enter()
     free_bytes: int = session.device.free_bytes()
     return max(0, session.free_bytes - free_bytes) / 2**20
-
-
-def open_buffer(engine: Any, name: str) -> Buffer:
-    """A buffer for an input or output, without memory yet."""
-    dtype = engine.get_tensor_dtype(name).name
-    if dtype not in HOST_DTYPES:
-        raise RuntimeError(f"{name} is {dtype} at the engine's border, which numpy lacks: end the graph in fp32 there")
-    return Buffer(name, np.dtype(HOST_DTYPES[dtype]))
 
 
 def open_context(session: Session, index: int) -> Any:
@@ -266,8 +262,9 @@ def execute(session: Session, call: Call) -> None:
         raise RuntimeError(explain(session.log, "TensorRT cannot run the engine"))
 
 
-def record_graph(session: Session, call: Call) -> None:
-    """Records the call. Raises RuntimeError with the reason where something cannot be recorded.
+def record_graph(session: Session, call: Call, key: Any) -> None:
+    """Records the call of these shapes. Raises RuntimeError with the reason where something cannot be recorded, and
+    notes the shapes: a server would fail at each request of them.
 
     Where the context ran another shape last, one call goes first: TensorRT prepares in it what cannot be recorded.
     """
@@ -275,7 +272,11 @@ def record_graph(session: Session, call: Call) -> None:
         bind_call(session, call)
         enqueue(session, call)
         session.device.call("cuStreamSynchronize", session.stream)
-    call.graph = capture(session.device, session.stream, lambda: enqueue(session, call))
+    try:
+        call.graph = capture(session.device, session.stream, lambda: enqueue(session, call))
+    except RuntimeError:
+        session.plain.add(key)
+        raise
     session.graphs += 1
 
 

@@ -1,6 +1,6 @@
 """The TensorRT that is here, and what a plan belongs to: its stamp, where it loads, what TensorRT says of failures.
 
-Copied into bundles beside engine.py, so it imports nothing of packc: Python 3.8 and tensorrt.
+Copied into bundles beside engine.py, so it imports nothing of packc: Python 3.8, numpy and tensorrt.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorrt as trt  # noqa: TID253 - this file runs where tensorrt is, and only there
-from tensorrt_driver import Device  # type: ignore[import-not-found]
+from tensorrt_driver import Buffer, Device  # type: ignore[import-not-found]
 
 MOST_MESSAGES = 50
 
@@ -139,6 +140,14 @@ def load_engine(data: bytes, log: Any, is_compatible: bool, what: str) -> tuple[
     if engine is None:
         raise RuntimeError(explain(log, f"{what} by TensorRT {find_version()}"))
     return runtime, engine
+
+
+def open_buffer(engine: Any, name: str) -> Buffer:
+    """A buffer for an input or output, without memory yet. Raises RuntimeError for a type that numpy lacks."""
+    dtype = engine.get_tensor_dtype(name).name
+    if dtype not in HOST_DTYPES:
+        raise RuntimeError(f"{name} is {dtype} at the engine's border, which numpy lacks: end the graph in fp32 there")
+    return Buffer(name, np.dtype(HOST_DTYPES[dtype]))
 
 
 def write_whole(path: Path, data: bytes) -> None:

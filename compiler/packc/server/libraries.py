@@ -33,9 +33,13 @@ CACHE_KIND = "libraries"
 INDEX_FLAGS = "TORCH_FLAGS"
 """Environment variable: where pip finds torch, if not at PyTorch's own indices; the Makefile's of that name."""
 PINS = "constraints.txt"
-WITHOUT_WHEELS = "tensorrt,tensorrt-cu12,tensorrt-cu12-libs,tensorrt-cu13,tensorrt-cu13-libs"
-"""What PyPI has of TensorRT 10 and later as sources alone: two that name others, and libraries that the source fetches
-from NVIDIA's index. Of their bindings, and of 8.6.0, it has wheels."""
+WITHOUT_WHEELS = (
+    "tensorrt,tensorrt-libs,tensorrt-bindings,tensorrt-cu12,tensorrt-cu12-libs,tensorrt-cu13,tensorrt-cu13-libs"
+)
+"""What PyPI has of TensorRT as sources alone, all of which fetch libraries from NVIDIA's index or name others: 8.6.1,
+which names no other, the three packages of 9, and of 10 and later all but the bindings."""
+WITH_WHEELS = "tensorrt==8.6.0"
+"""Of the versions that pack can use, the one that PyPI has as a wheel."""
 
 
 class LibraryMissing(MissingError):
@@ -123,8 +127,8 @@ def list_formats(requirements: Sequence[str]) -> list[list[str]]:
     pip cannot be told to take either of a package, and a mirror may have NVIDIA's wheels.
     """
     wheels = ["--only-binary", ":all:"]
-    is_newer = any(text.startswith("tensorrt==") and not text.startswith("tensorrt==8.") for text in requirements)
-    return [wheels, [*wheels, "--no-binary", WITHOUT_WHEELS, "--retries", "1"]] if is_newer else [wheels]
+    is_source = any(text.startswith("tensorrt==") and text != WITH_WHEELS for text in requirements)
+    return [wheels, [*wheels, "--no-binary", WITHOUT_WHEELS, "--retries", "1"]] if is_source else [wheels]
 
 
 def _check_build(folder: Path, torch: str, repository: Path) -> None:
