@@ -105,7 +105,7 @@ def test_on_a_gpu_the_graph_alone_is_there(tmp_path: Path, gpu_runtime: OnnxRunt
     assert lint_repository(repository) == []
     kinds = {path.parent.name: re.findall(r"KIND_\w+", path.read_text()) for path in repository.glob("*/config.pbtxt")}
     assert kinds == {"tiny": [], "tiny-model": ["KIND_GPU"], "tiny-tokenizer": ["KIND_CPU"]}
-    assert "count: 2" in (repository / "tiny-model" / "config.pbtxt").read_text(), "the second call records a graph"
+    assert "count: 3" in (repository / "tiny-model" / "config.pbtxt").read_text(), "the third call records a graph"
     assert "onnxruntime-gpu" not in (package / "Dockerfile").read_text(), "Triton's own backend serves it"
     check_golden("package/compose_gpu.yaml", (package / "compose.yaml").read_text())
     readme = (package / "README.md").read_text()
@@ -133,7 +133,7 @@ def test_in_process_on_a_gpu_brings_its_onnxruntime(tmp_path: Path, gpu_runtime:
     assert 'pip install --no-cache-dir "onnxruntime-gpu[cuda,cudnn]==1.26.0"' in (package / "Dockerfile").read_text()
     model = (package / "model_repository" / "tiny" / "1" / "model.py").read_text()
     ast.parse(model)
-    assert "for _ in range(2):" in model
+    assert "for _ in range(3):" in model
     readme = (package / "README.md").read_text()
     assert "AOTInductor" not in readme
     assert "tokenizers and onnxruntime-gpu[cuda,cudnn]==1.26.0" in readme

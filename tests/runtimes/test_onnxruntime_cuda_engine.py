@@ -32,11 +32,11 @@ def test_options_of_the_provider_are_off_unless_given(ort: StubOrt) -> None:
 
 def test_tensorrts_provider_comes_first_and_keeps_its_engines_in_the_bundle(ort: StubOrt, tmp_path: Path) -> None:
     ort.providers = ("TensorrtExecutionProvider", *ort.providers)
-    options = {"tensorrt": True, "graph": True, "trt_profile_opt_shapes": "x:1x2", "device": 1}
+    options = {"tensorrt": True, "trt_profile_opt_shapes": "x:1x2", "device": 1}
     session = engine.load(str(tmp_path / "model" / "model.onnx"), options, threads=1)
     assert ort.asked == {
         "device_id": "1",
-        "trt_cuda_graph_enable": "1",
+        "trt_cuda_graph_enable": "0",
         "trt_profile_opt_shapes": "x:1x2",
         "trt_engine_cache_enable": "1",
         "trt_engine_cache_path": str(tmp_path / "engines"),
@@ -45,7 +45,8 @@ def test_tensorrts_provider_comes_first_and_keeps_its_engines_in_the_bundle(ort:
     }
     for value in (1.0, 2.0, 3.0):
         np.testing.assert_array_equal(engine.run(session, make_input(3, value))["y"], np.full((3, 2), 2 * value))
-    assert ort.runs == ["-1", "1", "1", "1"]
+    with pytest.raises(RuntimeError, match=r"^TensorRT's provider has one execution context for all shapes"):
+        engine.load("m", {"tensorrt": True, "graph": True}, threads=1)
     ort.asked.clear()
     engine.open_session("m", None, {"tensorrt": True})
     assert ort.asked == {"device_id": "0", "trt_cuda_graph_enable": "0"}

@@ -101,7 +101,7 @@ def usable(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_it_is_tried_in_fp16_where_it_is_named(usable: None) -> None:
     gpu = device("cuda", GPU)
     (candidate,), (refused,) = OnnxRuntimeTensorRt().candidates(BERT, gpu, GPU)
-    assert (candidate.id, candidate.session) == (FP16, {"tensorrt": True, "graph": True})
+    assert (candidate.id, candidate.session) == (FP16, {"tensorrt": True})
     assert [step.name for step in candidate.passes] == ["clean_graph", "cast_fp16"]
     assert refused.what == "onnxruntime-tensorrt-fp32"
     runtimes = (OnnxRuntimeTensorRt(),)
@@ -139,4 +139,4 @@ def test_the_accelerator_tensorrt_comes_before_cuda_and_keeps_nothing(usable: No
         "trt_profile_opt_shapes": "ids:1x128",
         "trt_profile_max_shapes": "ids:8x128",
     }
-    assert config.parameters["pack_cuda_graph"].string_value == "1"
+    assert "pack_cuda_graph" not in config.parameters

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +15,8 @@ from packc.runtimes.tensorrt import TensorRt
 from packc.runtimes.tensorrt_python import ENGINE, ENGINE_FILES
 from tensorrt_bench import DYNAMIC, Bench, from_10
 from tensorrt_stub import save_network
+
+SINGLE = ["to device", "execute", "to host"]
 
 
 def test_a_graph_is_built_loaded_and_run(bench: Bench) -> None:
@@ -54,54 +55,36 @@ def test_scalars_are_inputs_too(bench: Bench) -> None:
     assert bench.engine.run(session, {"x": np.float32(4)})["y"] == 8
 
 
-def test_the_second_call_of_a_shape_is_recorded_and_later_ones_replayed(bench: Bench) -> None:
+def test_a_shape_that_comes_again_is_recorded_and_replayed_until_another_comes(bench: Bench) -> None:
     session = bench.engine.load(bench.model, {**DYNAMIC, "graph": True}, threads=1)
-    single = ["to device", "execute", "to host"]
-    for value in (1.0, 2.0, 3.0):
+    for value in (1.0, 2.0, 3.0, 4.0):
         np.testing.assert_array_equal(bench.run(session, 3, value), np.full((3, 2), 2 * value))
-    assert bench.cuda.done == [*single, "launch", "launch"]
-    assert bench.run(session, 2, 5.0)[0, 0] == 10
+    assert bench.cuda.done == [*SINGLE, *SINGLE, "launch", "launch"]
+    for rows, value in ((2, 5.0), (3, 6.0), (1, 7.0), (3, 8.0), (3, 9.0)):
+        np.testing.assert_array_equal(bench.run(session, rows, value), np.full((rows, 2), 2 * value))
+    assert bench.cuda.done[8:] == SINGLE * 5
     assert bench.run(session, 3, 6.0)[0, 0] == 12
-    assert bench.cuda.done[5:] == [*single, "launch"]
-    assert bench.run(session, 1, 1.0)[0, 0] == 2
-    assert bench.run(session, 2, 7.0)[0, 0] == 14
-    assert bench.cuda.done[9:] == [*single, *single, "launch"]  # after another shape, a call goes before the recording
-
-
-def test_graphs_are_recorded_again_where_memory_has_moved(bench: Bench) -> None:
-    session = bench.engine.load(bench.model, {**DYNAMIC, "graph": True}, threads=1)
-    for rows in (1, 1, 4):
-        bench.run(session, rows)
-    assert session.graphs == 0
-    assert bench.cuda.graphs.keys() <= {1000}  # what was recorded is given up
-    for value in (1.0, 2.0, 3.0):
-        assert bench.run(session, 1, value)[0, 0] == 2 * value
-    assert session.graphs == 1
-
-
-def test_shapes_beyond_the_limit_run_without_a_graph(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench.engine, "MOST_GRAPHS", 1)
-    monkeypatch.setattr(bench.engine, "MOST_SHAPES", 2)
-    session = bench.engine.load(bench.model, {**DYNAMIC, "graph": True}, threads=1)
-    for rows in (4, 4, 2, 2, 3, 1):
-        assert bench.run(session, rows).shape[0] == rows
-    assert (session.graphs, bench.cuda.done.count("launch")) == (1, 1)
-    assert list(session.calls) == [((4, 2),), ((1, 2),)]
+    assert bench.cuda.done[-1] == "launch", "recorded anew"
 
 
 def test_answers_are_not_overwritten_by_the_next_call(bench: Bench) -> None:
     session = bench.engine.load(bench.model, {**DYNAMIC, "graph": True}, threads=1)
-    first, *_ = [bench.run(session, 1, value) for value in (1.0, 2.0, 3.0)]
-    np.testing.assert_array_equal(first, [[2.0, 2.0]])
+    answers = [bench.run(session, 1, value) for value in (1.0, 2.0, 3.0, 4.0)]
+    assert [answer[0, 0] for answer in answers] == [2, 4, 6, 8]
 
 
 def test_what_cannot_be_recorded_is_the_failure_of_the_candidate(bench: Bench) -> None:
     session = bench.engine.load(bench.model, {**DYNAMIC, "graph": True}, threads=1)
-    bench.run(session, 1)
+    for _ in range(2):
+        bench.run(session, 1)
     bench.cuda.breaks_captures = True
     with pytest.raises(RuntimeError, match=r"^capture failed: .*CUDA_ERROR_STREAM_CAPTURE_INVALIDATED$"):
         bench.run(session, 1)
     assert bench.cuda.captured is None
+    bench.cuda.done.clear()
+    for rows, value in ((1, 3.0), (1, 4.0), (1, 5.0), (4, 6.0), (4, 7.0), (4, 8.0)):
+        assert bench.run(session, rows, value)[0, 0] == 2 * value
+    assert bench.cuda.done == SINGLE * 6, "and a server goes on without graphs"
 
 
 @from_10
@@ -150,76 +133,33 @@ def test_a_call_that_fails_has_tensorrts_error(bench: Bench) -> None:
 def test_a_shape_whose_first_call_failed_is_new_to_the_next(bench: Bench, graph: bool) -> None:
     session = bench.engine.load(bench.model, {**DYNAMIC, "graph": graph}, threads=1)
     bench.world.execute_error = "Cask failure"
-    for _ in range(2):
+    for _ in range(3):
         with pytest.raises(RuntimeError, match=r"^TensorRT cannot run the engine: Cask failure$"):
             bench.run(session, 1)
         assert not bench.cuda.pending
     bench.world.execute_error = ""
     bench.cuda.done.clear()
-    for value in (1.0, 2.0):
+    for value in (1.0, 2.0, 3.0):
         assert bench.run(session, 1, value)[0, 0] == 2 * value
-    single = ["to device", "execute", "to host"]
-    assert bench.cuda.done == [*single, *(["launch"] if graph else single)]
+    assert bench.cuda.done == [*SINGLE, *SINGLE, *(["launch"] if graph else SINGLE)]
 
 
-def test_a_recording_after_a_failure_begins_with_a_call(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_failure_calls_begin_from_the_start(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     session = bench.engine.load(bench.model, {**DYNAMIC, "graph": True}, threads=1)
-    bench.run(session, 1)
+    for _ in range(2):
+        bench.run(session, 1)
     with monkeypatch.context() as patch:
         patch.setattr(bench.engine, "capture", fail)
         with pytest.raises(OSError, match="no room"):
             bench.run(session, 1)
     bench.cuda.done.clear()
-    assert bench.run(session, 1, 4.0)[0, 0] == 8
-    assert bench.cuda.done == ["to device", "execute", "to host", "launch"]
+    for value in (4.0, 5.0, 6.0):
+        assert bench.run(session, 1, value)[0, 0] == 2 * value
+    assert bench.cuda.done == [*SINGLE, *SINGLE, "launch"]
 
 
 def fail(*_: object) -> None:
     raise OSError("no room")
-
-
-def break_recording(bench: Bench, session: Any, rows: int) -> None:
-    bench.world.execute_error = "Cask failure"
-    with pytest.raises(RuntimeError, match=r"^capture failed: TensorRT cannot run the engine: Cask failure$"):
-        bench.run(session, rows)
-    bench.world.execute_error = ""
-    bench.cuda.done.clear()
-
-
-def test_a_shape_that_cannot_be_recorded_fails_once_and_answers_from_then_on(bench: Bench) -> None:
-    session = bench.engine.load(bench.model, {**DYNAMIC, "graph": True}, threads=1)
-    bench.run(session, 1)
-    break_recording(bench, session, 1)
-    for value in (3.0, 4.0):
-        assert bench.run(session, 1, value)[0, 0] == 2 * value
-    bench.run(session, 4)  # memory moves, and calls are forgotten
-    for value in (5.0, 6.0, 7.0):
-        assert bench.run(session, 1, value)[0, 0] == 2 * value
-    assert bench.cuda.done == ["to device", "execute", "to host"] * 6
-    assert bench.run(session, 4, 8.0)[0, 0] == 16
-    assert bench.cuda.done[-1] == "launch", "of another shape"
-
-
-def test_what_cannot_be_recorded_counts_as_a_graph(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench.engine, "MOST_GRAPHS", 1)
-    session = bench.engine.load(bench.model, {**DYNAMIC, "graph": True}, threads=1)
-    bench.run(session, 4)
-    break_recording(bench, session, 4)
-    for _ in range(2):
-        bench.run(session, 2)
-    assert "launch" not in bench.cuda.done
-
-
-def test_a_call_that_fails_before_its_recording_has_its_graph_later(bench: Bench) -> None:
-    session = bench.engine.load(bench.model, {**DYNAMIC, "graph": True}, threads=1)
-    for rows in (4, 1):
-        bench.run(session, rows)
-    bench.world.execute_error = "Cask failure"
-    with pytest.raises(RuntimeError, match=r"^TensorRT cannot run the engine: Cask failure$"):
-        bench.run(session, 4)
-    bench.world.execute_error = ""
-    assert bench.run(session, 4, 3.0)[0, 0] == 6
-    assert bench.cuda.done[-1] == "launch"
 
 
 def test_the_command_line(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,8 +36,9 @@ agraph (float[batch, length, 8] x, int64[batch, length] ids) => (float[batch, le
 }
 """
 PROFILE = "x=1x1x8/1x16x8/4x32x8 ids=1x1/1x16/4x32"
-SHAPES = [(1, 16), (1, 16), (4, 32), (1, 16), (2, 7), (4, 32), (4, 32), (1, 16), (2, 7), (2, 7), (1, 16)]
-"""In an order that has graphs recorded, memory moved, and graphs replayed after other shapes."""
+ONE, MANY, ODD = (1, 16), (4, 32), (2, 7)
+SHAPES = [*[ONE] * 3, MANY, *[ONE] * 4, *[ODD] * 4, *[ONE] * 2, *[MANY] * 4, *[ONE, ODD] * 3, *[ONE] * 4]
+"""In an order that has graphs recorded, memory moved, and shapes with a graph come again after others."""
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def test_one_shape_stands_for_all_three(bench: Bench) -> None:
 
 def test_the_profile_that_was_tuned_for_the_nearest_shape_is_used(bench: Bench) -> None:
     session = bench.engine.load(bench.model, {"profiles": ["x=1x2", "x=1x2/2x2/16x2", "x=1x2/16x2/16x2"]}, threads=1)
-    chosen = [bench.engine.choose_profile(session.profiles, {"x": (rows, 2)}) for rows in (1, 2, 5, 6, 16)]
+    chosen = [bench.module("profiles").choose_profile(session.profiles, {"x": (rows, 2)}) for rows in (1, 2, 5, 6, 16)]
     assert chosen == [0, 1, 1, 2, 2]
     for rows in (1, 3, 16, 3):
         assert bench.run(session, rows).shape[0] == rows

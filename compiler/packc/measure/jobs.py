@@ -13,17 +13,17 @@ from packc.jobs.job import Effort, Job
 from packc.measure.statistics import needed_calls
 from packc.tensors import ShapeCase
 
-CHECK_EFFORT = Effort(warmup=2, min_calls=10, min_seconds=0.0, max_seconds=0.5)
+CHECK_EFFORT = Effort(warmup=3, min_calls=10, min_seconds=0.0, max_seconds=0.5)
 """A rough latency, so that reports can also place the candidates that were refused."""
 
 SHORT_EFFORT = Effort(warmup=3, min_calls=10, min_seconds=0.0, max_seconds=1.0)
 """Enough to see who is clearly behind."""
 
-LARGEST_EFFORT = Effort(warmup=2, min_calls=5, min_seconds=0.0, max_seconds=0.5)
+LARGEST_EFFORT = Effort(warmup=3, min_calls=5, min_seconds=0.0, max_seconds=0.5)
 """The cases after the first only need a median."""
 
-CURVE_EFFORT = Effort(warmup=2, min_calls=5, min_seconds=0.1, max_seconds=0.3)
-"""For one of the many shapes of a curve. The second call of a shape may record a CUDA graph."""
+CURVE_EFFORT = Effort(warmup=3, min_calls=5, min_seconds=0.1, max_seconds=0.3)
+"""For one of the many shapes of a curve. The second or third call of a shape may record a CUDA graph."""
 
 
 AGAIN = "again"

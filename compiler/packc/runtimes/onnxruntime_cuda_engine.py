@@ -93,8 +93,8 @@ def open_session(model: str, settings: Any, options: Mapping[str, Any]) -> Sessi
     Options, all false by default: `tf32` computes fp32 products with 10 bits of mantissa, as ONNX Runtime does where
     nobody says otherwise; `graph` records CUDA graphs; `nhwc` lays convolutions out with the channels last; `tensorrt`
     has TensorRT run what it can, in the types of the graph, built for the shapes in options that begin with
-    SHAPE_OPTIONS, and `engine_cache` names a folder for what it built. Raises RuntimeError where there is no GPU, or a
-    CUDA graph was asked for and some operator would run elsewhere.
+    SHAPE_OPTIONS, and `engine_cache` names a folder for what it built. Raises RuntimeError where there is no GPU, or
+    CUDA graphs were asked for and some operator would run elsewhere, or TensorRT.
     """
     if hasattr(ort, "preload_dlls"):
         ort.preload_dlls()  # CUDA and cuDNN of pip's packages, where the system has none
@@ -102,9 +102,11 @@ def open_session(model: str, settings: Any, options: Mapping[str, Any]) -> Sessi
     free_bytes = read_free_bytes(device)
     provider = {theirs: "1" if options.get(ours, False) else "0" for ours, theirs in PROVIDER_OPTIONS.items()}
     is_graph, is_tensorrt = bool(options.get("graph", False)), bool(options.get("tensorrt", False))
+    if is_graph and is_tensorrt:
+        raise RuntimeError(
+            "TensorRT's provider has one execution context for all shapes: CUDA graphs would answer wrongly"
+        )
     first = [(TENSORRT, describe_tensorrt(options, device))] if is_tensorrt else []
-    if is_tensorrt:
-        provider["enable_cuda_graph"] = "0"  # the first provider records them
     providers = [*first, (PROVIDER, {"device_id": str(device), **provider}), "CPUExecutionProvider"]
     try:
         session = ort.InferenceSession(model, settings, providers=providers)
@@ -128,7 +130,7 @@ def open_session(model: str, settings: Any, options: Mapping[str, Any]) -> Sessi
 
 def describe_tensorrt(options: Mapping[str, Any], device: int) -> dict[str, str]:
     """Options of TensorRT's provider."""
-    told = {"device_id": str(device), "trt_cuda_graph_enable": "1" if options.get("graph", False) else "0"}
+    told = {"device_id": str(device), "trt_cuda_graph_enable": "0"}
     told.update({name: str(value) for name, value in options.items() if name.startswith(SHAPE_OPTIONS)})
     if options.get("engine_cache"):
         told.update({f"trt_{kind}_cache_enable": "1" for kind in ("engine", "timing")})

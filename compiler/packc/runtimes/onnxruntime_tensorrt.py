@@ -17,7 +17,7 @@ from typing import Any
 
 from packc.candidate import Candidate, OptionValue, Rejection
 from packc.ingest.source import SourceInfo
-from packc.runtimes.onnxruntime_cuda import CLEAN, FP16, GRAPH, INSTALL, OnnxRuntimeCuda
+from packc.runtimes.onnxruntime_cuda import CLEAN, FP16, INSTALL, OnnxRuntimeCuda
 from packc.spec.optimize import TensorRtSection
 from packc.target import Target
 from packc.tensors import InputRange, Precision
@@ -52,15 +52,15 @@ class OnnxRuntimeTensorRt(OnnxRuntimeCuda):
     def candidates(
         self, info: SourceInfo, target: Target, precisions: tuple[Precision, ...]
     ) -> tuple[tuple[Candidate, ...], tuple[Rejection, ...]]:
-        """fp16 alone, which the graph says; standard operators alone, as TensorRT knows no others."""
+        """fp16 alone, which the graph says; standard operators alone, as TensorRT knows no others. Without CUDA graphs:
+        the provider has one execution context for all shapes (ADR 17)."""
         if target.kind != "cuda":
             return (), ()  # nobody misses an NVIDIA runtime on another device
         problem = (find_problem() if self.versions() else INSTALL) if target.is_here else ""
         if problem:
             return (), (Rejection(self.name, problem),)
         refused = tuple(Rejection(f"{self.name}-{p}", NO_RECIPE) for p in precisions if p != "fp16")
-        session = {ACCELERATOR: True, **GRAPH}
-        fp16 = Candidate(f"{self.name}-fp16", self.name, "fp16", (*CLEAN, FP16), session=session)
+        fp16 = Candidate(f"{self.name}-fp16", self.name, "fp16", (*CLEAN, FP16), session={ACCELERATOR: True})
         return ((fp16,) if "fp16" in precisions else ()), refused
 
     def fit_shapes(self, candidate: Candidate, ranges: Sequence[InputRange], settings: TensorRtSection) -> Candidate:

@@ -7,7 +7,7 @@ device by the adapter, when a job's bundle loads its graph (ADR 17).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -142,9 +142,9 @@ class TensorRt(Runtime):
         return {**candidate.session, **({"profiles": built["profiles"]} if "profiles" in built else {})}
 
     def configure_triton(self, config: Any, options: Mapping[str, OptionValue], threads: int) -> None:
-        """For the native backend: CUDA graphs of the shapes that profiles are tuned for, in the sizes that batches
-        have; requests of other shapes run kernel by kernel. "requirement" and GRAPH_PARAMETER are for pack's
-        Python-based backend, which records a graph of each shape that comes again; the native one reads neither."""
+        """For the native backend: CUDA graphs of the shapes that have a profile for themselves; requests of others run
+        kernel by kernel. "requirement" and GRAPH_PARAMETER are for pack's Python-based backend, which also records a
+        graph of a shape that comes several times in a row; the native one reads neither."""
         config.backend = "tensorrt"
         config.default_model_filename = self.model_filename
         version = options.get("tensorrt")
@@ -156,9 +156,8 @@ class TensorRt(Runtime):
                 group.profile.extend(str(number) for number in range(len(profiles)))
         if options.get("graph", False):
             config.parameters[GRAPH_PARAMETER].string_value = "1"
-            config.optimization.cuda.graphs = True
             for profile in profiles:
-                add_graph_specs(config, profile)
+                add_graph_spec(config, profile)
 
     def compiler_versions(self) -> Mapping[str, str]:
         """An engine is for one GPU, its driver included in what is timed while it is built."""
@@ -173,27 +172,27 @@ class TensorRt(Runtime):
         return {"tensorrt": found.version} if found else {}
 
 
-def add_graph_specs(config: Any, profile: str) -> None:
-    """Of the usual shapes of a profile, in its usual batch and those batches of one, of the preferred sizes and of the
-    largest that it and the server take. What another profile asked for already is there once."""
+def add_graph_spec(config: Any, profile: str) -> None:
+    """Has Triton record a CUDA graph of the profile's shape, where it takes one alone and the server's batches hold it.
+
+    Each profile has an execution context, which keeps sizes where graphs read them: a graph in one that runs other
+    shapes too answers wrongly (ADR 17).
+    """
     shapes = {}
     for word in profile.split():
         name, _, steps = word.rpartition("=")
-        shapes[name] = [[int(size) for size in step.split("x")] for step in steps.split("/")]
+        least, usual, most = ([int(size) for size in step.split("x")] for step in steps.split("/"))
+        if not least == usual == most:
+            return
+        shapes[name] = usual
     is_batched = config.max_batch_size > 0
-    for batch in _list_batches(config, shapes.values()) if is_batched else [0]:
-        spec = config.optimization.cuda.graph_spec.add(batch_size=batch)
-        for name, (_, usual, _) in shapes.items():
-            spec.input[name].dim.extend(usual[1:] if is_batched else usual)
-        if spec in config.optimization.cuda.graph_spec[:-1]:
-            del config.optimization.cuda.graph_spec[-1]
-
-
-def _list_batches(config: Any, shapes: Iterable[Sequence[Sequence[int]]]) -> list[int]:
-    """The batches of a profile, whose least, usual and largest shapes of each input these are, that a graph is for."""
-    least, usual, most = ([step[0] for step in steps] for steps in zip(*shapes, strict=True))
-    wanted = {1, *usual, *config.dynamic_batching.preferred_batch_size, config.max_batch_size}
-    return sorted(batch for batch in wanted if max(least) <= batch <= min(*most, config.max_batch_size))
+    batch = max(shape[0] for shape in shapes.values()) if is_batched else 0
+    if batch > config.max_batch_size:
+        return
+    config.optimization.cuda.graphs = True
+    spec = config.optimization.cuda.graph_spec.add(batch_size=batch)
+    for name, shape in shapes.items():
+        spec.input[name].dim.extend(shape[1:] if is_batched else shape)
 
 
 def _list_texts(value: OptionValue) -> tuple[str, ...]:

@@ -4,8 +4,9 @@ packc.jobs.job has the contract. Copied into bundles as engine.py, with its othe
 packc.runtimes.tensorrt_python) beside it, so it imports nothing of packc: Python 3.8, numpy and tensorrt.
 
 A call takes arrays of the host and gives arrays of the host, as a server's does, so that its time has both copies in
-it. Where `graph` is set, the second call of a shape records a CUDA graph, one launch for copies and kernels. Where that
-fails, the call fails by that name, and later calls of the shape run kernel by kernel.
+it. Where `graph` is set, a shape that comes several times in a row gets a CUDA graph, one launch for copies and
+kernels, until another shape comes. Where recording fails, the call fails by that name, and all later ones run kernel by
+kernel.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import ctypes
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ if str(HERE) not in sys.path:
     sys.path.append(str(HERE))  # last: what lies there may have the names of other packages
 
 from tensorrt_build import build, build_apart  # type: ignore[import-not-found]  # noqa: E402
-from tensorrt_driver import Buffer, Device, capture  # type: ignore[import-not-found]  # noqa: E402
+from tensorrt_driver import Device, capture  # type: ignore[import-not-found]  # noqa: E402
 from tensorrt_plan import (  # type: ignore[import-not-found]  # noqa: E402
     VERSION_COMPATIBLE,
     explain,
@@ -42,52 +42,18 @@ from tensorrt_plan import (  # type: ignore[import-not-found]  # noqa: E402
     read_stamp,
     refuse_foreign_plan,
 )
-from tensorrt_profiles import choose_profile, read_ranges, refuse_values  # type: ignore[import-not-found]  # noqa: E402
+from tensorrt_profiles import read_ranges, refuse_values  # type: ignore[import-not-found]  # noqa: E402
+from tensorrt_session import (  # type: ignore[import-not-found]  # noqa: E402
+    Call,
+    Session,
+    bind_call,
+    prepare_call,
+    unbind,
+)
 
-MOST_GRAPHS = 64
-"""Recorded graphs at most, with those that could not be recorded; further shapes run kernel by kernel."""
-MOST_SHAPES = 1024
-"""Shapes that are prepared at a time, at most, beside those with a graph."""
-
-
-@dataclass
-class Call:
-    """How inputs of one shape are run, which holds as long as no buffer moves."""
-
-    context: Any
-    shapes: dict[str, tuple[int, ...]]
-    """Of the inputs."""
-    inputs: dict[str, Any]
-    outputs: dict[str, Any]
-    """Arrays in the host's page-locked memory, as are the inputs."""
-    graph: ctypes.c_void_p | None = None
-    """The recorded CUDA graph, once there is one."""
-
-
-@dataclass
-class Session:
-    """An engine on the device. TensorRT's objects stay alive with it, in the order in which they need each other."""
-
-    device: Device
-    log: Any
-    runtime: Any
-    engine: Any
-    free_bytes: int
-    """Of the device's memory before the engine was loaded."""
-    stream: ctypes.c_void_p
-    is_graph: bool
-    inputs: dict[str, Buffer]
-    outputs: dict[str, Buffer]
-    profiles: list[dict[str, list[tuple[int, ...]]]]
-    """One an optimization profile: input -> least, usual and largest shape."""
-    contexts: dict[int, Any] = field(default_factory=dict)
-    calls: dict[Any, Call] = field(default_factory=dict)
-    """By the shapes of the inputs, once a whole call has had them: TensorRT does in it what cannot be recorded."""
-    bound: Call | None = None
-    """The one that a context was told last."""
-    graphs: int = 0
-    plain: set[Any] = field(default_factory=set)
-    """Shapes of which a recording has failed once: they run kernel by kernel, wherever memory moves."""
+CALLS_BEFORE_GRAPH = 2
+"""Calls of a shape in a row, after which it gets a graph: TensorRT does in the first what cannot be recorded. Recording
+takes as long as several calls, and in mixed requests the next shape undoes it."""
 
 
 def load(model: str, options: Mapping[str, Any], threads: int) -> Session:
@@ -127,40 +93,40 @@ def run(session: Session, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Every output by name, on the host, in the types of the engine's bindings (int32 for int64 in dialect 8).
 
     Raises RuntimeError for inputs that no profile takes, values that a binding cannot hold, lack of GPU memory, and
-    once for a shape of which no graph can be recorded.
+    once where no graph can be recorded.
     """
     session.device.enter()
     session.log.clear()
     arrays = {name: np.asarray(inputs[name]) for name in session.inputs if name in inputs}
     key = tuple(array.shape for array in arrays.values())
     call = session.calls.get(key)
-    is_graph = session.is_graph and call is not None and key not in session.plain
     if call is None:
-        call = prepare_call(session, {name: array.shape for name, array in arrays.items()})
+        call = session.calls[key] = prepare_call(session, {name: array.shape for name, array in arrays.items()})
     for name, place in call.inputs.items():
         refuse_values(name, arrays[name], place.dtype)
         place[...] = arrays[name]
     try:
-        if is_graph and call.graph is None and session.graphs + len(session.plain) < MOST_GRAPHS:
-            record_graph(session, call, key)
+        bind_call(session, call)
+        if session.is_graph and call.graph is None and call.repeats >= CALLS_BEFORE_GRAPH:
+            record_graph(session, call)
         if call.graph is not None:
             session.device.call("cuGraphLaunch", call.graph, session.stream)
         else:
-            bind_call(session, call)
             enqueue(session, call)
         session.device.call("cuStreamSynchronize", session.stream)
     except Exception:
-        abandon_call(session)
+        abandon_call(session, call)
         raise
-    session.calls[key] = call
+    call.repeats += 1
     return {name: place.copy() for name, place in call.outputs.items()}
 
 
-def abandon_call(session: Session) -> None:
+def abandon_call(session: Session, call: Call) -> None:
     """After a failure: waits for what is on the stream of the call, and has the next one begin from the start."""
-    session.bound = None
     with contextlib.suppress(RuntimeError):  # the call's own error is the one to tell
         session.device.call("cuStreamSynchronize", session.stream)
+    with contextlib.suppress(RuntimeError):
+        unbind(session, call.profile)
 
 
 def describe(session: Session) -> dict[str, str]:
@@ -175,73 +141,7 @@ def device_memory_mib(session: Session) -> float:
     Another process that takes or frees memory meanwhile counts too.
     """
     session.device.enter()
-    free_bytes: int = session.device.free_bytes()
-    return max(0, session.free_bytes - free_bytes) / 2**20
-
-
-def open_context(session: Session, index: int) -> Any:
-    """The execution context of a profile. Raises RuntimeError where the GPU's memory does not take it."""
-    if index not in session.contexts:
-        context = session.engine.create_execution_context()
-        if context is None or not context.set_optimization_profile_async(index, session.stream.value):
-            raise RuntimeError(explain(session.log, f"TensorRT cannot open profile {index}"))
-        session.device.call("cuStreamSynchronize", session.stream)
-        session.contexts[index] = context
-    return session.contexts[index]
-
-
-def prepare_call(session: Session, shapes: dict[str, tuple[int, ...]]) -> Call:
-    """Finds a profile for inputs of these shapes, and memory for them and the outputs.
-
-    Where memory moves, all calls are forgotten before, as recorded graphs and arrays are of the old one: a lack of
-    memory leaves nothing that points to what was freed.
-    """
-    context = open_context(session, choose_profile(session.profiles, shapes))
-    session.bound = None
-    set_shapes(session, context, shapes)
-    outputs = {name: tuple(context.get_tensor_shape(name)) for name in session.outputs}
-    unknown = [name for name, shape in outputs.items() if any(size < 0 for size in shape)]
-    if unknown:
-        raise RuntimeError(f"the shape of {', '.join(unknown)} depends on values, which pack's engines do not support")
-    buffers = {**session.inputs, **session.outputs}
-    small = {name: shape for name, shape in {**shapes, **outputs}.items() if not buffers[name].holds(shape)}
-    if small:
-        forget_calls(session)
-    for name, shape in small.items():
-        buffers[name].reserve(session.device, shape)
-    if len(session.calls) >= MOST_SHAPES:
-        session.calls = {key: call for key, call in session.calls.items() if call.graph is not None}
-    return Call(
-        context,
-        shapes,
-        {name: buffers[name].view(shape) for name, shape in shapes.items()},
-        {name: buffers[name].view(shape) for name, shape in outputs.items()},
-    )
-
-
-def forget_calls(session: Session) -> None:
-    """Gives up all that points to the memory of buffers."""
-    calls, session.calls, session.graphs, session.bound = session.calls, {}, 0, None
-    for call in calls.values():
-        if call.graph is not None:
-            session.device.call("cuGraphExecDestroy", call.graph)
-
-
-def set_shapes(session: Session, context: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    for name, shape in shapes.items():
-        if not context.set_input_shape(name, shape):
-            raise RuntimeError(explain(session.log, f"TensorRT refuses the shape {list(shape)} of {name}"))
-
-
-def bind_call(session: Session, call: Call) -> None:
-    """Tells the context shapes and addresses, unless they are what it was told last."""
-    if session.bound is call:
-        return
-    session.bound = None
-    set_shapes(session, call.context, call.shapes)
-    for buffer in (*session.inputs.values(), *session.outputs.values()):
-        call.context.set_tensor_address(buffer.name, buffer.device.value)
-    session.bound = call
+    return float(max(0, session.free_bytes - session.device.free_bytes())) / 2**20
 
 
 def enqueue(session: Session, call: Call) -> None:
@@ -258,26 +158,21 @@ def enqueue(session: Session, call: Call) -> None:
 
 def execute(session: Session, call: Call) -> None:
     """Puts the kernels alone on the stream."""
-    if not call.context.execute_async_v3(session.stream.value):
+    if not session.contexts[call.profile].execute_async_v3(session.stream.value):
         raise RuntimeError(explain(session.log, "TensorRT cannot run the engine"))
 
 
-def record_graph(session: Session, call: Call, key: Any) -> None:
-    """Records the call of these shapes. Raises RuntimeError with the reason where something cannot be recorded, and
-    notes the shapes: a server would fail at each request of them.
+def record_graph(session: Session, call: Call) -> None:
+    """Records what a call does, after whole calls of it: TensorRT does in the first what cannot be recorded.
 
-    Where the context ran another shape last, one call goes first: TensorRT prepares in it what cannot be recorded.
+    Raises RuntimeError with the reason where something cannot be recorded, and tries no more: a server would fail again
+    and again.
     """
-    if session.bound is not call:
-        bind_call(session, call)
-        enqueue(session, call)
-        session.device.call("cuStreamSynchronize", session.stream)
     try:
         call.graph = capture(session.device, session.stream, lambda: enqueue(session, call))
     except RuntimeError:
-        session.plain.add(key)
+        session.is_graph = False
         raise
-    session.graphs += 1
 
 
 def main(arguments: Sequence[str]) -> int:

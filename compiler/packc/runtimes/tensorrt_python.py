@@ -20,7 +20,9 @@ from packc.child import foreign_environment
 
 VARIABLE = "PACK_TENSORRT_PYTHON"
 ENGINE = Path(__file__).with_name("tensorrt_engine.py")
-ENGINE_FILES = tuple(ENGINE.with_name(f"tensorrt_{name}.py") for name in ("driver", "plan", "profiles", "build"))
+ENGINE_FILES = tuple(
+    ENGINE.with_name(f"tensorrt_{name}.py") for name in ("driver", "plan", "profiles", "session", "build")
+)
 """What the adapter imports, and has to lie beside it."""
 ASK_LIMIT_S = 60.0
 ASKED = "when it was asked for its TensorRT"

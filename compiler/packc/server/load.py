@@ -26,8 +26,9 @@ from packc.server.client import Answers, decode_answer, encode_request
 MIN_REQUESTS = 200
 MAX_PAYLOADS = 512
 """Distinct requests that are prepared; a run that needs more sends them again."""
-WARM_CALLS = 3
-"""Of each payload and instance until a GPU is as fast as it gets: plain, with a CUDA graph recorded, replayed."""
+WARM_CALLS = 4
+"""Of each payload and instance until a GPU is as fast as it gets: plain, plain again, with a CUDA graph recorded,
+replayed."""
 MOST_WARM_S = 30.0
 _OPEN_LOOP_CONNECTIONS = 256
 _NOISY_SPREAD = 0.10

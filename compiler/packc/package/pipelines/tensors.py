@@ -25,8 +25,8 @@ from packc.spec.model import Task
 CLASSIFIERS: tuple[Task, ...] = ("text-classification", "image-classification")
 """Tasks whose answer is one row of logits a sample."""
 
-WARMUP_CALLS: Mapping[Literal["cpu", "gpu"], int] = {"cpu": 1, "gpu": 2}
-"""Of each shape while a model loads: on a GPU the second one records a CUDA graph."""
+WARMUP_CALLS: Mapping[Literal["cpu", "gpu"], int] = {"cpu": 1, "gpu": 3}
+"""Of each shape while a model loads: on a GPU the second or third one records a CUDA graph."""
 
 ENGINE_MODEL = Path(__file__).with_name("engine_model.py")
 """The Python model around the engine of a runtime that no native backend serves."""

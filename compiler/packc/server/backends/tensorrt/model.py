@@ -3,7 +3,7 @@
 It loads unmodified `backend: "tensorrt"` repositories on a GPU, by the engine that measured the candidate
 (`tensorrt_engine.py`, which lies beside this file with its parts) and refuses a plan of another TensorRT or GPU, and a
 configuration that disagrees with the engine. It chooses the profile by the shapes of each call. Of `optimization.cuda`
-it reads nothing: `pack_cuda_graph` has it record a CUDA graph of each shape that comes again.
+it reads nothing: `pack_cuda_graph` has it record a CUDA graph of a shape that comes several times in a row.
 Runs inside Triton's Python stub; imports nothing of pack.
 """
 
