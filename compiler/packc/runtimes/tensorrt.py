@@ -45,8 +45,7 @@ CASTS: Mapping[Precision, tuple[PassStep, ...]] = {
 
 FLAGGED: tuple[Precision, ...] = ("fp16",)
 """Of these precisions, those that the builder of weakly typed networks makes by itself, told by a flag. Transformers
-get their casts all the same: BERT-base took as long either way, and attention in fp16 is certain then. In a network of
-convolutions a cast keeps the builder from changing type and layout of an input in one kernel."""
+get their casts all the same: BERT-base took as long either way, and attention in fp16 is certain then."""
 
 STRONG_ONLY: tuple[Precision, ...] = ("bf16",)
 """Of these precisions, those of strongly typed networks."""
