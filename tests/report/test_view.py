@@ -18,7 +18,6 @@ from packc.package.manifest import (
     MissRecord,
     QualityRecord,
     RejectedRecord,
-    StudentRecord,
     VerdictRecord,
 )
 from packc.report.view import (
@@ -35,7 +34,6 @@ from packc.report.view import (
     find_chosen,
     list_left_out,
     list_missing,
-    make_caveats,
     make_rows,
     worst_end,
 )
@@ -110,20 +108,6 @@ def test_outcome_in_one_line() -> None:
     assert describe_outcome(make_planned_manifest()) == "the promises could not be judged here"
 
 
-def test_caveats_name_what_weakens_the_figures() -> None:
-    assert [c for c in make_caveats(make_kept_manifest()) if "Noisy" not in c] == []
-    missed = " ".join(make_caveats(make_missed_manifest()))
-    assert "generated inputs only" in missed
-    assert "No server ran" in missed
-    assert "onnxruntime-int8-static-skip-ffn-down" in missed
-    allowed = " ".join(make_caveats(make_allowed_manifest()))
-    assert "--allow-miss" in allowed
-    assert "drifted" in allowed
-    planned = make_planned_manifest()
-    generated = replace(planned, promises=replace(planned.promises, quality_data="generated"))
-    assert make_caveats(planned) == make_caveats(generated) == (), "nothing was judged"
-
-
 def test_worst_end_is_the_upper_one_of_an_error() -> None:
     assert worst_end(QualityRecord("cosine", 0.5, 0.4, 0.6)) == 0.4
     assert worst_end(QualityRecord("max_error", 0.5, 0.4, 0.6)) == 0.6
@@ -183,14 +167,3 @@ def test_what_was_left_out_for_one_reason_stands_together() -> None:
     rejected = (RejectedRecord("a", "too late"), RejectedRecord("b", "no kernels"), RejectedRecord("c", "too late"))
     manifest = replace(make_kept_manifest(), rejected=rejected)
     assert list_left_out(manifest) == (("a, c", "too late"), ("b", "no kernels"))
-
-
-def test_a_student_is_told_of() -> None:
-    student = StudentRecord(3, 6, 300, 540, 1.306, 0.2149, 91.6, "texts.jsonl")
-    assert make_caveats(replace(make_kept_manifest(), student=student))[0] == (
-        "Candidates of the student compute 3 of the model's 6 layers, trained in 92 s (300 steps on 540 texts) to "
-        "answer as the model does: on texts held out from that, the loss went from 1.31 to 0.215."
-    )
-    cut = replace(student, of_steps=400)
-    expected = "trained in 92 s (300 of 400 steps, then the time was over, on 540 texts)"
-    assert expected in make_caveats(replace(make_kept_manifest(), student=cut))[0]

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from packc.package.manifest import Manifest
 from packc.report.bars import has_gpu_memory, make_charts
+from packc.report.caveats import make_caveats
 from packc.report.combined import list_combined
 from packc.report.device import describe_gpu
 from packc.report.figures import MISSING, show_figure, show_protocol, show_quality, show_words
@@ -28,7 +29,6 @@ from packc.report.view import (
     describe_short,
     find_served,
     list_left_out,
-    make_caveats,
     make_rows,
 )
 from packc.report.ways import describe_tried_plan, list_tried

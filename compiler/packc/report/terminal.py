@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from packc.package.manifest import Manifest, MeasurementRecord
+from packc.report.caveats import make_caveats
 from packc.report.combined import list_combined
 from packc.report.device import describe_gpu
 from packc.report.figures import MISSING, show_figure, show_protocol, show_share
@@ -27,7 +28,6 @@ from packc.report.view import (
     find_limit,
     list_left_out,
     list_missing,
-    make_caveats,
     make_rows,
 )
 from packc.report.ways import describe_tried, list_tried
