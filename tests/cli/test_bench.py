@@ -70,7 +70,7 @@ def test_a_gpu_has_seen_the_requests_as_it_had_when_the_package_was_judged(
     package = write_measured(tmp_path, "h200", 2.0, instances=2)
     assert run(["bench", str(package), "--url", URL]) == 0
     assert runs[0]["warm_instances"] == 2
-    assert "warm-up   each distinct request 6 times first" in capsys.readouterr().out
+    assert "warm-up   each distinct request 8 times first" in capsys.readouterr().out
     assert run(["bench", str(package), "--url", URL, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["warm_calls"] == 6
 

@@ -347,7 +347,11 @@ def test_parts_may_come_under_different_budgets(world: World, jobs: Path) -> Non
     other = "[budget]\nlatency_ms = 900"
     with pytest.raises(UsageError, match="results of a device are here"):
         build(world, other)
-    assert build(world, other, jobs=base).manifest.verdict.chosen == "fast"
+    candidates = build(world, other, jobs=base).manifest.candidates
+    assert {record.id for record in candidates if record.measurements and record.measurements.p50_ms} == {
+        "base",
+        "fast",
+    }
     assert sorted(path.name for path in world.final.parent.iterdir()) == ["cpu"]
 
 

@@ -65,7 +65,7 @@ def test_installs_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interpre
         "onnxruntime/cuda_engine.py",
         "openvino/model.py",
         "tensorrt/model.py",
-        *(f"tensorrt/tensorrt_{name}.py" for name in ("engine", "driver", "plan", "profiles", "build")),
+        *(f"tensorrt/tensorrt_{name}.py" for name in ("engine", "driver", "plan", "profiles", "session", "build")),
     }
     assert not any(path.is_symlink() for path in server.backends.rglob("*")), "Triton refuses links there"
     assert server.variables["PATH"].split(os.pathsep)[0] == str(server.executable.parents[6] / "bin")
