@@ -72,7 +72,7 @@ def test_a_gpu_has_seen_the_requests_as_it_had_when_the_package_was_judged(
     assert runs[0]["warm_instances"] == 2
     assert "warm-up   each distinct request 8 times first" in capsys.readouterr().out
     assert run(["bench", str(package), "--url", URL, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["warm_calls"] == 6
+    assert json.loads(capsys.readouterr().out)["warm_calls"] == 8
 
 
 def test_of_a_model_without_a_package_it_is_said_that_it_may_be_cold(
