@@ -65,6 +65,7 @@ class World:
     inspected: str = ""
     """What the inspector says instead of the layers that there are."""
     execute_error: str = ""
+    address_error: str = ""
     configs: list[Any] = field(default_factory=list)
     creation_flags: list[int] = field(default_factory=list)
 
@@ -338,6 +339,9 @@ class IExecutionContext:
         return tuple(first[axis] if dim == -1 and axis < len(first) else dim for axis, dim in enumerate(dims))
 
     def set_tensor_address(self, name: str, memory: int) -> bool:
+        if self._world.address_error:
+            self._engine._log.log(self._trt.ILogger.ERROR, self._world.address_error)
+            return False
         self._addresses[name] = memory
         return True
 

@@ -110,7 +110,7 @@ def test_jobs_of_a_device_elsewhere_really_run(world: World, elsewhere: BuildInp
     bundle = world.final / "job" / "base"
     job = json.loads((bundle / "job.json").read_text())
     assert job["threads"] == elsewhere.target.units
-    assert job["efforts"][0]["min_calls"] < 100, "as many calls as p90 needs"
+    assert job["efforts"][0]["min_calls"] * 3 >= 1000, "as many calls as p99.9 needs, though p90 is asked for"
     for case in job["efforts"]:
         case |= {"min_calls": 3, "min_seconds": 0.0}
     (bundle / "job.json").write_text(json.dumps(job))

@@ -245,7 +245,7 @@ def test_another_budget_judges_the_same_results(world: World, jobs: Path) -> Non
 
 
 def test_a_percentile_beyond_the_calls_that_were_made_is_a_doubt(world: World, jobs: Path) -> None:
-    """Bundles make as many calls as the budget of their build needs."""
+    """Bundles make as many calls as p99.9 needs."""
     run_jobs(jobs)
     reasons = build(world, "[budget]\nlatency_ms = 1000\npercentile = 99.999", jobs=jobs).manifest.verdict.reasons
     assert reasons[0].startswith("budget met: p99.999 ")
@@ -338,6 +338,18 @@ def test_a_folder_that_brings_nothing_is_not_passed_over(world: World, jobs: Pat
     run_jobs(jobs)
     with pytest.raises(PackError, match=r"back: none of its job bundles has run: there is no result\.json"):
         build(world, jobs=world.folder / "back")
+
+
+def test_a_bundle_of_another_build_hides_no_result_of_this_one(world: World, jobs: Path) -> None:
+    fast, mixed = run_elsewhere(world, "fast"), run_elsewhere(world, "base", "fast")
+    job = mixed / "fast" / "job.json"
+    job.write_text(json.dumps(json.loads(job.read_text()) | {"build": "an older one"}))
+    build(world, jobs=fast)
+    candidates = build(world, jobs=mixed).manifest.candidates
+    assert {record.id for record in candidates if record.measurements and record.measurements.p50_ms} == {
+        "base",
+        "fast",
+    }
 
 
 def test_parts_may_come_under_different_budgets(world: World, jobs: Path) -> None:

@@ -140,7 +140,11 @@ def test_what_cannot_be_recorded_fails_once_by_name_and_runs_kernel_by_kernel_th
         call(session, 1)
     stub.loader.failure = None
     np.testing.assert_array_equal(call(session, 1, 4.0), np.full((1, 3), 8.0))
-    assert stub.loader.calls == ["run", "clear", "record", "clear", "run"]
+    for value in (5.0, 6.0):
+        np.testing.assert_array_equal(call(session, 2, value), np.full((2, 3), 2 * value))
+    assert stub.loader.calls == ["run", "clear", "record", "clear", "run", "run", "run"], (
+        "nor is another shape recorded"
+    )
 
 
 def test_a_shape_whose_first_call_failed_is_new_to_the_next(stub: StubTorch, model: str) -> None:

@@ -134,9 +134,10 @@ def test_what_could_not_be_recorded_runs_kernel_by_kernel_then(ort: StubOrt) -> 
     ort.failure = "out of memory"
     with pytest.raises(RuntimeError, match=r"^capture failed: out of memory$"):
         engine.run(session, make_input(1))
-    for value in (4.0, 5.0):
-        np.testing.assert_array_equal(engine.run(session, make_input(1, value))["y"], np.full((1, 2), 2 * value))
-    assert ort.runs == ["-1", "-1", "-1"]
+    ort.failure = None
+    for rows, value in ((1, 4.0), (1, 5.0), (2, 6.0), (2, 7.0)):
+        np.testing.assert_array_equal(engine.run(session, make_input(rows, value))["y"], np.full((rows, 2), 2 * value))
+    assert ort.runs == ["-1"] * 5, "nor is another shape recorded"
 
 
 def test_a_session_that_fell_back_to_the_cpu_is_refused(ort: StubOrt) -> None:

@@ -158,6 +158,32 @@ def test_after_a_failure_calls_begin_from_the_start(bench: Bench, monkeypatch: p
     assert bench.cuda.done == [*SINGLE, *SINGLE, "launch"]
 
 
+def test_a_request_that_is_refused_costs_no_graph(bench: Bench) -> None:
+    session = bench.engine.load(bench.model, {**DYNAMIC, "graph": True}, threads=1)
+    bench.run(session, 4)
+    for _ in range(3):
+        bench.run(session, 1)
+    with pytest.raises(RuntimeError, match=r"^x "):
+        bench.engine.run(session, {"x": np.full((3, 2), "a")})
+    assert bench.run(session, 1, 4.0)[0, 0] == 8
+    assert bench.cuda.done[-1] == "launch"
+
+
+def test_after_a_recording_failed_the_graphs_that_exist_stay(bench: Bench) -> None:
+    own = {"precision": "fp32", "profiles": ["x=1x2/1x2/1x2", "x=4x2/4x2/4x2"], "graph": True}
+    session = bench.engine.load(bench.model, own, threads=1)
+    bench.run(session, 4)
+    for rows in (1, 1, 1, 4):
+        bench.run(session, rows)
+    bench.cuda.breaks_captures = True
+    with pytest.raises(RuntimeError, match=r"^capture failed"):
+        bench.run(session, 4)
+    bench.cuda.done.clear()
+    for rows in (1, 4):
+        bench.run(session, rows)
+    assert bench.cuda.done == ["launch", *SINGLE]
+
+
 def fail(*_: object) -> None:
     raise OSError("no room")
 

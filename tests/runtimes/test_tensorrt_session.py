@@ -56,3 +56,12 @@ def test_what_is_prepared_for_shapes_is_limited(bench: Bench, monkeypatch: pytes
         assert bench.run(session, rows).shape[0] == rows
     assert list(session.calls) == [((3, 2),), ((1, 2),)]
     assert bench.cuda.done[-1] == "launch"
+
+
+def test_memory_that_tensorrt_refuses_is_an_error(bench: Bench) -> None:
+    session = load(bench, DYNAMIC)
+    bench.world.address_error = "not aligned"
+    with pytest.raises(RuntimeError, match=r"^TensorRT refuses the memory of x: not aligned$"):
+        bench.run(session, 1)
+    bench.world.address_error = ""
+    assert bench.run(session, 1, 2.0)[0, 0] == 4

@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 from packc.candidate import Candidate, Rejection, group_rejections
@@ -133,7 +134,7 @@ def import_results(
     records = {record.id: record for record in built.candidates}
     recalled = [_recall(candidate, records[candidate.id]) for candidate in candidates if candidate.id in records]
     bundles, folder = list_bundle_files(built), folders[0]
-    places = {name: find_bundle(name, folders) for name in bundles}
+    places = {name: find_bundle(name, folders, partial(_is_own, bundles[name], built.jobs_key)) for name in bundles}
     absent = [name for name, place in places.items() if not (place / "result.json").is_file()]
 
     def take(outcome: Outcome) -> Outcome:
@@ -219,6 +220,15 @@ def _recall(candidate: Candidate, record: CandidateRecord) -> Outcome:
     quality = record.measurements.quality if record.measurements else None
     score = QualityScore(**asdict(quality)) if quality else None
     return Outcome(candidate, None, None, score, record.failure, record.warnings)
+
+
+def _is_own(files: Mapping[str, str], jobs_key: str, bundle: Path) -> bool:
+    """Whether the bundle is of this build, every file of it."""
+    try:
+        read_unchanged_job(bundle, files, jobs_key)
+    except PackError:
+        return False
+    return True
 
 
 def _import_one(

@@ -48,8 +48,8 @@ class BuildInputs:
     job_parts: Mapping[str, str]
     """What job bundles are made of -> its digest: results of a device stay good where the rest of `key` changes.
 
-    The budget is not in it. Its percentile decides how many calls a bundle makes; where these are too few for another
-    one, the verdict says so, as it does of a slow model, and many calls are made of a fast one in any case.
+    The budget is not in it, nor does a bundle depend on it: where its calls are too few for a percentile, the verdict
+    says so.
     """
 
     @property

@@ -8,7 +8,7 @@ the results that came so far.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from packc.driver.inputs import BuildInputs
@@ -50,14 +50,15 @@ def list_bundle_files(built: Manifest) -> dict[str, dict[str, str]]:
     return bundles
 
 
-def find_bundle(candidate: str, folders: Sequence[Path]) -> Path:
-    """The candidate's bundle in the first of the folders where it went well, and came back whole.
+def find_bundle(candidate: str, folders: Sequence[Path], is_own: Callable[[Path], bool]) -> Path:
+    """The candidate's bundle in the first of the folders where it went well, came back whole, and `is_own`: of this
+    build.
 
     Else in the first where it ran, else in the first one.
     """
     places = [folder / candidate for folder in folders]
     ran = [place for place in places if (place / "result.json").is_file()]
-    return next(filter(has_good_result, ran), (ran or places)[0])
+    return next((place for place in ran if has_good_result(place) and is_own(place)), (ran or places)[0])
 
 
 def keep_results(outcomes: Sequence[Outcome], jobs: Path, built: Manifest, folder: Path) -> None:

@@ -63,8 +63,6 @@ class Bound:
     device: Any
     """As many bytes on the GPU; `inputs` are its parts as tensors, and tensors of their own for large ones."""
     inputs: list[Any]
-    is_recordable: bool = True
-    """Until a recording has failed: such a shape runs kernel by kernel."""
     graph: Any = None
     outputs: list[Any] = field(default_factory=list)
     """What the recorded graph writes, on the GPU."""
@@ -89,6 +87,8 @@ class Session:
     bound: dict[tuple[Any, ...], Bound] = field(default_factory=dict)
     """Of shapes that have had a whole call: in it, libraries do what cannot be recorded."""
     graphs: int = 0
+    is_recordable: bool = True
+    """Until a recording has failed: PyTorch may never record into the memory of graphs again then."""
 
 
 def load(model: str, options: Mapping[str, Any], threads: int) -> Session:
@@ -122,8 +122,8 @@ def load(model: str, options: Mapping[str, Any], threads: int) -> Session:
 def run(session: Session, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Every output of the model by name, on the host; the arrays are the caller's own.
 
-    Raises RuntimeError for tensors that do not fit, when memory runs out, and once for a shape that cannot be recorded,
-    which runs kernel by kernel from then on.
+    Raises RuntimeError for tensors that do not fit, when memory runs out, and once where no graph can be recorded: no
+    other shape gets one from then on.
     """
     arrays = [np.ascontiguousarray(inputs[name]) for name in session.facts.inputs]
     key = tuple((array.shape, array.dtype.str) for array in arrays)
@@ -224,7 +224,7 @@ def forget_oldest(session: Session, needed_bytes: int) -> None:
 
 def is_to_record(session: Session, bound: Bound) -> bool:
     """Whether a shape that has had a whole call gets a graph now."""
-    return session.is_graph and bound.graph is None and bound.is_recordable and session.graphs < MOST_GRAPHS
+    return session.is_graph and session.is_recordable and bound.graph is None and session.graphs < MOST_GRAPHS
 
 
 def record_graph(session: Session, bound: Bound) -> None:
@@ -240,7 +240,7 @@ def record_graph(session: Session, bound: Bound) -> None:
         with torch.cuda.graph(graph, session.pool, session.stream, capture_error_mode="thread_local"):
             bound.outputs = list(session.loader.boxed_run(list(bound.inputs)))
     except RuntimeError as error:
-        bound.is_recordable = False
+        session.is_recordable, bound.outputs = False, []
         raise RuntimeError(f"capture failed: {first_line(error)}") from error
     finally:
         torch._C._cuda_clearCublasWorkspaces()

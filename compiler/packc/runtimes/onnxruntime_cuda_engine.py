@@ -50,8 +50,6 @@ class Bound:
     binding: Any
     """Which keeps the outputs of its last call, too."""
     options: Any
-    is_recordable: bool = True
-    """Until a recording has failed: such a shape runs kernel by kernel."""
     outputs: dict[str, Any] = field(default_factory=dict)
     """Buffers that a recorded graph writes; empty where the provider allocates them in each call."""
     kept_bytes: int = 0
@@ -71,7 +69,9 @@ class Session:
     bound: dict[tuple[Any, ...], Bound] = field(default_factory=dict)
     """Of shapes that have had a whole call, which tells how large their outputs are."""
     graphs: int = 0
-    """Numbers that were given to graphs: one that could not be recorded has taken one, too."""
+    """Recorded so far; each has a number."""
+    is_recordable: bool = True
+    """Until a recording has failed."""
 
 
 def load(model: str, options: Mapping[str, Any], threads: int) -> Session:
@@ -104,7 +104,8 @@ def open_session(model: str, settings: Any, options: Mapping[str, Any]) -> Sessi
     is_graph, is_tensorrt = bool(options.get("graph", False)), bool(options.get("tensorrt", False))
     if is_graph and is_tensorrt:
         raise RuntimeError(
-            "TensorRT's provider has one execution context for all shapes: CUDA graphs would answer wrongly"
+            "TensorRT's provider has one execution context for all shapes, where CUDA graphs answer wrongly: leave "
+            "`graph` out (`pack_cuda_graph` of a model in Triton)"
         )
     first = [(TENSORRT, describe_tensorrt(options, device))] if is_tensorrt else []
     providers = [*first, (PROVIDER, {"device_id": str(device), **provider}), "CPUExecutionProvider"]
@@ -141,8 +142,8 @@ def describe_tensorrt(options: Mapping[str, Any], device: int) -> dict[str, str]
 def run(session: Session, inputs: Inputs) -> dict[str, Any]:
     """Every output of the graph by name, on the host.
 
-    Raises what ONNX Runtime does, and RuntimeError once for a shape that cannot be recorded, which runs kernel by
-    kernel from then on.
+    Raises what ONNX Runtime does, and RuntimeError once where no graph can be recorded: no other shape gets one from
+    then on.
     """
     key = tuple((name, array.shape, array.dtype.str) for name, array in sorted(inputs.items()))
     bound = session.bound.get(key)
@@ -152,7 +153,7 @@ def run(session: Session, inputs: Inputs) -> dict[str, Any]:
     else:
         for name, value in bound.inputs.items():
             value.update_inplace(np.ascontiguousarray(inputs[name]))
-        if session.is_graph and bound.is_recordable and not bound.outputs and session.graphs < MOST_GRAPHS:
+        if session.is_graph and session.is_recordable and not bound.outputs and session.graphs < MOST_GRAPHS:
             record_graph(session, bound)
     session.model.run_with_iobinding(bound.binding, bound.options)
     values = bound.outputs or dict(zip(session.outputs, bound.binding.get_outputs(), strict=True))
@@ -191,7 +192,7 @@ def record_graph(session: Session, bound: Bound) -> None:
     """Gives the outputs buffers of the shapes that the last call had, and has the next call record.
 
     Raises RuntimeError where nothing can be recorded, with the first line of ONNX Runtime's reason, and leaves `bound`
-    as it was, but for saying so.
+    as it was.
     """
     binding, outputs = session.model.io_binding(), {}
     for name, value in bound.inputs.items():
@@ -204,7 +205,7 @@ def record_graph(session: Session, bound: Bound) -> None:
     try:
         session.model.run_with_iobinding(binding, options)
     except Exception as error:
-        bound.is_recordable = False
+        session.is_recordable = False
         raise RuntimeError(f"capture failed: {first_line(error)}") from error
     bound.binding, bound.options, bound.outputs = binding, options, outputs
 

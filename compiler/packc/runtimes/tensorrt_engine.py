@@ -5,8 +5,8 @@ packc.runtimes.tensorrt_python) beside it, so it imports nothing of packc: Pytho
 
 A call takes arrays of the host and gives arrays of the host, as a server's does, so that its time has both copies in
 it. Where `graph` is set, a shape that comes several times in a row gets a CUDA graph, one launch for copies and
-kernels, until another shape comes. Where recording fails, the call fails by that name, and all later ones run kernel by
-kernel.
+kernels, until another shape comes. Where recording fails, the call fails by that name, and no graph is recorded any
+more.
 """
 
 from __future__ import annotations
@@ -99,11 +99,12 @@ def run(session: Session, inputs: Mapping[str, Any]) -> dict[str, Any]:
     session.log.clear()
     arrays = {name: np.asarray(inputs[name]) for name in session.inputs if name in inputs}
     key = tuple(array.shape for array in arrays.values())
+    for name, array in arrays.items():
+        refuse_values(name, array, session.inputs[name].dtype)
     call = session.calls.get(key)
     if call is None:
         call = session.calls[key] = prepare_call(session, {name: array.shape for name, array in arrays.items()})
     for name, place in call.inputs.items():
-        refuse_values(name, arrays[name], place.dtype)
         place[...] = arrays[name]
     try:
         bind_call(session, call)

@@ -1,6 +1,7 @@
 """An engine on the device: its execution contexts, the memory of its tensors, and the shapes that they have now.
 
-Copied into bundles beside engine.py, so it imports nothing of packc: Python 3.8 and numpy.
+Copied into bundles beside engine.py, so it imports nothing of packc: Python 3.8, numpy and, through the plan's file,
+tensorrt.
 
 TensorRT keeps sizes in the execution context, where CUDA graphs read them: a graph that was recorded before the context
 was told other shapes answers wrongly. So it is given up then. Each optimization profile has a context of its own, and
@@ -135,5 +136,6 @@ def bind_call(session: Session, call: Call) -> None:
     context = session.contexts[call.profile]
     set_shapes(session, context, call.shapes)
     for buffer in (*session.inputs.values(), *session.outputs.values()):
-        context.set_tensor_address(buffer.name, buffer.device.value)
+        if not context.set_tensor_address(buffer.name, buffer.device.value):
+            raise RuntimeError(explain(session.log, f"TensorRT refuses the memory of {buffer.name}"))
     session.bound[call.profile] = call

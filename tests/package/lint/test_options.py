@@ -33,10 +33,10 @@ CASES = [
     ),
     Case(
         options.check_accelerator_options,
-        accelerator("trt_fp16_enable"),
-        '"trt_fp16_enable" is no option of the accelerator cuda that is known',
-        "2:100",
         accelerator("trt_fp16_enable", "tensorrt"),
+        '"trt_fp16_enable" is no option of the accelerator tensorrt that is known',
+        "2:104",
+        accelerator("precision_mode", "tensorrt"),
         "warning",
     ),
     Case(
@@ -67,7 +67,8 @@ def test_cases(tmp_path: Path, case: Case) -> None:
     ("config", "hint"),
     [
         (accelerator("prefer_nhcw"), 'did you mean "prefer_nhwc"?'),
-        (accelerator("trt_fp16_enable"), "it is one of the accelerator tensorrt"),
+        (accelerator("trt_fp16_enable", "tensorrt"), 'the accelerator tensorrt has "precision_mode" for it'),
+        (accelerator("trt_dla_core"), "it is one of the accelerator tensorrt"),
         (accelerator("zzz"), "servers refuse it or leave it out, unless their ONNX Runtime is newer than this list"),
         (
             parameter("use_tf23"),

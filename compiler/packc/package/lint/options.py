@@ -19,26 +19,28 @@ CUDA_OPTIONS = frozenset({
 })
 """Of ONNX Runtime's CUDA provider, as its documentation lists them."""
 TENSORRT_OPTIONS = frozenset({
-    # the backend's own names
-    "int8_calibration_table_name", "int8_use_native_calibration_table", "max_workspace_size_bytes", "precision_mode",
-    # the provider's
-    "device_id", "has_user_compute_stream", "user_compute_stream", "trt_auxiliary_streams", "trt_bf16_enable",
-    "trt_build_heuristics_enable", "trt_builder_optimization_level", "trt_context_memory_sharing_enable",
-    "trt_cuda_graph_enable", "trt_detailed_build_log", "trt_dla_core", "trt_dla_enable", "trt_dump_ep_context_model",
-    "trt_dump_subgraphs", "trt_engine_cache_enable", "trt_engine_cache_path", "trt_engine_cache_prefix",
-    "trt_engine_decryption_enable", "trt_engine_decryption_lib_path", "trt_engine_hw_compatible",
-    "trt_ep_context_embed_mode", "trt_ep_context_file_path", "trt_extra_plugin_lib_paths",
-    "trt_force_sequential_engine_build", "trt_force_timing_cache", "trt_fp16_enable",
-    "trt_int8_calibration_table_name", "trt_int8_enable", "trt_int8_use_native_calibration_table",
-    "trt_layer_norm_fp32_fallback", "trt_max_partition_iterations", "trt_max_workspace_size",
-    "trt_min_subgraph_size", "trt_onnx_model_folder_path", "trt_op_types_to_exclude", "trt_preview_features",
+    "int8_calibration_table_name", "int8_use_native_calibration_table", "max_workspace_size_bytes",
+    "precision_mode", "trt_auxiliary_streams", "trt_build_heuristics_enable", "trt_builder_optimization_level",
+    "trt_context_memory_sharing_enable", "trt_cuda_graph_enable", "trt_detailed_build_log", "trt_dla_core",
+    "trt_dla_enable", "trt_dump_ep_context_model", "trt_dump_subgraphs", "trt_engine_cache_enable",
+    "trt_engine_cache_path", "trt_engine_cache_prefix", "trt_ep_context_embed_mode", "trt_ep_context_file_path",
+    "trt_extra_plugin_lib_paths", "trt_force_sequential_engine_build", "trt_force_timing_cache",
+    "trt_layer_norm_fp32_fallback", "trt_max_partition_iterations", "trt_min_subgraph_size",
     "trt_profile_max_shapes", "trt_profile_min_shapes", "trt_profile_opt_shapes", "trt_sparsity_enable",
-    "trt_tactic_sources", "trt_timing_cache_enable", "trt_timing_cache_path", "trt_weight_stripped_engine_enable",
+    "trt_tactic_sources", "trt_timing_cache_enable", "trt_timing_cache_path",
 })
+"""What Triton's backend reads; it refuses other names, also those that ONNX Runtime itself has for what is here."""
+BACKENDS_OWN = {
+    "trt_fp16_enable": "precision_mode", "trt_int8_enable": "precision_mode", "trt_bf16_enable": "precision_mode",
+    "trt_max_workspace_size": "max_workspace_size_bytes",
+    "trt_int8_calibration_table_name": "int8_calibration_table_name",
+    "trt_int8_use_native_calibration_table": "int8_use_native_calibration_table",
+}
+"""ONNX Runtime's name -> the one that the backend reads."""
 PARAMETERS = frozenset({
     "arena_extend_strategy", "cudnn_conv_algo_search", "do_copy_in_default_stream", "enable_mem_arena",
     "enable_mem_pattern", "execution_mode", "gpu_mem_limit", "inter_op_thread_count", "intra_op_thread_count",
-    "memory.enable_memory_arena_shrinkage",
+    "memory.enable_memory_arena_shrinkage", "share_session_between_instances",
 })
 """What the backend reads of a model's own parameters; others are the user's."""
 # fmt: on
@@ -61,6 +63,8 @@ def check_accelerator_options(model: LintedModel, _: Repository) -> Iterator[Dia
 
 
 def _suggest_option(key: str, known: Collection[str]) -> str:
+    if key in BACKENDS_OWN:
+        return f'the accelerator tensorrt has "{BACKENDS_OWN[key]}" for it'
     home = next((name for name, options in OPTIONS.items() if key in options), None)
     if home:
         return f"it is one of the accelerator {home}"
