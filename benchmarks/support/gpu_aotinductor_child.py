@@ -25,7 +25,9 @@ from support.gpu_rows import WARMUP, load_engine, time_calls
 def main(package: str, inputs: str, answers: str, options: str) -> None:
     told = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a library prints is no answer
-    engine = load_engine(AotInductorCuda().engine)
+    path = AotInductorCuda().engine
+    sys.path.append(str(path.parent))  # where the engine finds its other file, as in a bundle
+    engine = load_engine(path)
     given = dict(np.load(inputs))
     session: Any = None
 

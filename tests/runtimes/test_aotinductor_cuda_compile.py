@@ -18,7 +18,6 @@ from packc.ingest.inspect import inspect_source
 from packc.ingest.load_source import load_source
 from packc.ingest.reference import TorchReference
 from packc.runtimes import aotinductor_cuda_compile as compiler
-from packc.runtimes import aotinductor_cuda_engine as engine
 from packc.runtimes import aotinductor_cuda_facts as engine_facts
 from packc.runtimes.aotinductor_cuda_compile import (
     Made,
@@ -32,6 +31,7 @@ from packc.runtimes.aotinductor_cuda_compile import (
 )
 from packc.runtimes.compile import CompileRequest
 from packc.spec.model import ModelSection
+from torch_cuda_engine import engine
 
 MADE = Made("2.11.0", "13.0", "9.0", "NVIDIA H200")
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import ast
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,7 +11,8 @@ import pytest
 
 pytest.importorskip("torch")
 
-from packc.runtimes import aotinductor_cuda_engine as engine
+from packc.runtimes.aotinductor_cuda import AotInductorCuda
+from torch_cuda_engine import engine
 from torch_cuda_package import write_package
 from torch_cuda_stub import StubTorch
 
@@ -227,3 +230,11 @@ def test_the_engine_imports_only_what_a_device_has() -> None:
     imported |= {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
     wanted = {"numpy", "torch", "aotinductor_cuda_facts"}
     assert {(name or "").split(".")[0] for name in imported} - sys.stdlib_module_names == wanted
+
+
+def test_the_files_of_a_bundle_are_all_that_it_needs(tmp_path: Path) -> None:
+    for name, file in AotInductorCuda().engine_files.items():
+        shutil.copyfile(file, tmp_path / name)
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import engine; print(engine.ALIGNMENT)"
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == ("256", "")

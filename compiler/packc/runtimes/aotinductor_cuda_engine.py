@@ -12,7 +12,6 @@ into the same buffers.
 from __future__ import annotations
 
 import os
-import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,12 +23,7 @@ import numpy as np
 os.environ.setdefault("AOTI_RUNTIME_CHECK_INPUTS", "1")  # a tensor of another shape is an error, not a wild read
 
 import torch  # noqa: TID253 - this file runs in bundles, whose purpose is torch
-
-HERE = str(Path(__file__).resolve().parent)
-if HERE not in sys.path:
-    sys.path.append(HERE)  # last: what lies there may have the names of other packages
-
-from aotinductor_cuda_facts import (  # type: ignore[import-not-found]  # noqa: E402
+from aotinductor_cuda_facts import (  # type: ignore[import-not-found]
     DEVICE,
     Facts,
     check_device,
